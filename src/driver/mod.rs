@@ -1,0 +1,87 @@
+//! The seam to the world: a driver moves frames between one queue and one worker.
+//!
+//! A frame is move-only: exactly one handle exists for each UMEM chunk, so a chunk is in exactly one place. A driver is
+//! owned by one worker and never shared.
+
+use crate::time::Duration;
+use std::io;
+use std::sync::Arc;
+
+/// One frame's memory. Dropping it leaks the chunk: give it back with [`Driver::send`] or [`Driver::release`].
+pub trait Frame {
+    /// The frame's octets, from the Ethernet header on.
+    fn bytes(&self) -> &[u8];
+
+    /// All the room there is from the frame's first octet on, at least as long as `bytes`.
+    fn buffer(&mut self) -> &mut [u8];
+
+    /// Sets the frame's length after writing to [`Frame::buffer`].
+    ///
+    /// # Panics
+    /// If `len` is longer than the buffer.
+    fn set_len(&mut self, len: usize);
+}
+
+/// Where the chunks of a driver are. The sum is always `total`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ChunkCensus {
+    /// Chunks in the UMEM.
+    pub total: u64,
+    /// Free in user space.
+    pub free: u64,
+    /// Lent to the kernel for frames to come (fill ring, rx ring).
+    pub receiving: u64,
+    /// Waiting to be sent, or sent and not yet completed (tx ring, completion ring).
+    pub sending: u64,
+    /// Held as frames by the worker.
+    pub held: u64,
+}
+
+/// Wakes a worker that sleeps in [`Driver::wait`], from any thread.
+pub trait Wake: Send + Sync {
+    /// Makes the running or next call of [`Driver::wait`] return at once.
+    fn wake(&self);
+}
+
+/// One queue of an interface.
+pub trait Driver {
+    /// A frame of this driver.
+    type Frame: Frame;
+
+    /// Appends up to `max` received frames to `burst`; says how many.
+    fn receive(&mut self, burst: &mut Vec<Self::Frame>, max: usize) -> usize;
+
+    /// An empty frame to write to, or `None` when no chunk is free.
+    fn alloc(&mut self) -> Option<Self::Frame>;
+
+    /// Queues a frame to be sent by the next [`Driver::flush`].
+    ///
+    /// # Errors
+    /// Gives the frame back when there is no room for it.
+    fn send(&mut self, frame: Self::Frame) -> Result<(), Self::Frame>;
+
+    /// Gives a frame's chunk back unsent.
+    fn release(&mut self, frame: Self::Frame);
+
+    /// Hands what was queued to the kernel or the peer, takes back what was sent, and offers free chunks for receiving.
+    /// Called once a turn.
+    ///
+    /// # Errors
+    /// Only for what will not mend by itself (the interface is gone); "later" is not an error.
+    fn flush(&mut self) -> io::Result<()>;
+
+    /// Sleeps until a frame is there, [`Wake::wake`] was called, or `timeout` is over (`None`: for as long as it takes).
+    ///
+    /// # Errors
+    /// As [`Driver::flush`].
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// A handle that wakes this driver's [`Driver::wait`].
+    fn waker(&self) -> Arc<dyn Wake>;
+
+    /// Where the chunks are.
+    fn census(&self) -> ChunkCensus;
+
+    /// What it really got, in a few words for people and reports: `af_xdp native zero-copy`, `memory`.
+    fn describe(&self) -> String;
+}

@@ -1,0 +1,273 @@
+//! The ledger: what became of every frame and of every connection.
+//!
+//! Each frame received ends in exactly one [`Handled`] or [`DropReason`]; each connection opened ends in exactly one
+//! [`Ending`]; each half-open and each TIME-WAIT entry ends in one of its own endings. The sums are checked at
+//! shutdown and shown by `handfast stats`. Lowest of all modules: every layer may count here.
+
+use strum::{EnumCount, IntoEnumIterator};
+
+/// What a received frame was good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, strum::EnumIter, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum Handled {
+    /// A SYN that made a half-open entry, or was answered again from one.
+    SynReceived,
+    /// A segment that a half-open entry, a connection or a TIME-WAIT entry processed.
+    Segment,
+    /// A segment answered by a RST because nothing here matched it (RFC 9293 §3.10.7.1).
+    AnsweredByReset,
+    /// An ARP packet or neighbour solicitation for one of our addresses, answered.
+    NeighbourRequest,
+    /// An ARP reply or neighbour advertisement that was learned from.
+    NeighbourReply,
+    /// An ICMP echo request, answered.
+    EchoRequest,
+    /// An ICMP error that was read.
+    IcmpError,
+}
+
+/// Why a received frame was dropped. Listed once, counted by reason, never logged one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, strum::EnumIter, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum DropReason {
+    // --- link and network layer ---
+    /// Shorter than its headers say.
+    Truncated,
+    /// An EtherType that we do not speak.
+    EtherType,
+    /// Unicast to a station that we are not.
+    ForeignMac,
+    /// An ARP packet of wrong types or lengths (RFC 826).
+    ArpMalformed,
+    /// An ARP packet or neighbour message that does not concern us.
+    NeighbourIgnored,
+    /// A neighbour discovery message that RFC 4861 §7.1 declares invalid.
+    NdpMalformed,
+    /// IPv4: bad version, header length or total length (RFC 791 §3.1).
+    Ipv4Header,
+    /// IPv4: bad header checksum.
+    Ipv4Checksum,
+    /// IPv6: bad version or payload length, or extension headers that we do not follow.
+    Ipv6Header,
+    /// A fragment; we reassemble none.
+    Fragment,
+    /// Sent to an IP address that is not ours.
+    ForeignAddress,
+    /// Sent to a broadcast or multicast address (RFC 9293 §3.9.2.3, MUST-57).
+    GroupAddress,
+    /// From an address that cannot be a source (RFC 9293 §3.9.2.3, MUST-63).
+    Martian,
+    /// An IP protocol that we do not speak.
+    Protocol,
+    /// ICMP: too short, or bad checksum.
+    IcmpMalformed,
+    /// ICMP of a type or code that we do not use.
+    IcmpIgnored,
+    /// ICMP quoting a segment that we cannot have sent (RFC 5927 §4).
+    IcmpUnproven,
+
+    // --- TCP header ---
+    /// TCP: header shorter than 20 octets or longer than the segment.
+    TcpHeader,
+    /// TCP: an option with an illegal length (RFC 9293 §3.1, MUST-7).
+    TcpOption,
+    /// TCP: bad checksum (RFC 9293 §3.1, MUST-3).
+    TcpChecksum,
+
+    // --- TCP, SEGMENT ARRIVES (RFC 9293 §3.10.7) ---
+    /// A RST for a connection that does not exist, or for a listener.
+    ResetIgnored,
+    /// Neither SYN, ACK nor RST for a listener; no ACK for a synchronized connection.
+    NoAck,
+    /// First step: not acceptable to the receive window.
+    OutOfWindow,
+    /// A RST in the window but not at RCV.NXT: answered by a challenge ACK (RFC 5961 §3.2).
+    ResetChallenged,
+    /// A SYN in a synchronized state: answered by a challenge ACK (RFC 5961 §4.2).
+    SynChallenged,
+    /// An acknowledgement of what was never sent, or is too old (RFC 5961 §5.2).
+    AckUnacceptable,
+    /// Timestamp older than TS.Recent (RFC 7323 §5.3).
+    Paws,
+    /// No timestamp although they were negotiated (RFC 7323 §3.2).
+    TimestampMissing,
+    /// SYN to a TIME-WAIT entry without proof that it is new (RFC 6191 §2).
+    TimeWaitSyn,
+    /// RST to a TIME-WAIT entry (RFC 1337).
+    TimeWaitReset,
+
+    // --- what was refused because a table or queue was full ---
+    /// The half-open table was full.
+    HalfOpenFull,
+    /// The connection table was full; the peer will send its ACK again.
+    ConnectionsFull,
+    /// The reply to this frame was held back by a rate limit.
+    ReplyLimited,
+    /// No chunk or no room in the tx ring for the reply to this frame.
+    ReplyRefused,
+}
+
+/// How a connection ended. It counts from the moment it is opened: a passive one when it reaches ESTABLISHED, an
+/// active one when its first SYN is due; until its control block is deleted (for an active closer: on entering
+/// TIME-WAIT, whose entries have a ledger of their own).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumCount, strum::EnumIter, strum::IntoStaticStr, strum::Display)]
+#[strum(serialize_all = "snake_case")]
+pub enum Ending {
+    /// Both FINs sent and acknowledged.
+    Closed,
+    /// The peer answered our SYN with a RST, or a hard ICMP error came before the connection stood.
+    Refused,
+    /// The peer reset the connection.
+    Reset,
+    /// We reset it: the application aborted, or data came that nobody would read.
+    Aborted,
+    /// Retransmissions went unanswered until the limit (R2), or an orphan outlived its time.
+    TimedOut,
+}
+
+/// How a half-open entry ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, strum::EnumIter, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum HalfOpenEnding {
+    /// The handshake's last ACK came: it is a connection now.
+    Established,
+    /// RST from the peer, or a new SYN in its place.
+    Reset,
+    /// Its SYN-ACKs went unanswered.
+    TimedOut,
+    /// Given up for another one, or at shutdown.
+    Evicted,
+}
+
+/// How a TIME-WAIT entry ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, strum::EnumIter, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum TimeWaitEnding {
+    /// Its 2 MSL are over.
+    Expired,
+    /// A new SYN took the tuple again (RFC 6191, RFC 9293 MAY-2).
+    Reused,
+    /// The oldest, given up because the table was full; or at shutdown.
+    Evicted,
+}
+
+/// A counter for each value of an enum.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tally<E, const N: usize> {
+    counts: [u64; N],
+    of: std::marker::PhantomData<E>,
+}
+
+impl<E, const N: usize> Default for Tally<E, N> {
+    fn default() -> Self {
+        Tally { counts: [0; N], of: std::marker::PhantomData }
+    }
+}
+
+macro_rules! tally {
+    ($($name:ident of $of:ty),* $(,)?) => {$(
+        /// Counts by kind.
+        pub type $name = Tally<$of, { <$of as EnumCount>::COUNT }>;
+        impl $name {
+            /// Counts one.
+            #[inline]
+            pub fn count(&mut self, kind: $of) {
+                self.counts[kind as usize] += 1;
+            }
+            /// How many of this kind.
+            pub fn of(&self, kind: $of) -> u64 {
+                self.counts[kind as usize]
+            }
+            /// How many of all kinds.
+            pub fn sum(&self) -> u64 {
+                self.counts.iter().sum()
+            }
+            /// Name and count of each kind, in the order of declaration.
+            pub fn rows(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+                <$of>::iter().map(|kind| (kind.into(), self.of(kind)))
+            }
+        }
+    )*};
+}
+tally! {
+    HandledTally of Handled,
+    DropTally of DropReason,
+    EndingTally of Ending,
+    HalfOpenTally of HalfOpenEnding,
+    TimeWaitTally of TimeWaitEnding,
+}
+
+/// The counters of one shard. Each law below holds after every frame and every timer:
+///
+/// * `frames_received` = `handled` + `dropped`
+/// * `opened_passive + opened_active` = `endings` + connections that live
+/// * `half_open_created` = `half_open_endings` + half-open entries that live
+/// * `time_wait_created` = `time_wait_endings` + TIME-WAIT entries that live
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Frames that the driver gave us.
+    pub frames_received: u64,
+    /// Frames that we gave the driver.
+    pub frames_sent: u64,
+    /// Octets of those received.
+    pub bytes_received: u64,
+    /// Octets of those sent.
+    pub bytes_sent: u64,
+    /// Outcomes of the frames that were of use.
+    pub handled: HandledTally,
+    /// Outcomes of the others.
+    pub dropped: DropTally,
+    /// Connections that reached ESTABLISHED from a listener.
+    pub opened_passive: u64,
+    /// Connections that an application asked for.
+    pub opened_active: u64,
+    /// Of those, how many reached ESTABLISHED.
+    pub established_active: u64,
+    /// How connections ended.
+    pub endings: EndingTally,
+    /// Half-open entries made.
+    pub half_open_created: u64,
+    /// How they ended.
+    pub half_open_endings: HalfOpenTally,
+    /// TIME-WAIT entries made.
+    pub time_wait_created: u64,
+    /// How they ended.
+    pub time_wait_endings: TimeWaitTally,
+    /// Segments sent again, SYN and FIN among them.
+    pub retransmitted: u64,
+    /// Requests that the stack refused because a pool was at its limit, by pool.
+    pub refused: Refusals,
+}
+
+/// What a bounded pool refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refusals {
+    /// Active opens: the connection table was full.
+    pub connections: u64,
+    /// Active opens: no free local port to that destination.
+    pub ports: u64,
+    /// Buffer blocks: octets that could not be buffered (they stay with the peer or the application).
+    pub buffers: u64,
+    /// Neighbours that could not be entered.
+    pub neighbours: u64,
+    /// Frames that could not be sent for want of a chunk or of room in the tx ring (they are sent later).
+    pub tx_frames: u64,
+    /// Application timers.
+    pub timers: u64,
+}
+
+impl Ledger {
+    /// Enters the outcome of one frame.
+    #[inline]
+    pub fn outcome(&mut self, outcome: Result<Handled, DropReason>) {
+        match outcome {
+            Ok(handled) => self.handled.count(handled),
+            Err(reason) => self.dropped.count(reason),
+        }
+    }
+
+    /// Connections opened either way.
+    pub fn opened(&self) -> u64 {
+        self.opened_passive + self.opened_active
+    }
+}

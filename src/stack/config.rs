@@ -1,0 +1,172 @@
+//! What a stack is told at start: who it is, how TCP behaves, and the limit of every pool.
+
+use crate::tcp::State;
+use crate::time::{Duration, Instant};
+use crate::wire::{Addr, FourTuple, MacAddr};
+
+/// One address that the stack answers for, and the prefix that is on-link with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LocalAddr {
+    /// The address.
+    pub addr: Addr,
+    /// On-link prefix length, counted within the family.
+    pub prefix_len: u8,
+}
+
+/// Who else owns our addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Ownership {
+    /// Ours alone: we answer ARP, NDP and ping, and refuse connections to closed ports.
+    #[default]
+    Exclusive,
+    /// Shared with the host: only our TCP ports are ours; the kernel answers everything else.
+    Shared,
+}
+
+/// Whether checksums of received frames are checked by us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RxChecksum {
+    /// Check each.
+    #[default]
+    Verify,
+    /// The link is trusted to have done so (a veth whose peer leaves checksums to an offload that never comes).
+    Trust,
+}
+
+/// How TCP behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpConfig {
+    /// How long TIME-WAIT lasts: 2 MSL (RFC 9293 §3.4.2: MSL is 2 minutes).
+    pub time_wait: Duration,
+    /// First retransmission timeout, before any sample (RFC 6298 §2.1).
+    pub initial_rto: Duration,
+    /// Least retransmission timeout (RFC 6298 §2.4).
+    pub min_rto: Duration,
+    /// Largest retransmission timeout (RFC 6298 §2.5).
+    pub max_rto: Duration,
+    /// SYN-ACKs sent again for one half-open entry before it is given up.
+    pub syn_ack_retries: u8,
+    /// How long an active open tries (RFC 9293 §3.8.3, MUST-23: at least 3 minutes by default).
+    pub connect_timeout: Duration,
+    /// R2: how long data may go unacknowledged (RFC 9293 §3.8.3, SHLD-11: at least 100 s).
+    pub user_timeout: Duration,
+    /// How long an acknowledgement may be delayed (RFC 9293 §3.8.6.3: less than 0.5 s).
+    pub delayed_ack: Duration,
+    /// How long FIN-WAIT-2 lasts when the application has closed for good.
+    pub orphan_timeout: Duration,
+    /// Most octets buffered for sending, for each connection.
+    pub send_buffer: u32,
+    /// Most octets buffered for reading, for each connection; also the largest window.
+    pub recv_buffer: u32,
+    /// Whether small segments wait for an acknowledgement (RFC 9293 §3.7.4).
+    pub nagle: bool,
+}
+
+impl Default for TcpConfig {
+    fn default() -> Self {
+        TcpConfig {
+            time_wait: Duration::from_secs(240),
+            initial_rto: Duration::from_secs(1),
+            min_rto: Duration::from_millis(200),
+            max_rto: Duration::from_secs(60),
+            syn_ack_retries: 5,
+            connect_timeout: Duration::from_secs(190),
+            user_timeout: Duration::from_secs(300),
+            delayed_ack: Duration::from_millis(40),
+            orphan_timeout: Duration::from_secs(60),
+            send_buffer: 256 * 1024,
+            recv_buffer: 256 * 1024,
+            nagle: true,
+        }
+    }
+}
+
+/// The limit of every pool of one shard. Full means refuse and count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Half-open entries.
+    pub half_open: u32,
+    /// Connections.
+    pub connections: u32,
+    /// TIME-WAIT entries.
+    pub time_wait: u32,
+    /// Octets in send and receive buffers together, rounded up to whole blocks.
+    pub buffer_bytes: u64,
+    /// Neighbours.
+    pub neighbours: u32,
+    /// Timers that applications may set.
+    pub app_timers: u32,
+    /// Frames waiting for one neighbour's address.
+    pub frames_per_neighbour: u32,
+    /// RST, challenge ACK and ICMP replies in a second.
+    pub replies_per_second: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            half_open: 65_536,
+            connections: 1 << 20,
+            time_wait: 1 << 24,
+            buffer_bytes: 1 << 30,
+            neighbours: 4_096,
+            app_timers: 65_536,
+            frames_per_neighbour: 16,
+            replies_per_second: 100_000,
+        }
+    }
+}
+
+/// Keys that nobody outside may know.
+#[derive(Clone, Copy)]
+pub struct Secrets {
+    /// For initial sequence numbers and timestamp offsets (RFC 6528 §3, RFC 7323 §5.4).
+    pub isn: [u8; 16],
+    /// For the hash of the flow index.
+    pub flow_hash: [u8; 16],
+}
+
+/// All that a stack is told at start.
+#[derive(Clone)]
+pub struct StackConfig {
+    /// Our Ethernet address.
+    pub mac: MacAddr,
+    /// Largest IP packet in octets.
+    pub mtu: u16,
+    /// Our addresses.
+    pub addresses: Vec<LocalAddr>,
+    /// Next hops for what is not on-link, the first of each family is used.
+    pub gateways: Vec<Addr>,
+    /// Neighbours known at start (where the host owns ARP, the only ones besides those that write to us first).
+    pub neighbours: Vec<(Addr, MacAddr)>,
+    /// Who else owns our addresses.
+    pub ownership: Ownership,
+    /// Whether we check received checksums.
+    pub rx_checksum: RxChecksum,
+    /// Ports that listen, on each of our addresses.
+    pub listen: Vec<u16>,
+    /// First and last local port of active opens.
+    pub ephemeral_ports: (u16, u16),
+    /// How TCP behaves.
+    pub tcp: TcpConfig,
+    /// The limit of every pool.
+    pub limits: Limits,
+    /// Keys.
+    pub secrets: Secrets,
+    /// Of how many connections, from the first on, each change of state is recorded (for the demo's ladder).
+    pub traced_connections: u32,
+}
+
+/// A change of state of a traced connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// When.
+    pub at: Instant,
+    /// Whose.
+    pub tuple: FourTuple,
+    /// The state before.
+    pub from: State,
+    /// The state after.
+    pub to: State,
+}
