@@ -1,8 +1,7 @@
 //! What a stack is told at start: who it is, how TCP behaves, and the limit of every pool.
 
-use crate::tcp::State;
-use crate::time::{Duration, Instant};
-use crate::wire::{Addr, FourTuple, MacAddr};
+pub use crate::tcp::TcpConfig;
+use crate::wire::{Addr, MacAddr};
 
 /// One address that the stack answers for, and the prefix that is on-link with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,54 +31,6 @@ pub enum RxChecksum {
     Verify,
     /// The link is trusted to have done so (a veth whose peer leaves checksums to an offload that never comes).
     Trust,
-}
-
-/// How TCP behaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TcpConfig {
-    /// How long TIME-WAIT lasts: 2 MSL (RFC 9293 §3.4.2: MSL is 2 minutes).
-    pub time_wait: Duration,
-    /// First retransmission timeout, before any sample (RFC 6298 §2.1).
-    pub initial_rto: Duration,
-    /// Least retransmission timeout (RFC 6298 §2.4).
-    pub min_rto: Duration,
-    /// Largest retransmission timeout (RFC 6298 §2.5).
-    pub max_rto: Duration,
-    /// SYN-ACKs sent again for one half-open entry before it is given up.
-    pub syn_ack_retries: u8,
-    /// How long an active open tries (RFC 9293 §3.8.3, MUST-23: at least 3 minutes by default).
-    pub connect_timeout: Duration,
-    /// R2: how long data may go unacknowledged (RFC 9293 §3.8.3, SHLD-11: at least 100 s).
-    pub user_timeout: Duration,
-    /// How long an acknowledgement may be delayed (RFC 9293 §3.8.6.3: less than 0.5 s).
-    pub delayed_ack: Duration,
-    /// How long FIN-WAIT-2 lasts when the application has closed for good.
-    pub orphan_timeout: Duration,
-    /// Most octets buffered for sending, for each connection.
-    pub send_buffer: u32,
-    /// Most octets buffered for reading, for each connection; also the largest window.
-    pub recv_buffer: u32,
-    /// Whether small segments wait for an acknowledgement (RFC 9293 §3.7.4).
-    pub nagle: bool,
-}
-
-impl Default for TcpConfig {
-    fn default() -> Self {
-        TcpConfig {
-            time_wait: Duration::from_secs(240),
-            initial_rto: Duration::from_secs(1),
-            min_rto: Duration::from_millis(200),
-            max_rto: Duration::from_secs(60),
-            syn_ack_retries: 5,
-            connect_timeout: Duration::from_secs(190),
-            user_timeout: Duration::from_secs(300),
-            delayed_ack: Duration::from_millis(40),
-            orphan_timeout: Duration::from_secs(60),
-            send_buffer: 256 * 1024,
-            recv_buffer: 256 * 1024,
-            nagle: true,
-        }
-    }
 }
 
 /// The limit of every pool of one shard. Full means refuse and count.
@@ -156,17 +107,4 @@ pub struct StackConfig {
     pub secrets: Secrets,
     /// Of how many connections, from the first on, each change of state is recorded (for the demo's ladder).
     pub traced_connections: u32,
-}
-
-/// A change of state of a traced connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Transition {
-    /// When.
-    pub at: Instant,
-    /// Whose.
-    pub tuple: FourTuple,
-    /// The state before.
-    pub from: State,
-    /// The state after.
-    pub to: State,
 }

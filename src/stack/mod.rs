@@ -4,8 +4,9 @@ mod app;
 mod config;
 mod cx;
 
+pub use crate::tcp::{TcpConfig, Transition};
 pub use app::{App, ConnId, Connect, ConnectError, SendError};
-pub use config::{Limits, LocalAddr, Ownership, RxChecksum, Secrets, StackConfig, TcpConfig, Transition};
+pub use config::{Limits, LocalAddr, Ownership, RxChecksum, Secrets, StackConfig};
 pub use cx::Cx;
 
 /// A shard and its application. Sans-IO: frames and time go in, frames come out.

@@ -1,0 +1,83 @@
+//! Congestion control, RFC 5681 (Reno), with the initial window of RFC 6928.
+
+/// Congestion window and slow-start threshold, in octets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reno {
+    /// CWND.
+    pub cwnd: u32,
+    /// SSTHRESH.
+    pub ssthresh: u32,
+    /// Octets acknowledged since CWND last grew in congestion avoidance.
+    acked: u32,
+}
+
+impl Reno {
+    /// IW = min(10 * SMSS, max(2 * SMSS, 14600)), RFC 6928 §2; one segment when the SYN had to be sent again
+    /// (RFC 5681 §3.1).
+    pub fn new(smss: u32, syn_was_lost: bool) -> Self {
+        let cwnd = if syn_was_lost { smss } else { (10 * smss).min((2 * smss).max(14_600)) };
+        Reno { cwnd, ssthresh: u32::MAX, acked: 0 }
+    }
+
+    /// New data was acknowledged outside of recovery (RFC 5681 §3.1; counting octets bounds what split
+    /// acknowledgements can gain).
+    pub fn on_ack(&mut self, octets: u32, smss: u32) {
+        if self.cwnd < self.ssthresh {
+            self.cwnd = self.cwnd.saturating_add(octets.min(2 * smss));
+            return;
+        }
+        self.acked = self.acked.saturating_add(octets);
+        if self.acked >= self.cwnd {
+            self.acked -= self.cwnd;
+            self.cwnd = self.cwnd.saturating_add(smss);
+        }
+    }
+
+    /// A loss was seen by duplicate acknowledgements or SACK; `flight` octets were outstanding (RFC 5681 §3.2).
+    pub fn on_loss(&mut self, flight: u32, smss: u32) {
+        self.ssthresh = (flight / 2).max(2 * smss);
+        self.cwnd = self.ssthresh;
+        self.acked = 0;
+    }
+
+    /// The retransmission timer ran out (RFC 5681 §3.1): slow start from one segment.
+    pub fn on_timeout(&mut self, flight: u32, smss: u32, first: bool) {
+        if first {
+            self.ssthresh = (flight / 2).max(2 * smss);
+        }
+        self.cwnd = smss;
+        self.acked = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn initial_windows_are_those_of_rfc_6928() {
+        assert_eq!(Reno::new(1460, false).cwnd, 14_600);
+        assert_eq!(Reno::new(536, false).cwnd, 5_360);
+        assert_eq!(Reno::new(9_000, false).cwnd, 18_000);
+        assert_eq!(Reno::new(1460, true).cwnd, 1460);
+    }
+
+    #[test]
+    fn it_doubles_in_slow_start_and_adds_one_segment_a_round_after() {
+        let mut reno = Reno::new(1000, false);
+        reno.ssthresh = 20_000;
+        (0..10).for_each(|_| reno.on_ack(1000, 1000));
+        assert_eq!(reno.cwnd, 20_000);
+        (0..20).for_each(|_| reno.on_ack(1000, 1000));
+        assert_eq!(reno.cwnd, 21_000);
+    }
+
+    #[test]
+    fn a_timeout_leaves_one_segment_and_half_the_flight_as_threshold() {
+        let mut reno = Reno::new(1000, false);
+        reno.on_timeout(30_000, 1000, true);
+        assert_eq!((reno.cwnd, reno.ssthresh), (1000, 15_000));
+        reno.on_timeout(1000, 1000, false);
+        assert_eq!(reno.ssthresh, 15_000, "a second timeout of the same loss does not halve again");
+    }
+}
