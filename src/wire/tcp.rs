@@ -1,5 +1,9 @@
 //! The TCP header and its options, RFC 9293 §3.1, §3.2; RFC 7323 (window scale, timestamps); RFC 2018 (SACK).
 
+mod codec;
+
+pub use codec::{HEADER_LEN, MAX_OPTIONS, emit, parse};
+
 use super::seq::SeqNum;
 use std::fmt;
 use std::ops::{BitOr, BitOrAssign};

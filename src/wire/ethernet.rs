@@ -1,0 +1,94 @@
+//! Ethernet II headers with at most one VLAN tag (IEEE 802.3, 802.1Q).
+
+use super::addr::MacAddr;
+use crate::ledger::DropReason;
+use zerocopy::byteorder::network_endian::U16;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Octets of a header without a tag.
+pub const HEADER_LEN: usize = 14;
+/// Octets that a VLAN tag adds.
+pub const VLAN_TAG_LEN: usize = 4;
+
+/// EtherType of IPv4.
+pub const IPV4: u16 = 0x0800;
+/// EtherType of ARP.
+pub const ARP: u16 = 0x0806;
+/// EtherType of IPv6.
+pub const IPV6: u16 = 0x86dd;
+const VLAN: u16 = 0x8100;
+
+/// PCP and VID of a tag; the drop-eligible bit is neither kept nor sent.
+const PCP_AND_VID: u16 = 0xefff;
+
+/// The two stations of a frame, and its VLAN.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Link {
+    /// Who sent it.
+    pub src: MacAddr,
+    /// Who is to have it.
+    pub dst: MacAddr,
+    /// Priority (bits 13–15) and VLAN identifier (bits 0–11) when the frame has a tag.
+    pub vlan: Option<u16>,
+}
+
+impl Link {
+    /// The way back: from `our_mac` to the sender, in the same VLAN.
+    #[inline]
+    pub fn reply(&self, our_mac: MacAddr) -> Link {
+        Link { src: our_mac, dst: self.src, vlan: self.vlan }
+    }
+
+    /// Octets of this link's Ethernet header.
+    #[inline]
+    pub fn header_len(&self) -> usize {
+        if self.vlan.is_some() { HEADER_LEN + VLAN_TAG_LEN } else { HEADER_LEN }
+    }
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Layout {
+    dst: [u8; 6],
+    src: [u8; 6],
+    ether_type: U16,
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct TagLayout {
+    tci: U16,
+    ether_type: U16,
+}
+
+/// Takes the header off: the link, the EtherType, and what follows (trailing padding included).
+///
+/// # Errors
+/// [`DropReason::Truncated`]. A second tag is left to the caller as an EtherType that nobody speaks.
+#[inline]
+pub fn parse(frame: &[u8]) -> Result<(Link, u16, &[u8]), DropReason> {
+    let (h, rest) = Layout::ref_from_prefix(frame).map_err(|_| DropReason::Truncated)?;
+    let link = Link { src: MacAddr(h.src), dst: MacAddr(h.dst), vlan: None };
+    if h.ether_type.get() != VLAN {
+        return Ok((link, h.ether_type.get(), rest));
+    }
+    let (tag, rest) = TagLayout::ref_from_prefix(rest).map_err(|_| DropReason::Truncated)?;
+    let link = Link { vlan: Some(tag.tci.get() & PCP_AND_VID), ..link };
+    Ok((link, tag.ether_type.get(), rest))
+}
+
+/// Writes the header; says its length.
+///
+/// # Panics
+/// If `buf` is shorter than [`Link::header_len`].
+#[inline]
+pub fn emit(buf: &mut [u8], link: &Link, ether_type: u16) -> usize {
+    let outer = if link.vlan.is_some() { VLAN } else { ether_type };
+    let (head, rest) = buf.split_at_mut(HEADER_LEN);
+    head.copy_from_slice(Layout { dst: link.dst.0, src: link.src.0, ether_type: outer.into() }.as_bytes());
+    if let Some(vlan) = link.vlan {
+        let tag = TagLayout { tci: (vlan & PCP_AND_VID).into(), ether_type: ether_type.into() };
+        rest[..VLAN_TAG_LEN].copy_from_slice(tag.as_bytes());
+    }
+    link.header_len()
+}

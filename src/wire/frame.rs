@@ -1,0 +1,149 @@
+//! Whole frames: what came in, and what goes out.
+
+mod emit;
+
+pub use super::ethernet::Link;
+pub use super::ip::Ip;
+pub use emit::{
+    Envelope, TxChecksum, answer_echo, emit_arp, emit_neighbour_advertisement, emit_neighbour_solicitation, emit_tcp,
+};
+
+use super::addr::FourTuple;
+use super::checksum::Sum;
+use super::ip::Packet;
+use super::{arp, ethernet, icmp, icmpv6, ip, ipv4, ipv6, ndp, tcp};
+use crate::ledger::DropReason;
+
+/// A frame that is of use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Incoming<'a> {
+    /// A TCP segment.
+    Tcp {
+        /// Stations.
+        link: Link,
+        /// Addresses.
+        ip: Ip,
+        /// From our view: local is the destination.
+        tuple: FourTuple,
+        /// Header and text.
+        segment: tcp::Segment<'a>,
+    },
+    /// An ARP packet.
+    Arp {
+        /// Stations.
+        link: Link,
+        /// The packet.
+        arp: arp::Arp,
+    },
+    /// An echo request of either family, to be answered by [`answer_echo`].
+    EchoRequest {
+        /// Stations.
+        link: Link,
+        /// Addresses.
+        ip: Ip,
+    },
+    /// An ICMP error of either family about a TCP segment.
+    IcmpError {
+        /// Stations.
+        link: Link,
+        /// Addresses: the source is whoever noticed the error.
+        ip: Ip,
+        /// What it says.
+        error: icmp::Error,
+    },
+    /// A neighbour solicitation or advertisement.
+    Ndp {
+        /// Stations.
+        link: Link,
+        /// Addresses; the source may be unspecified, the destination a group.
+        ip: Ip,
+        /// What it says.
+        message: ndp::Message,
+    },
+}
+
+/// Whether the checksums of TCP, ICMP and ICMPv6 are checked. The one of the IPv4 header always is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum VerifyChecksum {
+    /// Check each.
+    Yes,
+    /// Something below is trusted to have done so.
+    No,
+}
+
+/// Takes a frame apart.
+///
+/// What it says of addresses holds without knowing ours: a source that can be none is refused, and so is a destination
+/// that is a group or broadcast, at the link as well, except for ARP and neighbour discovery. Whether the destination is
+/// ours, and the broadcast addresses of our subnets, are the stack's to check.
+///
+/// # Errors
+/// The reason to drop the frame.
+#[inline]
+pub fn parse(frame: &[u8], verify: VerifyChecksum) -> Result<Incoming<'_>, DropReason> {
+    let (link, ether_type, packet) = ethernet::parse(frame)?;
+    if link.src.is_group() {
+        return Err(DropReason::Martian);
+    }
+    match ether_type {
+        ethernet::IPV4 => from_ip(link, &ipv4::parse(packet)?, verify),
+        ethernet::IPV6 => from_ip(link, &ipv6::parse(packet)?, verify),
+        ethernet::ARP => Ok(Incoming::Arp { link, arp: arp::parse(packet)? }),
+        _ => Err(DropReason::EtherType),
+    }
+}
+
+#[inline]
+fn from_ip<'a>(link: Link, packet: &Packet<'a>, verify: VerifyChecksum) -> Result<Incoming<'a>, DropReason> {
+    match (packet.protocol, packet.ip.src.is_v4()) {
+        (ip::TCP, _) => from_tcp(link, packet, verify),
+        (ip::ICMP, true) | (ip::ICMPV6, false) => from_icmp(link, packet, verify),
+        _ => Err(DropReason::Protocol),
+    }
+}
+
+#[inline]
+fn from_tcp<'a>(link: Link, packet: &Packet<'a>, verify: VerifyChecksum) -> Result<Incoming<'a>, DropReason> {
+    let &Packet { ip, payload, .. } = packet;
+    check_one_to_one(&link, &ip)?;
+    if payload.len() < tcp::HEADER_LEN {
+        return Err(DropReason::TcpHeader);
+    }
+    if verify == VerifyChecksum::Yes {
+        let sum = Sum::ZERO.pseudo_header(&ip.src, &ip.dst, ip::TCP, payload.len());
+        if !sum.octets(payload).is_intact() {
+            return Err(DropReason::TcpChecksum);
+        }
+    }
+    let (remote_port, local_port, segment) = tcp::parse(payload)?;
+    let tuple = FourTuple { local_addr: ip.dst, remote_addr: ip.src, local_port, remote_port };
+    Ok(Incoming::Tcp { link, ip, tuple, segment })
+}
+
+fn from_icmp<'a>(link: Link, packet: &Packet<'a>, verify: VerifyChecksum) -> Result<Incoming<'a>, DropReason> {
+    let (ip, verify) = (packet.ip, verify == VerifyChecksum::Yes);
+    let message = if packet.protocol == ip::ICMPV6 {
+        icmpv6::parse(packet, verify)?
+    } else {
+        match icmp::parse(packet, verify)? {
+            icmp::Message::EchoRequest => icmpv6::Message::EchoRequest,
+            icmp::Message::Error(error) => icmpv6::Message::Error(error),
+        }
+    };
+    // Neighbour discovery lives on groups, and has checked its addresses by rules of its own.
+    if let icmpv6::Message::Ndp(message) = message {
+        return Ok(Incoming::Ndp { link, ip, message });
+    }
+    check_one_to_one(&link, &ip)?;
+    Ok(match message {
+        icmpv6::Message::Error(error) => Incoming::IcmpError { link, ip, error },
+        _ => Incoming::EchoRequest { link, ip },
+    })
+}
+
+/// From one station to one station, at both layers (RFC 1122 §3.3.6 for a broadcast at the link alone).
+#[inline]
+fn check_one_to_one(link: &Link, ip: &Ip) -> Result<(), DropReason> {
+    ip::check_addresses(ip)?;
+    if link.dst.is_group() { Err(DropReason::GroupAddress) } else { Ok(()) }
+}

@@ -1,0 +1,90 @@
+//! What IPv4 and IPv6 have in common: the fields that the stack looks at, and which addresses may stand where.
+
+use super::addr::Addr;
+use crate::ledger::DropReason;
+
+/// Protocol number of ICMP for IPv4.
+pub const ICMP: u8 = 1;
+/// Protocol number of TCP.
+pub const TCP: u8 = 6;
+/// Protocol number of ICMPv6.
+pub const ICMPV6: u8 = 58;
+
+/// The part of an IP header that the stack looks at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ip {
+    /// Source address.
+    pub src: Addr,
+    /// Destination address.
+    pub dst: Addr,
+    /// TTL or hop limit.
+    pub hop_limit: u8,
+    /// The two ECN bits (RFC 3168 §5).
+    pub ecn: u8,
+}
+
+/// A whole IP packet: no fragment, padding cut off.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Packet<'a> {
+    /// Addresses and such.
+    pub ip: Ip,
+    /// What the payload is: [`TCP`], [`ICMP`], [`ICMPV6`] or something else.
+    pub protocol: u8,
+    /// What follows the header, options and extension headers.
+    pub payload: &'a [u8],
+}
+
+/// Whether a packet on a wire may come from this address: not unspecified, loopback, multicast or broadcast
+/// (RFC 1122 §3.2.1.3, RFC 4291 §2.5.2, §2.5.3, §2.7). Broadcast addresses of subnets are not known here.
+#[inline]
+pub fn can_be_source(addr: &Addr) -> bool {
+    match addr.v4() {
+        Some(octets) => !matches!(octets[0], 0 | 127) && !is_group_v4(octets),
+        None => !is_low_v6(addr) && !is_group(addr),
+    }
+}
+
+/// Whether the address is multicast or the limited broadcast.
+#[inline]
+pub fn is_group(addr: &Addr) -> bool {
+    match addr.v4() {
+        Some(octets) => is_group_v4(octets),
+        None => addr.octets()[0] == 0xff,
+    }
+}
+
+/// Whether the address is loopback, which must not be seen on a wire.
+#[inline]
+pub fn is_loopback(addr: &Addr) -> bool {
+    match addr.v4() {
+        Some(octets) => octets[0] == 127,
+        None => u128::from_be_bytes(*addr.octets()) == 1,
+    }
+}
+
+/// Checks both addresses of a packet that is for one host and from one host: everything but neighbour discovery.
+///
+/// # Errors
+/// [`DropReason::Martian`] for a source that is none, for loopback, and when source and destination are the same (the
+/// LAND attack); [`DropReason::GroupAddress`] for a destination that is multicast or the limited broadcast.
+#[inline]
+pub fn check_addresses(ip: &Ip) -> Result<(), DropReason> {
+    if !can_be_source(&ip.src) || is_loopback(&ip.dst) || ip.src == ip.dst {
+        return Err(DropReason::Martian);
+    }
+    if is_group(&ip.dst) {
+        return Err(DropReason::GroupAddress);
+    }
+    Ok(())
+}
+
+#[inline]
+fn is_group_v4(octets: [u8; 4]) -> bool {
+    octets[0] & 0xf0 == 0xe0 || octets == [0xff; 4]
+}
+
+/// `::` or `::1`.
+#[inline]
+fn is_low_v6(addr: &Addr) -> bool {
+    u128::from_be_bytes(*addr.octets()) <= 1
+}

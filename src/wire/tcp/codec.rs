@@ -1,0 +1,214 @@
+//! TCP headers and options from and to octets.
+
+use super::{Flags, Header, Options, Segment, Timestamps};
+use crate::ledger::DropReason;
+use crate::wire::checksum::Sum;
+use crate::wire::seq::SeqNum;
+use zerocopy::byteorder::network_endian::{U16, U32};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Octets of a header without options.
+pub const HEADER_LEN: usize = 20;
+/// Most octets of options: the data offset has four bits.
+pub const MAX_OPTIONS: usize = 40;
+
+const END: u8 = 0;
+const NOP: u8 = 1;
+const MSS: u8 = 2;
+const WINDOW_SCALE: u8 = 3;
+const SACK_PERMITTED: u8 = 4;
+const SACK: u8 = 5;
+const TIMESTAMPS: u8 = 8;
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Layout {
+    src_port: U16,
+    dst_port: U16,
+    seq: U32,
+    ack: U32,
+    offset: u8,
+    flags: u8,
+    wnd: U16,
+    checksum: U16,
+    urgent: U16,
+}
+
+const _: () = assert!(size_of::<Layout>() == HEADER_LEN);
+
+/// Reads a segment whose checksum was seen to before: source port, destination port, the rest.
+///
+/// # Errors
+/// [`DropReason::TcpHeader`] when the header is shorter than 20 octets or longer than the segment;
+/// [`DropReason::TcpOption`] when an option has length 0 or 1 or reaches beyond the header.
+#[inline]
+pub fn parse(segment: &[u8]) -> Result<(u16, u16, Segment<'_>), DropReason> {
+    let (h, _) = Layout::ref_from_prefix(segment).map_err(|_| DropReason::TcpHeader)?;
+    let header_len = usize::from(h.offset >> 4) * 4;
+    if header_len < HEADER_LEN {
+        return Err(DropReason::TcpHeader);
+    }
+    let (header, text) = segment.split_at_checked(header_len).ok_or(DropReason::TcpHeader)?;
+    let options = parse_options(&header[HEADER_LEN..])?;
+    let flags = Flags(h.flags);
+    let header = Header {
+        seq: SeqNum(h.seq.get()),
+        ack: SeqNum(if flags.has(Flags::ACK) { h.ack.get() } else { 0 }),
+        flags,
+        wnd: h.wnd.get(),
+        urgent: if flags.has(Flags::URG) { h.urgent.get() } else { 0 },
+        options,
+    };
+    Ok((h.src_port.get(), h.dst_port.get(), Segment { header, text }))
+}
+
+/// Writes a header with its options and checksum zero; says its length, and the sum of what it wrote.
+///
+/// # Panics
+/// If `buf` is shorter than 20 + [`Options::encoded_len`].
+#[inline]
+pub fn emit(buf: &mut [u8], src_port: u16, dst_port: u16, header: &Header) -> (usize, Sum) {
+    let options = Words::of(&header.options);
+    let header_len = HEADER_LEN + options.len * 4;
+    let offset = (header_len as u8 / 4) << 4;
+    let layout = Layout {
+        src_port: src_port.into(),
+        dst_port: dst_port.into(),
+        seq: header.seq.0.into(),
+        ack: header.ack.0.into(),
+        offset,
+        flags: header.flags.0,
+        wnd: header.wnd.into(),
+        checksum: 0.into(),
+        urgent: header.urgent.into(),
+    };
+    let (head, rest) = buf.split_at_mut(HEADER_LEN);
+    head.copy_from_slice(layout.as_bytes());
+    // Summed from the values: reading back what was just stored in smaller pieces stalls.
+    let mut sum = Sum::ZERO
+        .word(u32::from(src_port) << 16 | u32::from(dst_port))
+        .word(header.seq.0)
+        .word(header.ack.0)
+        .word(u32::from_be_bytes([offset, header.flags.0, 0, 0]) | u32::from(header.wnd))
+        .word(u32::from(header.urgent));
+    let (slots, _) = rest[..options.len * 4].as_chunks_mut::<4>();
+    for (slot, word) in slots.iter_mut().zip(options.words) {
+        *slot = word.to_be_bytes();
+        sum = sum.word(word);
+    }
+    (header_len, sum)
+}
+
+impl Options {
+    /// Octets that [`emit`] writes for them: a multiple of 4, at most [`MAX_OPTIONS`].
+    #[inline]
+    pub fn encoded_len(&self) -> usize {
+        let fixed = 4 * usize::from(self.mss.is_some()) + 4 * usize::from(self.window_scale.is_some());
+        let fixed = fixed
+            + match (self.timestamps.is_some(), self.sack_permitted) {
+                (true, _) => 12,
+                (false, true) => 4,
+                (false, false) => 0,
+            };
+        match self.sack_that_fits(fixed) {
+            0 => fixed,
+            blocks => fixed + 4 + 8 * blocks,
+        }
+    }
+
+    /// SACK blocks for which there is room behind `used` octets of other options.
+    #[inline]
+    fn sack_that_fits(&self, used: usize) -> usize {
+        self.sack.as_slice().len().min((MAX_OPTIONS - used).saturating_sub(4) / 8)
+    }
+}
+
+/// Options as 32-bit words in host order. Each is aligned by NOPs in front, as every receiver's fast path expects; a
+/// SACK-permitted takes the place of the NOPs in front of timestamps.
+struct Words {
+    words: [u32; MAX_OPTIONS / 4],
+    len: usize,
+}
+
+impl Words {
+    #[inline]
+    fn of(options: &Options) -> Words {
+        let mut w = Words { words: [0; MAX_OPTIONS / 4], len: 0 };
+        if let Some(mss) = options.mss {
+            w.push(u32::from_be_bytes([MSS, 4, 0, 0]) | u32::from(mss));
+        }
+        if let Some(Timestamps { tsval, tsecr }) = options.timestamps {
+            let [front0, front1] = if options.sack_permitted { [SACK_PERMITTED, 2] } else { [NOP, NOP] };
+            w.push(u32::from_be_bytes([front0, front1, TIMESTAMPS, 10]));
+            w.push(tsval);
+            w.push(tsecr);
+        } else if options.sack_permitted {
+            w.push(u32::from_be_bytes([NOP, NOP, SACK_PERMITTED, 2]));
+        }
+        if let Some(shift) = options.window_scale {
+            w.push(u32::from_be_bytes([NOP, WINDOW_SCALE, 3, shift]));
+        }
+        let blocks = options.sack_that_fits(w.len * 4);
+        if blocks > 0 {
+            w.push(u32::from_be_bytes([NOP, NOP, SACK, 2 + 8 * blocks as u8]));
+            for (left, right) in &options.sack.as_slice()[..blocks] {
+                w.push(left.0);
+                w.push(right.0);
+            }
+        }
+        w
+    }
+
+    #[inline]
+    fn push(&mut self, word: u32) {
+        self.words[self.len] = word;
+        self.len += 1;
+    }
+}
+
+#[inline]
+fn parse_options(octets: &[u8]) -> Result<Options, DropReason> {
+    // What almost every segment after the handshake has (RFC 7323, appendix A).
+    if let &[NOP, NOP, TIMESTAMPS, 10, v0, v1, v2, v3, e0, e1, e2, e3] = octets {
+        return Ok(Options { timestamps: Some(timestamps([v0, v1, v2, v3], [e0, e1, e2, e3])), ..Options::default() });
+    }
+    if octets.is_empty() { Ok(Options::default()) } else { parse_each(octets) }
+}
+
+/// A known kind with a length that is not its own is skipped like an unknown kind, as other stacks do: its
+/// length still says where the next one begins. Of several of a kind the last counts.
+fn parse_each(mut octets: &[u8]) -> Result<Options, DropReason> {
+    let mut options = Options::default();
+    loop {
+        let len = match *octets {
+            [] | [END, ..] => return Ok(options),
+            [NOP, ..] => 1,
+            [_, len, ..] if len >= 2 => usize::from(len),
+            _ => return Err(DropReason::TcpOption),
+        };
+        let (option, rest) = octets.split_at_checked(len).ok_or(DropReason::TcpOption)?;
+        match *option {
+            [MSS, _, a, b] => options.mss = Some(u16::from_be_bytes([a, b])),
+            [WINDOW_SCALE, _, shift] => options.window_scale = Some(shift),
+            [SACK_PERMITTED, _] => options.sack_permitted = true,
+            [TIMESTAMPS, _, v0, v1, v2, v3, e0, e1, e2, e3] => {
+                options.timestamps = Some(timestamps([v0, v1, v2, v3], [e0, e1, e2, e3]));
+            }
+            [SACK, _, ref blocks @ ..] => {
+                if let (blocks, []) = blocks.as_chunks::<8>() {
+                    for &[l0, l1, l2, l3, r0, r1, r2, r3] in blocks {
+                        let left = u32::from_be_bytes([l0, l1, l2, l3]);
+                        options.sack.push(SeqNum(left), SeqNum(u32::from_be_bytes([r0, r1, r2, r3])));
+                    }
+                }
+            }
+            _ => {}
+        }
+        octets = rest;
+    }
+}
+
+#[inline]
+fn timestamps(tsval: [u8; 4], tsecr: [u8; 4]) -> Timestamps {
+    Timestamps { tsval: u32::from_be_bytes(tsval), tsecr: u32::from_be_bytes(tsecr) }
+}
