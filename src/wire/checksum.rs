@@ -105,3 +105,61 @@ fn sum_in_memory_order(octets: &[u8]) -> u64 {
         [a, b, c, ..] => word([a, b, c, 0]),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::golden::{hex, slow_checksum};
+    use proptest::prelude::*;
+
+    #[test]
+    fn known_sums() {
+        // The example of RFC 1071 §3, and an IPv4 header from a textbook.
+        assert_eq!(Sum::ZERO.octets(&hex("0001 f203 f4f5 f6f7")).folded(), 0xddf2);
+        let header = hex("4500 0073 0000 4000 4011 b861 c0a8 0001 c0a8 00c7");
+        assert!(Sum::ZERO.octets(&header).is_intact());
+        assert_eq!(Sum::ZERO.octets(&header[..10]).octets(&header[12..]).checksum(), 0xb861);
+    }
+
+    #[test]
+    fn all_ones_of_every_length_do_not_overflow() {
+        let octets = vec![0xff; 65_535];
+        for len in (0..200).chain([1_499, 1_500, 9_000, 65_534, 65_535]) {
+            assert_eq!(Sum::ZERO.octets(&octets[..len]).checksum(), slow_checksum(&octets[..len]), "{len} octets");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn fast_is_slow(octets in prop::collection::vec(any::<u8>(), 0..200), offset in 0usize..8) {
+            let octets = &octets[offset.min(octets.len())..];
+            prop_assert_eq!(Sum::ZERO.octets(octets).checksum(), slow_checksum(octets));
+        }
+
+        #[test]
+        fn pieces_at_even_offsets_add_up(octets in prop::collection::vec(any::<u8>(), 0..100), at in 0usize..50) {
+            let (a, b) = octets.split_at((at * 2).min(octets.len() & !1));
+            let whole = Sum::ZERO.octets(&octets).folded();
+            prop_assert_eq!(Sum::ZERO.octets(b).plus(Sum::ZERO.octets(a)).folded(), whole);
+        }
+
+        #[test]
+        fn update_is_a_new_sum(mut octets in prop::collection::vec(any::<u8>(), 4..100), at in 0usize..50, new: u16) {
+            let at = at * 2 % (octets.len() & !1);
+            let before = Sum::ZERO.octets(&octets).checksum();
+            let old = u16::from_be_bytes([octets[at], octets[at + 1]]);
+            octets[at..at + 2].copy_from_slice(&new.to_be_bytes());
+            let updated = update(before, old, new);
+            // 0 and 0xffff are one value.
+            prop_assert_eq!(updated % 0xffff, Sum::ZERO.octets(&octets).checksum() % 0xffff);
+        }
+
+        #[test]
+        fn mapped_form_adds_nothing_to_a_pseudo_header(src: [u8; 4], dst: [u8; 4], len: u16) {
+            let mut pseudo = [&src[..], &dst[..], &[0, 6]].concat();
+            pseudo.extend_from_slice(&len.to_be_bytes());
+            let sum = Sum::ZERO.pseudo_header(&Addr::from_v4(src), &Addr::from_v4(dst), 6, usize::from(len));
+            prop_assert_eq!(sum.checksum(), slow_checksum(&pseudo));
+        }
+    }
+}

@@ -1,6 +1,8 @@
 //! Whole frames: what came in, and what goes out.
 
 mod emit;
+#[cfg(test)]
+mod tests;
 
 pub use super::ethernet::Link;
 pub use super::ip::Ip;

@@ -10,6 +10,8 @@ pub mod arp;
 pub mod checksum;
 pub mod ethernet;
 pub mod frame;
+#[cfg(test)]
+mod golden;
 pub mod icmp;
 pub mod icmpv6;
 pub mod ip;

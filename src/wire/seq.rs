@@ -87,3 +87,42 @@ impl fmt::Display for SeqNum {
         write!(f, "{}", self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Where the laws are tried: at 0, in the middle, where the sign changes, and across the wrap.
+    const BASES: [u32; 7] = [0, 1, 0x4000_0000, 0x7fff_ffff, 0x8000_0000, u32::MAX - 1, u32::MAX];
+    const STEPS: [u32; 5] = [1, 2, 65_535, 1 << 30, (1 << 31) - 1];
+
+    #[test]
+    fn later_is_after_wherever_it_starts() {
+        for base in BASES.map(SeqNum) {
+            assert!(base.at_or_before(base) && base.at_or_after(base) && !base.before(base) && !base.after(base));
+            for step in STEPS {
+                let later = base + step;
+                assert!(base.before(later) && !later.before(base), "{base} + {step}");
+                assert!(later.after(base) && !base.after(later), "{base} + {step}");
+                assert!(base.at_or_before(later) && later.at_or_after(base), "{base} + {step}");
+                assert!(!later.at_or_before(base) && !base.at_or_after(later), "{base} + {step}");
+                assert_eq!((later.distance_from(base), later - step), (step, base));
+                assert_eq!((base.max(later), later.max(base)), (later, later));
+                assert_eq!((base.min(later), later.min(base)), (base, base));
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn order_does_not_depend_on_where_zero_is(a: u32, step in 0u32..1 << 31, shift: u32) {
+            let (a, b) = (SeqNum(a), SeqNum(a) + step);
+            prop_assert_eq!(a.before(b), (a + shift).before(b + shift));
+            prop_assert_eq!(a.before(b), step != 0);
+            let mut c = a;
+            c += step;
+            prop_assert_eq!(c, b);
+        }
+    }
+}

@@ -212,3 +212,67 @@ fn parse_each(mut octets: &[u8]) -> Result<Options, DropReason> {
 fn timestamps(tsval: [u8; 4], tsecr: [u8; 4]) -> Timestamps {
     Timestamps { tsval: u32::from_be_bytes(tsval), tsecr: u32::from_be_bytes(tsecr) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::golden::hex;
+
+    fn options(digits: &str) -> Result<Options, DropReason> {
+        parse_options(&hex(digits))
+    }
+
+    #[test]
+    fn options_with_illegal_lengths_are_refused_and_odd_ones_skipped() {
+        let mss = Options { mss: Some(1460), ..Options::default() };
+        let table: &[(&str, Result<Options, DropReason>, &str)] = &[
+            ("", Ok(Options::default()), "none"),
+            ("01010101", Ok(Options::default()), "padding alone"),
+            ("020405b4", Ok(mss), "MSS"),
+            ("020405b4 00 ff00", Ok(mss), "nothing behind the end is read"),
+            ("fd 06 aabbccdd 01 01 020405b4", Ok(mss), "an unknown kind is skipped"),
+            ("0203 05 020405b4 01", Ok(mss), "a wrong length for MSS: skipped"),
+            ("0303 03 0303 0e 0000", Ok(Options { window_scale: Some(14), ..Options::default() }), "the last counts"),
+            ("0402 0000", Ok(Options { sack_permitted: true, ..Options::default() }), "SACK permitted"),
+            ("0502 0101", Ok(Options::default()), "SACK without a block"),
+            ("0509 00000001 000000 01 0000", Ok(Options::default()), "SACK with part of a block"),
+            ("0200 0000", Err(DropReason::TcpOption), "length 0"),
+            ("fd00 0000", Err(DropReason::TcpOption), "length 0 of an unknown kind"),
+            ("0201 0000", Err(DropReason::TcpOption), "length 1"),
+            ("01010204", Err(DropReason::TcpOption), "beyond the header"),
+            ("01010102", Err(DropReason::TcpOption), "no room for a length"),
+            ("0101080b 00000001 00000002", Err(DropReason::TcpOption), "one octet beyond the header"),
+        ];
+        for (digits, expected, why) in table {
+            assert_eq!(options(digits), *expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn timestamps_are_read_on_the_fast_path_and_off_it() {
+        let timestamps = Some(Timestamps { tsval: 1, tsecr: 2 });
+        let expected = Ok(Options { timestamps, ..Options::default() });
+        assert_eq!(options("0101 080a 00000001 00000002"), expected);
+        assert_eq!(options("080a 00000001 00000002 0101"), expected);
+    }
+
+    #[test]
+    fn five_sack_blocks_do_not_fit_and_four_do() {
+        let block = "00000001 00000002";
+        let read = options(&format!("0101 0522 {block}{block}{block}{block}")).unwrap();
+        assert_eq!(read.sack.as_slice().len(), 4);
+        assert_eq!(read.encoded_len(), 36);
+        let with_timestamps = Options { timestamps: Some(Timestamps::default()), ..read };
+        assert_eq!(with_timestamps.encoded_len(), 40, "three blocks beside timestamps");
+    }
+
+    #[test]
+    fn data_offset_outside_the_segment_is_refused() {
+        let mut segment = [0u8; 24];
+        for (words, expected) in [(4, false), (5, true), (6, true), (7, false), (0, false)] {
+            segment[12] = words << 4;
+            assert_eq!(parse(&segment).is_ok(), expected, "{words} words");
+        }
+        assert_eq!(parse(&segment[..19]), Err(DropReason::TcpHeader));
+    }
+}
