@@ -235,6 +235,8 @@ pub struct Ledger {
     pub time_wait_endings: TimeWaitTally,
     /// Segments sent again, SYN and FIN among them.
     pub retransmitted: u64,
+    /// Losses found by duplicate acknowledgements or SACK.
+    pub fast_retransmits: u64,
     /// Requests that the stack refused because a pool was at its limit, by pool.
     pub refused: Refusals,
 }

@@ -1,12 +1,36 @@
-//! One connection: segments and time in, segments and events out.
+//! One connection: segments and time in, segments and events out (RFC 9293).
+//!
+//! Three types for three phases: a [`half_open::HalfOpen`] entry, a [`Tcb`], a [`time_wait::TimeWait`] entry. A segment
+//! for a control block goes through [`Tcb::on_segment`], whose steps are those of RFC 9293 §3.10.7.4, a file each:
+//! `segment_arrives` (sequence, RST, SYN, FIN), `acknowledge`, `receive`; `syn_sent` for that state alone. What must
+//! leave is asked with [`Tcb::poll_transmit`] and confirmed with [`Tcb::sent`] (`transmit`); `timers` and `user_calls`
+//! are the other two ways in. No clock, no I/O, no randomness: `now` and secrets are arguments.
 
+mod acknowledge;
 pub mod buffer;
+pub mod closed;
 mod config;
 pub mod congestion;
+mod connection;
+pub mod half_open;
 pub mod isn;
+pub mod negotiation;
 pub mod reassembly;
+mod receive;
 pub mod rto;
+pub mod scoreboard;
+mod segment_arrives;
 pub mod state;
+mod syn_sent;
+pub mod time_wait;
+pub mod timer;
+mod timers;
+pub mod transfer;
+mod transmit;
+mod user_calls;
 
 pub use config::TcpConfig;
+pub use connection::{Env, Tcb};
+pub(crate) use connection::{Facts, News};
 pub use state::{State, Transition};
+pub use transmit::Plan;

@@ -111,6 +111,7 @@ pub enum Event {
 
 /// Every move there is: RFC 9293 §3.3.2 (figure 5) and §3.10.
 ///
+/// A CLOSE in SYN-RECEIVED is queued until ESTABLISHED, as §3.10.4 allows, so that move is not here.
 /// RFC 9293 returns a passive open to LISTEN after a RST; here the listener never left LISTEN, and only the half-open
 /// entry ends.
 #[rustfmt::skip]
@@ -126,7 +127,6 @@ pub const TRANSITIONS: &[(State, Event, State)] = {
         (SynSent,     RecvSynAck,   Established),
         (SynSent,     Close,        Closed),
         (SynReceived, RecvAckOfSyn, Established),
-        (SynReceived, Close,        FinWait1),
         (Established, Close,        FinWait1),
         (Established, RecvFin,      CloseWait),
         (FinWait1,    RecvAckOfFin, FinWait2),

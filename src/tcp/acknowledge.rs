@@ -1,0 +1,162 @@
+//! Fifth step of SEGMENT ARRIVES: the acknowledgement, RFC 9293 §3.10.7.4, with RFC 5961 §5 (old and future ones),
+//! RFC 5681 §3.2 and RFC 6582 (fast retransmit and recovery), RFC 6675 (the same with SACK).
+
+use super::connection::{Env, Facts, News, Tcb};
+use super::scoreboard::DUP_THRESH;
+use super::state::{Event, State};
+use crate::ledger::{DropReason, Ending};
+use crate::wire::tcp::{Flags, Segment};
+
+impl Tcb {
+    /// # Errors
+    /// [`DropReason::AckUnacceptable`]: the text of such a segment is not looked at either.
+    pub(super) fn on_ack(&mut self, segment: &Segment<'_>, env: &mut Env<'_>) -> Result<(), DropReason> {
+        let ack = segment.header.ack;
+        // RFC 5961 §5.2: SND.UNA - MAX.SND.WND <= SEG.ACK <= SND.NXT.
+        let oldest = self.snd_una - self.max_snd_wnd;
+        if ack.after(self.snd_nxt) || ack.before(oldest) {
+            self.challenge(env);
+            return Err(DropReason::AckUnacceptable);
+        }
+        self.unanswered = 0;
+        let window_before = self.snd_wnd;
+        let advanced = ack.after(self.snd_una);
+        let is_duplicate = self.is_duplicate_ack(segment);
+        self.update_window(segment);
+        if advanced {
+            self.on_new_ack(segment, env);
+        } else if self.transfer.is_some() {
+            self.on_same_ack(segment, is_duplicate, env);
+        }
+        if window_before == 0 && self.snd_wnd > 0 {
+            self.on_window_opened(env);
+        }
+        Ok(())
+    }
+
+    /// RFC 5681 §2: no text, no SYN or FIN, the same window, the same number, and something outstanding.
+    fn is_duplicate_ack(&self, segment: &Segment<'_>) -> bool {
+        segment.text.is_empty()
+            && !segment.header.flags.has(Flags::FIN)
+            && segment.header.ack == self.snd_una
+            && self.outstanding()
+            && u32::from(segment.header.wnd) << self.peer_shift() == self.snd_wnd
+    }
+
+    /// Only a newer segment moves the window (SND.WL1, SND.WL2).
+    fn update_window(&mut self, segment: &Segment<'_>) {
+        let (seq, ack) = (segment.header.seq, segment.header.ack);
+        if ack.before(self.snd_una) {
+            return;
+        }
+        if self.snd_wl1.before(seq) || (self.snd_wl1 == seq && self.snd_wl2.at_or_before(ack)) {
+            self.snd_wnd = u32::from(segment.header.wnd) << self.peer_shift();
+            self.max_snd_wnd = self.max_snd_wnd.max(self.snd_wnd);
+            self.snd_wl1 = seq;
+            self.snd_wl2 = ack;
+        }
+    }
+
+    fn on_new_ack(&mut self, segment: &Segment<'_>, env: &mut Env<'_>) {
+        let ack = segment.header.ack;
+        let (now_us, tick) = (env.now_us(), env.tick());
+        let fin_acked = self.facts.has(Facts::FIN_SENT) && ack == self.snd_nxt;
+        let octets = ack.distance_from(self.snd_una) - u32::from(fin_acked);
+        let flight = self.data_in_flight();
+        let smss = u32::from(self.smss);
+        self.snd_una = ack;
+        self.backoff = 0;
+        if fin_acked {
+            self.facts.clear(Facts::FIN_LOST);
+        }
+        if let Some(transfer) = &mut self.transfer {
+            transfer.active_at = tick;
+            transfer.dup_acks = 0;
+            transfer.send.consume(octets as usize, &mut env.pools.blocks);
+            let acked = transfer.scoreboard.acknowledge(ack, now_us);
+            transfer.scoreboard.sack(segment.header.options.sack.as_slice());
+            if let Some(rtt_us) = acked.rtt_us {
+                transfer.rtt.sample(rtt_us);
+                self.rto_ms = transfer.rtt.rto_ms(env.config);
+            }
+            match transfer.recover {
+                // A partial acknowledgement: the next hole is lost as well (RFC 6582 §3.2).
+                Some(recover) if ack.before(recover) => {
+                    if !transfer.scoreboard.mark_lost_by_sack() && transfer.scoreboard.sacked() == 0 {
+                        transfer.scoreboard.mark_first_lost();
+                    }
+                }
+                Some(_) => transfer.recover = None,
+                // Growing without using what one has would prove nothing (RFC 7661's concern, the simple rule).
+                None if flight + 2 * smss >= transfer.congestion.cwnd => transfer.congestion.on_ack(octets, smss),
+                None => {}
+            }
+        }
+        // RFC 6298 §5.2, §5.3.
+        self.facts.clear(Facts::TIMER | Facts::PROBE_DUE);
+        if self.outstanding() {
+            self.arm(env);
+        }
+        if octets > 0 && self.facts.has(Facts::WRITE_SHORT) {
+            self.news.add(News::WRITABLE);
+        }
+        if fin_acked {
+            self.on_fin_acked(env);
+        } else if !self.outstanding() {
+            self.arm_persist(env);
+        }
+    }
+
+    fn on_fin_acked(&mut self, env: &mut Env<'_>) {
+        match self.state {
+            State::FinWait1 => {
+                self.change_state(Event::RecvAckOfFin, env);
+                if self.facts.has(Facts::APP_CLOSED) {
+                    self.arm_orphan(env);
+                }
+            }
+            State::Closing => self.change_state(Event::RecvAckOfFin, env),
+            State::LastAck => self.end(Event::RecvAckOfFin, Ending::Closed, env),
+            state => unreachable!("our FIN is acknowledged in {state:?}"),
+        }
+    }
+
+    fn on_same_ack(&mut self, segment: &Segment<'_>, is_duplicate: bool, env: &mut Env<'_>) {
+        let flight = self.data_in_flight();
+        let (smss, snd_nxt) = (u32::from(self.smss), self.snd_nxt);
+        let has_sack = self.facts.has(Facts::SACK);
+        let Some(transfer) = &mut self.transfer else { return };
+        let news = transfer.scoreboard.sack(segment.header.options.sack.as_slice());
+        if !is_duplicate && news.sacked == 0 {
+            return;
+        }
+        transfer.dup_acks += u32::from(is_duplicate);
+        let lost_by_sack = has_sack && transfer.scoreboard.mark_lost_by_sack();
+        if transfer.recover.is_some() {
+            return;
+        }
+        if lost_by_sack || transfer.dup_acks >= DUP_THRESH {
+            transfer.recover = Some(snd_nxt);
+            transfer.congestion.on_loss(flight, smss);
+            if !lost_by_sack {
+                transfer.scoreboard.mark_first_lost();
+            }
+            env.ledger.fast_retransmits += 1;
+        }
+    }
+
+    fn on_window_opened(&mut self, env: &Env<'_>) {
+        self.facts.clear(Facts::PROBE_DUE);
+        if !self.outstanding() {
+            self.facts.clear(Facts::TIMER);
+        }
+        self.backoff = 0;
+        // What was lost while the window was closed was refused, not lost on the way: send it again at once.
+        if let Some(transfer) = &mut self.transfer
+            && !transfer.scoreboard.is_empty()
+        {
+            transfer.scoreboard.mark_all_lost(false);
+            self.arm(env);
+        }
+    }
+}

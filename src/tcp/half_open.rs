@@ -1,0 +1,144 @@
+//! A half-open entry: what a listener remembers between a SYN and the ACK that completes the handshake.
+
+use super::connection::{Env, syn_window};
+use super::negotiation::Negotiated;
+use super::timer::Link;
+use crate::ledger::DropReason;
+use crate::wire::tcp::{Flags, Header, Segment};
+use crate::wire::{FourTuple, SeqNum};
+
+/// One entry of the half-open table: SYN-RECEIVED from a passive open.
+#[derive(Debug)]
+pub struct HalfOpen {
+    pub(crate) tuple: FourTuple,
+    pub(crate) irs: SeqNum,
+    pub(crate) iss: SeqNum,
+    pub(crate) link: Link,
+    ts_recent: u32,
+    smss: u16,
+    /// What the SYN offered: window scale in the lower four bits, then [`SCALED`], [`SACK`], [`TIMESTAMPS`].
+    offered: u8,
+    /// How often the SYN-ACK was sent again.
+    pub(crate) resent: u8,
+}
+
+const SCALED: u8 = 1 << 4;
+const SACK: u8 = 1 << 5;
+const TIMESTAMPS: u8 = 1 << 6;
+
+/// One cache line.
+const _: () = assert!(size_of::<HalfOpen>() == 64);
+
+/// What a segment to a half-open entry leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum HalfOpenVerdict {
+    /// The last ACK of the handshake: a connection is to be made, and to process the segment.
+    Establish,
+    /// Send the SYN-ACK again.
+    Resend,
+    /// A RST ends the entry.
+    Reset,
+    /// A new SYN from a peer that has forgotten the old one: the entry ends, and the listener processes the segment.
+    Replace,
+    /// Answer by the RST that [`reset_for`](super::closed::reset_for) makes.
+    AnswerReset,
+    /// Answer by an acknowledgement, and drop.
+    AnswerAck(DropReason),
+    /// Drop.
+    Drop(DropReason),
+}
+
+impl HalfOpen {
+    /// The entry for a SYN that a listener accepts (RFC 9293 §3.10.7.2, third). Text on the SYN is not kept: the peer
+    /// sends it again (9293-SYN-DATA).
+    pub(crate) fn new(tuple: FourTuple, syn: &Segment<'_>, iss: SeqNum, our_mss: u16) -> Self {
+        let negotiated = Negotiated::from_syn(&syn.header.options, our_mss, tuple.local_addr.is_v4());
+        HalfOpen {
+            tuple,
+            irs: syn.header.seq,
+            iss,
+            link: Link::default(),
+            ts_recent: negotiated.ts_recent.unwrap_or(0),
+            smss: negotiated.smss,
+            offered: negotiated.window_scale.map_or(0, |shift| shift | SCALED)
+                | if negotiated.sack_permitted { SACK } else { 0 }
+                | negotiated.ts_recent.map_or(0, |_| TIMESTAMPS),
+            resent: 0,
+        }
+    }
+
+    /// What the SYN allows us.
+    pub(crate) fn negotiated(&self) -> Negotiated {
+        Negotiated {
+            smss: self.smss,
+            window_scale: (self.offered & SCALED != 0).then_some(self.offered & 0xf),
+            sack_permitted: self.offered & SACK != 0,
+            ts_recent: (self.offered & TIMESTAMPS != 0).then_some(self.ts_recent),
+        }
+    }
+
+    /// The SYN-ACK: `<SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK>`.
+    pub(crate) fn syn_ack(&self, our_mss: u16, ts_offset: u32, env: &Env<'_>) -> Header {
+        Header {
+            seq: self.iss,
+            ack: self.irs + 1,
+            flags: Flags::SYN | Flags::ACK,
+            wnd: syn_window(env.config),
+            urgent: 0,
+            options: self.negotiated().syn_ack_options(our_mss, env.tick().wrapping_add(ts_offset), env.config),
+        }
+    }
+
+    /// RFC 9293 §3.10.7.4 for SYN-RECEIVED from a passive open.
+    pub(crate) fn on_segment(&self, segment: &Segment<'_>, env: &Env<'_>) -> HalfOpenVerdict {
+        use HalfOpenVerdict::*;
+        let header = &segment.header;
+        let rcv_nxt = self.irs + 1;
+        let window = u32::from(syn_window(env.config));
+        if header.flags.has(Flags::RST) {
+            // RFC 5961 §3.2: only the exact number is believed.
+            let ahead = header.seq.distance_from(rcv_nxt);
+            return match ahead {
+                0 => Reset,
+                _ if ahead < window => AnswerAck(DropReason::ResetChallenged),
+                _ => Drop(DropReason::OutOfWindow),
+            };
+        }
+        if header.flags.has(Flags::SYN) && !header.flags.has(Flags::ACK) {
+            // The same SYN again: our SYN-ACK was lost. Another one: that peer has started anew (RFC 9293 §3.10.7.4,
+            // fourth: a passive open returns to LISTEN).
+            return if header.seq == self.irs { Resend } else { Replace };
+        }
+        match (self.negotiated().ts_recent, header.options.timestamps) {
+            (Some(_), None) => return Drop(DropReason::TimestampMissing),
+            (Some(recent), Some(timestamps)) if (timestamps.tsval.wrapping_sub(recent) as i32) < 0 => {
+                return AnswerAck(DropReason::Paws);
+            }
+            _ => {}
+        }
+        let len = segment.len();
+        let first_fits = header.seq.distance_from(rcv_nxt) < window;
+        let last_fits = len > 0 && (header.seq + (len - 1)).distance_from(rcv_nxt) < window;
+        if !first_fits && !last_fits {
+            return AnswerAck(DropReason::OutOfWindow);
+        }
+        if header.flags.has(Flags::SYN) {
+            return AnswerAck(DropReason::SynChallenged);
+        }
+        if !header.flags.has(Flags::ACK) {
+            return Drop(DropReason::NoAck);
+        }
+        if header.ack != self.iss + 1 { AnswerReset } else { Establish }
+    }
+
+    /// The challenge: `<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>`.
+    pub(crate) fn acknowledgement(&self, ts_offset: u32, env: &Env<'_>) -> Header {
+        let mut header = self.syn_ack(0, ts_offset, env);
+        header.seq = self.iss + 1;
+        header.flags = Flags::ACK;
+        header.wnd >>= header.options.window_scale.unwrap_or(0);
+        header.options = crate::wire::tcp::Options { timestamps: header.options.timestamps, ..Default::default() };
+        header
+    }
+}

@@ -1,0 +1,123 @@
+//! The part of a connection that exists only while data is under way: both buffers, what is in flight, congestion state.
+//!
+//! An idle connection has none, so that ten million of them need no more than their control blocks.
+
+use super::buffer::{BlockPool, ByteQueue};
+use super::congestion::Reno;
+use super::reassembly::Reassembly;
+use super::rto::RttEstimator;
+use super::scoreboard::Scoreboard;
+use crate::wire::SeqNum;
+
+/// The state of a data transfer.
+#[derive(Debug)]
+pub struct Transfer {
+    /// From SND.UNA on: what is in flight, then what was not sent yet.
+    pub send: ByteQueue,
+    /// What is in flight.
+    pub scoreboard: Scoreboard,
+    /// Congestion control.
+    pub congestion: Reno,
+    /// Round-trip time.
+    pub rtt: RttEstimator,
+    /// Duplicate acknowledgements in a row (RFC 5681 §2).
+    pub dup_acks: u32,
+    /// SND.NXT when loss recovery began; `None` outside of recovery (RFC 6582 §3.2).
+    pub recover: Option<SeqNum>,
+    /// What the application has not read, up to RCV.NXT; beyond it what came out of order.
+    pub recv: ByteQueue,
+    /// Which stretches beyond RCV.NXT have come.
+    pub reassembly: Reassembly,
+    /// Sequence number of the peer's FIN, when it came before data that is still missing.
+    pub early_fin: Option<SeqNum>,
+    /// A stretch that came twice, to be reported once (RFC 2883 §4).
+    pub duplicate: Option<(SeqNum, SeqNum)>,
+    /// Octets received since the last acknowledgement was sent.
+    pub unacked_octets: u32,
+    /// When a delayed acknowledgement is due, in ticks; meaningful while `ack_delayed`.
+    pub ack_at: u32,
+    /// Whether an acknowledgement is being delayed.
+    pub ack_delayed: bool,
+    /// When data last moved, in ticks.
+    pub active_at: u32,
+}
+
+impl Default for Transfer {
+    fn default() -> Self {
+        Transfer {
+            send: ByteQueue::default(),
+            scoreboard: Scoreboard::default(),
+            congestion: Reno::new(536, false),
+            rtt: RttEstimator::default(),
+            dup_acks: 0,
+            recover: None,
+            recv: ByteQueue::default(),
+            reassembly: Reassembly::default(),
+            early_fin: None,
+            duplicate: None,
+            unacked_octets: 0,
+            ack_at: 0,
+            ack_delayed: false,
+            active_at: 0,
+        }
+    }
+}
+
+impl Transfer {
+    /// Whether nothing is buffered, in flight or owed: it can be given back.
+    pub fn is_quiet(&self) -> bool {
+        self.send.is_empty()
+            && self.scoreboard.is_empty()
+            && self.recv.is_empty()
+            && self.reassembly.is_empty()
+            && !self.ack_delayed
+            && self.early_fin.is_none()
+    }
+}
+
+/// The pools that the connections of one shard draw on.
+#[derive(Debug)]
+pub struct Pools {
+    /// Blocks of the buffers.
+    pub blocks: BlockPool,
+    spare: Vec<Box<Transfer>>,
+    transfers: usize,
+}
+
+impl Pools {
+    /// Empty pools; buffers take at most `buffer_bytes`.
+    pub fn new(buffer_bytes: u64) -> Self {
+        Pools { blocks: BlockPool::new(buffer_bytes), spare: Vec::new(), transfers: 0 }
+    }
+
+    /// A fresh transfer. There are never more than connections, whose table is bounded.
+    pub fn take(&mut self) -> Box<Transfer> {
+        self.transfers += 1;
+        self.spare.pop().unwrap_or_default()
+    }
+
+    /// Takes a transfer back, with its blocks.
+    pub fn give(&mut self, mut transfer: Box<Transfer>) {
+        let Transfer { send, recv, scoreboard, reassembly, .. } = &mut *transfer;
+        send.clear(&mut self.blocks);
+        recv.clear(&mut self.blocks);
+        scoreboard.clear();
+        reassembly.clear();
+        // The queues keep their capacity, everything else starts anew.
+        let fresh = Transfer {
+            send: std::mem::take(send),
+            recv: std::mem::take(recv),
+            scoreboard: std::mem::take(scoreboard),
+            reassembly: std::mem::take(reassembly),
+            ..Transfer::default()
+        };
+        *transfer = fresh;
+        self.transfers -= 1;
+        self.spare.push(transfer);
+    }
+
+    /// Transfers in use.
+    pub fn transfers(&self) -> usize {
+        self.transfers
+    }
+}

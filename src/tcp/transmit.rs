@@ -1,0 +1,288 @@
+//! What must leave: one segment at a time is planned, and counts as sent only when the driver had room for it.
+//! RFC 9293 §3.8.6.2.1 (sender's silly window), §3.7.4 (Nagle), §3.8.6.1 (probing zero windows).
+
+use super::connection::{Env, Facts, Tcb, syn_window};
+use super::negotiation::syn_options;
+use super::scoreboard::Sent;
+use super::state::State;
+use crate::wire::SeqNum;
+use crate::wire::tcp::{Flags, Header, Options, Timestamps};
+
+/// A segment that is due.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Its header.
+    pub header: Header,
+    /// Octets of text; [`Tcb::copy_text`] has them.
+    pub text_len: usize,
+    /// Where in the send buffer the text begins.
+    text_at: usize,
+    what: What,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Reset,
+    Syn,
+    Again { place: usize },
+    New,
+    Probe,
+    Fin,
+    Ack,
+}
+
+impl Tcb {
+    /// The next segment that must leave, if any; nothing changes until [`Tcb::sent`]. `our_mss` is what our link carries.
+    pub fn poll_transmit(&mut self, our_mss: u16, env: &Env<'_>) -> Option<Plan> {
+        if self.facts.has(Facts::RST_DUE) {
+            return Some(self.plan_reset());
+        }
+        if self.ending.is_some() {
+            return None;
+        }
+        match self.state {
+            State::SynSent | State::SynReceived => self.facts.has(Facts::SYN_DUE).then(|| self.plan_syn(our_mss, env)),
+            _ => self
+                .plan_again(env)
+                .or_else(|| self.plan_new(env))
+                .or_else(|| self.plan_fin(env))
+                .or_else(|| self.facts.has(Facts::ACK_NOW).then(|| self.plan_ack(env))),
+        }
+    }
+
+    /// Whether [`Tcb::poll_transmit`] may have something: cheap, and right in the negative.
+    pub(crate) fn may_transmit(&self) -> bool {
+        const DUE: u16 = Facts::RST_DUE | Facts::SYN_DUE | Facts::ACK_NOW | Facts::FIN_LOST | Facts::PROBE_DUE;
+        let fin_due = self.facts.has(Facts::FIN_QUEUED) && !self.facts.has(Facts::FIN_SENT);
+        let has_data = || self.transfer.as_ref().is_some_and(|t| !t.send.is_empty());
+        self.facts.has(DUE) || (self.ending.is_none() && (fin_due || has_data()))
+    }
+
+    fn plan_reset(&self) -> Plan {
+        let header =
+            Header { seq: self.snd_nxt, ack: self.rcv_nxt, flags: Flags::RST | Flags::ACK, ..Header::default() };
+        Plan { header, text_len: 0, text_at: 0, what: What::Reset }
+    }
+
+    fn plan_syn(&self, our_mss: u16, env: &Env<'_>) -> Plan {
+        let mut options = syn_options(our_mss, self.tsval(env), env.config);
+        let mut flags = Flags::SYN;
+        let mut ack = SeqNum(0);
+        if self.state == State::SynReceived {
+            flags |= Flags::ACK;
+            ack = self.rcv_nxt;
+            options.window_scale = options.window_scale.filter(|_| self.shifts != 0);
+            options.sack_permitted = self.facts.has(Facts::SACK);
+            options.timestamps = self.timestamps(env);
+        }
+        // The SYN's number, whether it is sent for the first time or again.
+        let header = Header { seq: self.snd_una, ack, flags, wnd: syn_window(env.config), urgent: 0, options };
+        Plan { header, text_len: 0, text_at: 0, what: What::Syn }
+    }
+
+    /// What was lost goes first. The first one after a timeout always may; others as the congestion window allows.
+    fn plan_again(&mut self, env: &Env<'_>) -> Option<Plan> {
+        let most = self.most_text();
+        let transfer = self.transfer.as_mut()?;
+        let (place, lost) = transfer.scoreboard.next_lost()?;
+        let lost = *lost;
+        let pipe = transfer.scoreboard.pipe();
+        if pipe > 0 && pipe + lost.len > transfer.congestion.cwnd {
+            return None;
+        }
+        let fin = u32::from(lost.fin);
+        if lost.len - fin > most as u32 {
+            transfer.scoreboard.split(place, most as u32);
+            return self.plan_again(env);
+        }
+        let text_len = (lost.len - fin) as usize;
+        let text_at = lost.seq.distance_from(self.snd_una) as usize;
+        let mut header = self.header(env);
+        header.seq = lost.seq;
+        header.flags |= if text_len > 0 { Flags::PSH } else { Flags(0) };
+        header.flags |= if lost.fin { Flags::FIN } else { Flags(0) };
+        Some(Plan { header, text_len, text_at, what: What::Again { place } })
+    }
+
+    /// New text, as far as the peer's window and the congestion window go.
+    fn plan_new(&self, env: &Env<'_>) -> Option<Plan> {
+        let transfer = self.transfer.as_ref()?;
+        let unsent = self.unsent();
+        if unsent == 0 || self.facts.has(Facts::FIN_SENT) {
+            return None;
+        }
+        let probe = self.facts.has(Facts::PROBE_DUE);
+        let in_flight = self.data_in_flight();
+        let window = self.snd_wnd.saturating_sub(in_flight);
+        let pipe = transfer.scoreboard.pipe();
+        let congestion = transfer.congestion.cwnd.saturating_sub(self.adjusted_pipe(pipe));
+        let most = self.most_text() as u32;
+        let mut len = unsent.min(most).min(window);
+        if len > congestion && pipe > 0 {
+            return None;
+        }
+        if probe && len == 0 {
+            len = 1;
+        }
+        let last = len == unsent;
+        // RFC 9293 §3.8.6.2.1: a full segment, all there is (Nagle permitting), or half of the peer's largest window.
+        let worth = len == most
+            || (last && (!env.config.nagle || in_flight == 0 || self.facts.has(Facts::FIN_QUEUED)))
+            || (len > 0 && len >= self.max_snd_wnd / 2)
+            || probe;
+        if len == 0 || !worth {
+            return None;
+        }
+        let mut header = self.header(env);
+        header.flags |= if last { Flags::PSH } else { Flags(0) };
+        let what = if probe { What::Probe } else { What::New };
+        // The FIN travels on the last text, unless the window leaves no octet for it.
+        if last && self.facts.has(Facts::FIN_QUEUED) && window > len {
+            header.flags |= Flags::FIN;
+        }
+        Some(Plan { header, text_len: len as usize, text_at: in_flight as usize, what })
+    }
+
+    /// Without SACK each duplicate acknowledgement says that a segment has left the network (RFC 5681 §3.2).
+    fn adjusted_pipe(&self, pipe: u32) -> u32 {
+        match &self.transfer {
+            Some(t) if !self.facts.has(Facts::SACK) && t.recover.is_some() => {
+                pipe.saturating_sub(t.dup_acks * u32::from(self.smss))
+            }
+            _ => pipe,
+        }
+    }
+
+    fn plan_fin(&self, env: &Env<'_>) -> Option<Plan> {
+        if !self.facts.has(Facts::FIN_QUEUED) {
+            return None;
+        }
+        let again = self.facts.has(Facts::FIN_LOST);
+        let first = !self.facts.has(Facts::FIN_SENT) && self.unsent() == 0;
+        // Into a closed window only when nothing else is out: then it is the probe.
+        let fits = self.data_in_flight() < self.snd_wnd || !self.outstanding();
+        if !again && !(first && fits) {
+            return None;
+        }
+        let mut header = self.header(env);
+        header.flags |= Flags::FIN;
+        if again {
+            header.seq = self.snd_nxt - 1;
+        }
+        Some(Plan { header, text_len: 0, text_at: 0, what: What::Fin })
+    }
+
+    fn plan_ack(&self, env: &Env<'_>) -> Plan {
+        let mut header = self.header(env);
+        header.options.sack = self.sack_blocks();
+        Plan { header, text_len: 0, text_at: 0, what: What::Ack }
+    }
+
+    /// `<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>` with the window and the timestamps of now.
+    fn header(&self, env: &Env<'_>) -> Header {
+        Header {
+            seq: self.snd_nxt,
+            ack: self.rcv_nxt,
+            flags: Flags::ACK,
+            wnd: self.wire_window(env),
+            urgent: 0,
+            options: Options { timestamps: self.timestamps(env), ..Options::default() },
+        }
+    }
+
+    fn timestamps(&self, env: &Env<'_>) -> Option<Timestamps> {
+        let on = self.facts.has(Facts::TIMESTAMPS);
+        on.then(|| Timestamps { tsval: self.tsval(env), tsecr: self.ts_recent })
+    }
+
+    /// SEG.WND: rounded up, so that scaling never moves the right edge to the left.
+    fn wire_window(&self, env: &Env<'_>) -> u16 {
+        let window = self.window_edge(env).distance_from(self.rcv_nxt);
+        let unit = 1u32 << self.our_shift();
+        window.div_ceil(unit).min(u32::from(u16::MAX)) as u16
+    }
+
+    /// Text that fits a segment beside the options that every segment carries (RFC 9293 §3.7.1, MUST-16).
+    fn most_text(&self) -> usize {
+        let options = if self.facts.has(Facts::TIMESTAMPS) { 12 } else { 0 };
+        usize::from(self.smss).saturating_sub(options).max(1)
+    }
+
+    /// Copies a planned segment's text.
+    pub fn copy_text(&self, plan: &Plan, into: &mut [u8]) {
+        if let Some(transfer) = &self.transfer {
+            transfer.send.copy_out(plan.text_at, into);
+        }
+    }
+
+    /// The planned segment has left.
+    pub fn sent(&mut self, plan: &Plan, env: &mut Env<'_>) {
+        let now_us = env.now_us();
+        let fin = plan.header.flags.has(Flags::FIN);
+        match plan.what {
+            What::Reset => {
+                self.facts.clear(Facts::RST_DUE);
+                return;
+            }
+            What::Syn => self.syn_sent(env),
+            What::Again { place } => {
+                env.ledger.retransmitted += 1;
+                if let Some(transfer) = &mut self.transfer {
+                    transfer.scoreboard.resent(place, now_us);
+                }
+            }
+            What::New | What::Probe => {
+                self.facts.clear(Facts::PROBE_DUE);
+                self.in_flight(plan.text_len as u32 + u32::from(fin), fin, env);
+            }
+            What::Fin if self.facts.take(Facts::FIN_LOST) => env.ledger.retransmitted += 1,
+            What::Fin => self.in_flight(1, true, env),
+            What::Ack => {}
+        }
+        if !matches!(plan.what, What::Syn | What::Ack) && !self.facts.has(Facts::TIMER) {
+            self.arm(env);
+        }
+        self.acknowledged(&plan.header);
+    }
+
+    /// The next `len` octets of sequence space are in flight now. A FIN of a connection that never sent data has no
+    /// scoreboard: there [`Facts::FIN_LOST`] does its work.
+    fn in_flight(&mut self, len: u32, fin: bool, env: &Env<'_>) {
+        let (seq, sent_us) = (self.snd_nxt, env.now_us());
+        if let Some(transfer) = &mut self.transfer {
+            transfer.active_at = env.tick();
+            let sent = Sent { seq, len, sent_us, fin, retransmitted: false, sacked: false, lost: false };
+            transfer.scoreboard.push(sent);
+        }
+        self.snd_nxt += len;
+        if fin {
+            self.facts.set(Facts::FIN_SENT);
+        }
+    }
+
+    fn syn_sent(&mut self, env: &mut Env<'_>) {
+        self.facts.clear(Facts::SYN_DUE);
+        if self.snd_nxt == self.snd_una {
+            self.snd_nxt += 1;
+        } else if self.state == State::SynSent || self.backoff > 0 {
+            env.ledger.retransmitted += 1;
+            self.facts.set(Facts::SYN_RESENT);
+        }
+        self.arm(env);
+    }
+
+    /// Every segment acknowledges: nothing is owed any more.
+    fn acknowledged(&mut self, header: &Header) {
+        if !header.flags.has(Flags::ACK) || header.flags.has(Flags::SYN) {
+            return;
+        }
+        self.facts.clear(Facts::ACK_NOW);
+        self.last_ack_sent = header.ack;
+        self.rcv_adv = self.rcv_adv.max(header.ack + (u32::from(header.wnd) << self.our_shift()));
+        if let Some(transfer) = &mut self.transfer {
+            transfer.ack_delayed = false;
+            transfer.unacked_octets = 0;
+            transfer.duplicate = None;
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What the application asks of a connection: SEND, RECEIVE, CLOSE, ABORT (RFC 9293 §3.10.2–3.10.5).
+
+use super::connection::{Env, Facts, Tcb};
+use super::state::{Event, State};
+use crate::ledger::Ending;
+
+impl Tcb {
+    /// SEND: queues octets; says how many were taken, `None` when our side is closed.
+    pub(crate) fn write(&mut self, octets: &[u8], env: &mut Env<'_>) -> Option<usize> {
+        if self.ending.is_some() || !self.state.sends() || self.facts.has(Facts::FIN_QUEUED) {
+            return None;
+        }
+        if octets.is_empty() {
+            return Some(0);
+        }
+        let room = self.writable(env);
+        let offered = &octets[..octets.len().min(room)];
+        let mut taken = 0;
+        if !offered.is_empty() {
+            self.transfer_mut(env.pools);
+            if let Some(transfer) = &mut self.transfer {
+                taken = transfer.send.push(offered, &mut env.pools.blocks);
+                transfer.active_at = env.now.as_millis() as u32;
+            }
+            env.ledger.refused.buffers += (offered.len() - taken) as u64;
+        }
+        self.facts.put(Facts::WRITE_SHORT, taken < octets.len());
+        self.arm_persist(env);
+        Some(taken)
+    }
+
+    /// Octets that a write would take.
+    pub(crate) fn writable(&self, env: &Env<'_>) -> usize {
+        if !self.state.sends() || self.facts.has(Facts::FIN_QUEUED) {
+            return 0;
+        }
+        let queued = self.transfer.as_ref().map_or(0, |t| t.send.len());
+        (env.config.send_buffer as usize).saturating_sub(queued)
+    }
+
+    /// The first stretch that can be read.
+    pub(crate) fn peek(&self) -> &[u8] {
+        self.transfer.as_ref().map_or(&[], |t| t.recv.front())
+    }
+
+    /// RECEIVE: takes octets out.
+    pub(crate) fn read(&mut self, into: &mut [u8], env: &mut Env<'_>) -> usize {
+        let n = into.len().min(self.readable());
+        if let Some(transfer) = &self.transfer {
+            transfer.recv.copy_out(0, &mut into[..n]);
+        }
+        self.consume(n, env);
+        n
+    }
+
+    /// Drops octets that were read by [`Tcb::peek`]; more than there are means all.
+    pub(crate) fn consume(&mut self, octets: usize, env: &mut Env<'_>) {
+        if let Some(transfer) = &mut self.transfer {
+            let octets = octets.min(transfer.recv.len());
+            transfer.recv.consume(octets, &mut env.pools.blocks);
+        }
+        if self.ending.is_none() {
+            self.on_room(env);
+        } else if self.readable() == 0 {
+            self.drop_transfer(env.pools);
+        }
+    }
+
+    /// Whether the peer's FIN was reached and everything before it was read.
+    pub(crate) fn at_end(&self) -> bool {
+        let fin_came = self.ending.is_some() || (self.state.is_synchronized() && !self.state.receives());
+        fin_came && self.readable() == 0
+    }
+
+    /// CLOSE of the sending side (RFC 9293 §3.10.4): the state moves now, the FIN leaves after what is queued.
+    pub(crate) fn shutdown(&mut self, env: &mut Env<'_>) {
+        if self.ending.is_some() || self.facts.has(Facts::FIN_QUEUED) || !self.state.sends() {
+            return;
+        }
+        if self.state == State::SynSent {
+            self.end(Event::Close, Ending::Aborted, env);
+            return;
+        }
+        self.facts.set(Facts::FIN_QUEUED);
+        // In SYN-RECEIVED it waits for ESTABLISHED (RFC 9293 §3.10.4).
+        if self.state != State::SynReceived {
+            self.change_state(Event::Close, env);
+        }
+    }
+
+    /// CLOSE for good: what comes from now on is not read. Unread data makes it a reset (SHLD-3).
+    pub(crate) fn close(&mut self, env: &mut Env<'_>) {
+        if self.ending.is_some() {
+            self.facts.set(Facts::APP_CLOSED);
+            self.drop_transfer(env.pools);
+            return;
+        }
+        if self.readable() > 0 {
+            self.facts.set(Facts::APP_CLOSED);
+            self.abort(Ending::Aborted, env);
+            return;
+        }
+        self.facts.set(Facts::APP_CLOSED);
+        self.shutdown(env);
+        if self.ending.is_none() && self.state == State::FinWait2 {
+            self.arm_orphan(env);
+        }
+    }
+}
