@@ -36,4 +36,7 @@ enum verdict {
 	VERDICTS,
 };
 
+/* From here on a verdict drops; before it, all but REDIRECT pass. */
+#define FIRST_DROP DROP_IP_VERSION
+
 #endif
