@@ -130,6 +130,7 @@ fn name(code: i32) -> String {
         libc::ERANGE => "ERANGE",
         libc::E2BIG => "E2BIG",
         libc::ENOSYS => "ENOSYS",
+        libc::ENOTSOCK => "ENOTSOCK",
         libc::EOPNOTSUPP => "EOPNOTSUPP",
         libc::ENETDOWN => "ENETDOWN",
         _ => return io::Error::from_raw_os_error(code).to_string(),
