@@ -208,7 +208,7 @@ fn passed() -> Vec<Row> {
         ("ARP of another link type", eth(ARP, &with(arp(1, ALONE4), 1, &[6])), Verdict::PassNotOurs),
         ("ARP for another protocol", eth(ARP, &with(arp(1, ALONE4), 2, &[0x86, 0xdd])), Verdict::PassNotOurs),
         ("solicitation for another address", v6(SOLICITED, ICMPV6, &ndp(135, OTHER6)), Verdict::PassNotOurs),
-        ("solicitation for a shared address", v6(SOLICITED, ICMPV6, &ndp(135, SHARED6)), Verdict::PassNotOurs),
+        ("solicitation for a shared address", v6(SOLICITED, ICMPV6, &ndp(135, SHARED6)), Verdict::PassShared),
         ("a router's advertisement", v6(SOLICITED, ICMPV6, &ndp(134, ALONE6)), Verdict::PassNotOurs),
         ("a truncated solicitation", v6(SOLICITED, ICMPV6, &ndp(135, ALONE6)[..23]), Verdict::PassNotOurs),
         ("another TCP port of a shared address: ssh goes on", v4(SHARED4, TCP, &tcp(22, 5, &[])), Verdict::PassShared),

@@ -120,6 +120,19 @@ static __always_inline int read_ethernet(struct packet *p, __be16 *type)
 	return GO_ON;
 }
 
+/* A question or an answer about p->to that is not addressed to it. */
+static __always_inline int judge_neighbour(const struct packet *p)
+{
+	switch (ownership_of(&p->to)) {
+	case OURS_ALONE:
+		return REDIRECT;
+	case SHARED:
+		return PASS_SHARED;
+	default:
+		return PASS_NOT_OURS;
+	}
+}
+
 /* Requests for our address, and replies to it. */
 static __always_inline int judge_arp(struct packet *p)
 {
@@ -132,14 +145,7 @@ static __always_inline int judge_arp(struct packet *p)
 	if (arp->protocol != bpf_htons(ETH_P_IP) || arp->protocol_len != 4)
 		return PASS_NOT_OURS;
 	p->to = ipv4_mapped(arp->target);
-	switch (ownership_of(&p->to)) {
-	case OURS_ALONE:
-		return REDIRECT;
-	case SHARED:
-		return PASS_SHARED;
-	default:
-		return PASS_NOT_OURS;
-	}
+	return judge_neighbour(p);
 }
 
 static __always_inline int read_ipv4(struct packet *p)
@@ -181,7 +187,7 @@ static __always_inline int judge_multicast(struct packet *p, __u8 protocol)
 	if (ndp->type != NEIGHBOUR_SOLICITATION && ndp->type != NEIGHBOUR_ADVERTISEMENT)
 		return PASS_NOT_OURS;
 	p->to = ndp->target;
-	return ownership_of(&p->to) == OURS_ALONE ? REDIRECT : PASS_NOT_OURS;
+	return judge_neighbour(p);
 }
 
 /* Looks through hop-by-hop and destination options (RFC 8200 §4.3, §4.6). */

@@ -73,8 +73,8 @@ pub(super) fn map_error(what: String, e: &aya::maps::MapError) -> SetupError {
         (Some(libc::E2BIG | libc::ENOSPC), _) => {
             ("the program's table is full (E2BIG)".to_string(), "own fewer addresses or ports".to_string())
         }
-        (Some(libc::EBADF | libc::EOPNOTSUPP | libc::EINVAL), _) => (
-            "this is no AF_XDP socket (EBADF)".to_string(),
+        (Some(code @ (libc::EBADF | libc::ENOTSOCK | libc::EOPNOTSUPP)), _) => (
+            format!("this is no AF_XDP socket ({})", name(code)),
             "hand over the descriptor of an open AF_XDP socket".to_string(),
         ),
         (Some(libc::EPERM | libc::EACCES), _) => privilege(),
@@ -97,10 +97,11 @@ pub(super) fn errno(e: &(dyn Error + 'static)) -> Option<i32> {
     None
 }
 
+// The verifier says EACCES to what it would let pass with CAP_PERFMON; for people it is the same lack.
 fn privilege() -> (String, String) {
     (
-        "not permitted (EPERM): CAP_NET_ADMIN or CAP_BPF is missing".to_string(),
-        "run as root, or `setcap cap_net_admin,cap_net_raw,cap_bpf+ep` on the program".to_string(),
+        "not permitted (EPERM): CAP_NET_ADMIN, CAP_BPF or CAP_PERFMON is missing".to_string(),
+        "run as root, or `setcap cap_net_admin,cap_net_raw,cap_bpf,cap_perfmon+ep` on the program".to_string(),
     )
 }
 

@@ -74,7 +74,8 @@ impl XdpProgram {
     /// Loads the program and attaches it to `interface` in the caller's network namespace.
     ///
     /// Until an address is owned, every frame passes. Makes `bpf(2)` calls (BTF_LOAD, MAP_CREATE, PROG_LOAD,
-    /// LINK_CREATE), which need CAP_BPF and CAP_NET_ADMIN, and Linux 5.9 for a link that detaches by itself.
+    /// LINK_CREATE), which need CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (the program reads at offsets that the frame
+    /// says, which the verifier allows to no less), and Linux 5.9 for a link that detaches by itself.
     ///
     /// # Errors
     /// What is missing or in the way, with its cure; then nothing is left attached.
@@ -89,7 +90,7 @@ impl XdpProgram {
 
     /// Loads the program without attaching it, for tests and measurements by [`XdpProgram::run`].
     ///
-    /// Makes `bpf(2)` calls (BTF_LOAD, MAP_CREATE, PROG_LOAD), which need CAP_BPF and CAP_NET_ADMIN.
+    /// Makes `bpf(2)` calls (BTF_LOAD, MAP_CREATE, PROG_LOAD), which need CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
     ///
     /// # Errors
     /// When the privilege is missing, the memory limit is too low or the kernel is too old.
