@@ -3,6 +3,9 @@
 //! A frame is move-only: exactly one handle exists for each UMEM chunk, so a chunk is in exactly one place. A driver is
 //! owned by one worker and never shared.
 
+mod event;
+pub mod memory;
+
 use crate::time::Duration;
 use std::io;
 use std::sync::Arc;
