@@ -38,6 +38,12 @@ pub struct MemoryFrame {
     len: usize,
 }
 
+impl std::fmt::Debug for MemoryFrame {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "MemoryFrame({} octets)", self.len)
+    }
+}
+
 impl MemoryFrame {
     fn new() -> Self {
         MemoryFrame { chunk: Box::new([0; CHUNK]), len: 0 }
@@ -269,7 +275,7 @@ mod tests {
             assert!(a.send(frame).is_ok());
         }
         let frame = frame_of(&mut a, &[2]);
-        let back = a.send(frame).err().expect("the ring holds two");
+        let back = a.send(frame).expect_err("the ring holds two");
         assert_eq!(back.bytes(), [2]);
         // Taking frames is not enough: the peer lends chunks again when it flushes.
         let mut burst = Vec::new();

@@ -3,8 +3,16 @@
 //! A frame is move-only: exactly one handle exists for each UMEM chunk, so a chunk is in exactly one place. A driver is
 //! owned by one worker and never shared.
 
+pub mod af_xdp;
+mod bpf_link;
 mod event;
 pub mod memory;
+mod xdp_error;
+mod xdp_program;
+mod xdp_verdict;
+
+pub use xdp_program::{AttachMode, Attached, TestRunVerdict, XdpProgram};
+pub use xdp_verdict::Verdict;
 
 use crate::time::Duration;
 use std::io;

@@ -1,5 +1,6 @@
 //! What a stack is told at start: who it is, how TCP behaves, and the limit of every pool.
 
+pub use crate::ownership::Ownership;
 use crate::tcp::State;
 use crate::time::{Duration, Instant};
 use crate::wire::{Addr, FourTuple, MacAddr};
@@ -11,16 +12,6 @@ pub struct LocalAddr {
     pub addr: Addr,
     /// On-link prefix length, counted within the family.
     pub prefix_len: u8,
-}
-
-/// Who else owns our addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Ownership {
-    /// Ours alone: we answer ARP, NDP and ping, and refuse connections to closed ports.
-    #[default]
-    Exclusive,
-    /// Shared with the host: only our TCP ports are ours; the kernel answers everything else.
-    Shared,
 }
 
 /// Whether checksums of received frames are checked by us.

@@ -1,0 +1,276 @@
+//! Loads the XDP program, attaches it to an interface, and tells it what is ours.
+//!
+//! The program itself is C (`xdp/handfast.bpf.c`); its object is committed and embedded here, so that a build needs no
+//! clang. It takes the frames that are for us to the AF_XDP socket of their queue, drops malformed ones that are for us,
+//! and leaves everything else to the kernel, with a counter for each verdict.
+
+use super::bpf_link::{XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE, attach_xdp};
+use super::xdp_error::{attach_error, load_error, map_error};
+use super::xdp_verdict::Verdict;
+use crate::wire::Addr;
+use crate::{Ownership, SetupError};
+use aya::maps::{HashMap, Map, MapData, PerCpuArray, XskMap};
+use aya::programs::{TestRun, TestRunOptions, Xdp};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::time::Duration;
+use strum::IntoEnumIterator;
+
+/// The compiled program; `xdp/build.sh` makes it.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/xdp/handfast.bpf.o"));
+
+/// The program's name in the object.
+const PROGRAM: &str = "handfast";
+
+/// Where in the kernel's receive path the program is to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum AttachMode {
+    /// Native where the driver can, else generic.
+    #[default]
+    Auto,
+    /// In the driver, before the kernel makes a socket buffer.
+    Native,
+    /// In the kernel's receive path: works on every interface, slower.
+    Generic,
+}
+
+/// Where the program really runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attached {
+    /// On no interface: loaded only, to be run by [`XdpProgram::run`].
+    Nowhere,
+    /// In the driver.
+    Native,
+    /// In the kernel's receive path.
+    Generic,
+}
+
+impl fmt::Display for Attached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Attached::Nowhere => "not attached",
+            Attached::Native => "native",
+            Attached::Generic => "generic",
+        })
+    }
+}
+
+/// The XDP program in the kernel. It is detached when this value is dropped and when the process ends, however it ends.
+pub struct XdpProgram {
+    // First, so that the program is off the interface before its maps are let go.
+    link: Option<OwnedFd>,
+    attached: Attached,
+    ebpf: aya::Ebpf,
+    sockets: XskMap<MapData>,
+    addresses: HashMap<MapData, [u8; 16], u32>,
+    ports: HashMap<MapData, [u8; 20], u8>,
+    verdicts: PerCpuArray<MapData, u64>,
+}
+
+impl XdpProgram {
+    /// Loads the program and attaches it to `interface` in the caller's network namespace.
+    ///
+    /// Until an address is owned, every frame passes. Makes `bpf(2)` calls (BTF_LOAD, MAP_CREATE, PROG_LOAD,
+    /// LINK_CREATE), which need CAP_BPF and CAP_NET_ADMIN, and Linux 5.9 for a link that detaches by itself.
+    ///
+    /// # Errors
+    /// What is missing or in the way, with its cure; then nothing is left attached.
+    pub fn attach(interface: &str, mode: AttachMode) -> Result<XdpProgram, SetupError> {
+        let if_index = interface_index(interface).map_err(|e| attach_error(interface, mode, &e))?;
+        let mut program = XdpProgram::load()?;
+        let (link, attached) = program.link_to(if_index, interface, mode)?;
+        program.link = Some(link);
+        program.attached = attached;
+        Ok(program)
+    }
+
+    /// Loads the program without attaching it, for tests and measurements by [`XdpProgram::run`].
+    ///
+    /// Makes `bpf(2)` calls (BTF_LOAD, MAP_CREATE, PROG_LOAD), which need CAP_BPF and CAP_NET_ADMIN.
+    ///
+    /// # Errors
+    /// When the privilege is missing, the memory limit is too low or the kernel is too old.
+    pub fn load() -> Result<XdpProgram, SetupError> {
+        // Without the kernel's own type information, which only relocations would need: reading it takes a while.
+        let mut ebpf = aya::EbpfLoader::new().btf(None).load(OBJECT).map_err(|e| load_error(&e))?;
+        let program: &mut Xdp = ebpf
+            .program_mut(PROGRAM)
+            .and_then(|program| program.try_into().ok())
+            .expect("the embedded object holds the program");
+        program.load().map_err(|e| load_error(&e))?;
+        Ok(XdpProgram {
+            link: None,
+            attached: Attached::Nowhere,
+            sockets: taken(&mut ebpf, "xsks"),
+            addresses: taken(&mut ebpf, "addresses"),
+            ports: taken(&mut ebpf, "ports"),
+            verdicts: taken(&mut ebpf, "verdicts"),
+            ebpf,
+        })
+    }
+
+    /// Where the program runs.
+    pub fn attached(&self) -> Attached {
+        self.attached
+    }
+
+    /// Takes frames for `addr` from now on: all of them, or with [`Ownership::Shared`] those for [`XdpProgram::own_port`].
+    /// Says again who owns an address that is known already. At most 131,072 addresses.
+    ///
+    /// # Errors
+    /// When the table is full, or the kernel has no memory.
+    pub fn own_address(&mut self, addr: Addr, ownership: Ownership) -> Result<(), SetupError> {
+        let value: u32 = match ownership {
+            Ownership::Exclusive => 1,
+            Ownership::Shared => 2,
+        };
+        let what = || format!("taking address {addr} from the kernel");
+        self.addresses.insert(addr.octets(), value, 0).map_err(|e| map_error(what(), &e))
+    }
+
+    /// Leaves `addr` and its ports to the kernel again. An unknown address is no error.
+    ///
+    /// # Errors
+    /// When the kernel refuses the call.
+    pub fn disown_address(&mut self, addr: Addr) -> Result<(), SetupError> {
+        let what = || format!("giving address {addr} back to the kernel");
+        absent_is_fine(self.addresses.remove(addr.octets())).map_err(|e| map_error(what(), &e))?;
+        let keys: Vec<_> = self.ports.keys().filter_map(Result::ok).filter(|key| key[..16] == *addr.octets()).collect();
+        for key in keys {
+            absent_is_fine(self.ports.remove(&key)).map_err(|e| map_error(what(), &e))?;
+        }
+        Ok(())
+    }
+
+    /// Takes TCP segments to `port` of the shared address `addr`. At most 262,144 pairs of address and port.
+    /// It says nothing about addresses that are ours alone, whose ports are all ours.
+    ///
+    /// # Errors
+    /// When the table is full, or the kernel has no memory.
+    pub fn own_port(&mut self, addr: Addr, port: u16) -> Result<(), SetupError> {
+        let what = || format!("taking TCP port {port} of {addr} from the kernel");
+        self.ports.insert(port_key(addr, port), 1u8, 0).map_err(|e| map_error(what(), &e))
+    }
+
+    /// Leaves `port` of the shared address `addr` to the kernel again. An unknown port is no error.
+    ///
+    /// # Errors
+    /// When the kernel refuses the call.
+    pub fn disown_port(&mut self, addr: Addr, port: u16) -> Result<(), SetupError> {
+        let what = || format!("giving TCP port {port} of {addr} back to the kernel");
+        absent_is_fine(self.ports.remove(&port_key(addr, port))).map_err(|e| map_error(what(), &e))
+    }
+
+    /// Sends the frames of `queue` that are ours to the AF_XDP socket `fd`, which may be bound before or after. The
+    /// kernel takes the socket out by itself when it is closed.
+    ///
+    /// # Errors
+    /// When `queue` is beyond the 256 that the program knows, or `fd` is no AF_XDP socket.
+    pub fn set_socket(&mut self, queue: u32, fd: RawFd) -> Result<(), SetupError> {
+        let what = || format!("handing queue {queue} to its AF_XDP socket");
+        self.sockets.set(queue, fd, 0).map_err(|e| map_error(what(), &e))
+    }
+
+    /// How many frames met each verdict since the program was loaded, summed over the CPUs: every [`Verdict`] by name.
+    ///
+    /// # Errors
+    /// When the kernel refuses the call.
+    pub fn verdicts(&self) -> Result<BTreeMap<String, u64>, SetupError> {
+        let count = |verdict: Verdict| -> Result<u64, SetupError> {
+            let per_cpu = self.verdicts.get(&(verdict as u32), 0);
+            let per_cpu = per_cpu.map_err(|e| map_error("reading the verdicts of the XDP program".into(), &e))?;
+            Ok(per_cpu.iter().sum())
+        };
+        Verdict::iter().map(|verdict| Ok((verdict.to_string(), count(verdict)?))).collect()
+    }
+
+    /// Runs the program on `frame` as if it came in on queue 0, `repeat` times (`bpf(BPF_PROG_TEST_RUN)`). The frame
+    /// goes nowhere; the counters count it.
+    ///
+    /// # Errors
+    /// When the frame is shorter than an Ethernet header or longer than the kernel takes.
+    pub fn run(&self, frame: &[u8], repeat: u32) -> Result<TestRunVerdict, SetupError> {
+        let program: &Xdp = self.program();
+        let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::default() };
+        let result = program.test_run(options).map_err(|e| load_error(&e))?;
+        Ok(TestRunVerdict { action: result.return_value, mean: result.duration })
+    }
+
+    fn program(&self) -> &Xdp {
+        let program = self.ebpf.program(PROGRAM).and_then(|program| program.try_into().ok());
+        program.expect("the embedded object holds the program")
+    }
+
+    fn link_to(&self, if_index: u32, interface: &str, mode: AttachMode) -> Result<(OwnedFd, Attached), SetupError> {
+        let program = self.program().fd().expect("the program is loaded").as_fd();
+        let native = |mode| match attach_xdp(program, if_index, XDP_FLAGS_DRV_MODE) {
+            Ok(link) => Ok((link, Attached::Native)),
+            Err(e) => Err((attach_error(interface, mode, &e), e)),
+        };
+        let generic = || match attach_xdp(program, if_index, XDP_FLAGS_SKB_MODE) {
+            Ok(link) => Ok((link, Attached::Generic)),
+            Err(e) => Err(attach_error(interface, AttachMode::Generic, &e)),
+        };
+        match mode {
+            AttachMode::Native => native(mode).map_err(|(e, _)| e),
+            AttachMode::Generic => generic(),
+            AttachMode::Auto => native(mode).or_else(|(setup, e)| {
+                if !driver_cannot(&e) {
+                    return Err(setup);
+                }
+                tracing::warn!(interface, reason = %setup.cause, "no native XDP here, attaching in generic mode");
+                generic()
+            }),
+        }
+    }
+}
+
+/// What [`XdpProgram::run`] saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TestRunVerdict {
+    /// The kernel's action: 1 is XDP_DROP, 2 XDP_PASS, 4 XDP_REDIRECT.
+    pub action: u32,
+    /// Mean time of one run.
+    pub mean: Duration,
+}
+
+/// Whether this is the driver's lack, which generic mode gets around, and not somebody in the way.
+fn driver_cannot(e: &io::Error) -> bool {
+    matches!(e.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL | libc::ERANGE | libc::ENOSPC | libc::E2BIG))
+}
+
+fn port_key(addr: Addr, port: u16) -> [u8; 20] {
+    let mut key = [0; 20];
+    key[..16].copy_from_slice(addr.octets());
+    key[16..18].copy_from_slice(&port.to_be_bytes());
+    key
+}
+
+fn absent_is_fine(result: Result<(), aya::maps::MapError>) -> Result<(), aya::maps::MapError> {
+    match result {
+        Err(e) if super::xdp_error::errno(&e) == Some(libc::ENOENT) => Ok(()),
+        other => other,
+    }
+}
+
+/// Takes the map `name` out of the loaded object.
+///
+/// # Panics
+/// If the embedded object does not hold it in the shape that this file expects.
+fn taken<M: TryFrom<Map, Error: fmt::Debug>>(ebpf: &mut aya::Ebpf, name: &str) -> M {
+    let map = ebpf.take_map(name).expect("the embedded object holds the map");
+    M::try_from(map).expect("the map has the shape that is expected here")
+}
+
+/// The index of `interface` in the caller's network namespace (`if_nametoindex(3)`).
+fn interface_index(interface: &str) -> io::Result<u32> {
+    let name = std::ffi::CString::new(interface).map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?;
+    // SAFETY: `name` is a string ended by NUL and outlives the call.
+    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
+        0 => Err(io::Error::last_os_error()),
+        index => Ok(index),
+    }
+}

@@ -1,0 +1,34 @@
+//! What goes wrong while setting up: what was tried and where, why it failed, and what mends it, in one line.
+
+/// A failed step of the set-up. Shown on one line: `{what}: {cause}; {cure}`.
+///
+/// It reads, for example: *attaching the XDP program to eth0: busy (EBUSY): another XDP program holds this interface;
+/// `ip link show eth0` names it, `ip link set eth0 xdp off` removes it*.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what}: {cause}; {cure}")]
+pub struct SetupError {
+    /// What was tried, and where: `attaching the XDP program to eth0`.
+    pub what: String,
+    /// Why it failed, with the name of the system's error where there is one.
+    pub cause: String,
+    /// What to do, with the command where there is one.
+    pub cure: String,
+}
+
+impl SetupError {
+    /// An error from its three parts; none of them ends in a full stop or holds a line break.
+    pub fn new(what: impl Into<String>, cause: impl Into<String>, cure: impl Into<String>) -> Self {
+        SetupError { what: what.into(), cause: cause.into(), cure: cure.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_says_what_why_and_the_cure() {
+        let e = SetupError::new("attaching to eth0", "busy (EBUSY)", "`ip link set eth0 xdp off` removes it");
+        assert_eq!(e.to_string(), "attaching to eth0: busy (EBUSY); `ip link set eth0 xdp off` removes it");
+    }
+}
