@@ -3,6 +3,8 @@
 
 pub mod clock;
 pub mod driver;
+pub mod host;
+pub mod lab;
 pub mod ledger;
 mod ownership;
 mod setup_error;

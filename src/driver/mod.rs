@@ -3,7 +3,10 @@
 //! A frame is move-only: exactly one handle exists for each UMEM chunk, so a chunk is in exactly one place. A driver is
 //! owned by one worker and never shared.
 
+pub mod af_xdp;
 mod bpf_link;
+mod event;
+pub mod memory;
 mod xdp_error;
 mod xdp_program;
 mod xdp_verdict;

@@ -1,0 +1,244 @@
+//! A port: every rx queue of one interface bound, under one XDP program.
+
+use super::AfXdp;
+use super::socket::QueueRequest;
+use crate::driver::{AttachMode, XdpProgram};
+use crate::host::{self, InterfaceFacts};
+use crate::wire::{Addr, MacAddr};
+use crate::{Ownership, SetupError};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::ops::RangeInclusive;
+use std::os::fd::AsRawFd;
+
+/// The oldest Linux that has all we need.
+pub(crate) const OLDEST_KERNEL: (u32, u32) = (5, 11);
+
+/// The largest MTU whose frames fit a chunk beside the kernel's headroom.
+const MAX_MTU: u16 = 1778;
+
+/// Whether frames are to cross without a copy between NIC and UMEM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum ZeroCopy {
+    /// Where the driver can, else copy.
+    #[default]
+    Auto,
+    /// Or fail.
+    Force,
+    /// Never.
+    Off,
+}
+
+/// How an interface is opened.
+#[derive(Clone, Debug)]
+pub struct PortConfig {
+    /// The interface's name in the calling thread's network namespace.
+    pub interface: String,
+    /// Workers wanted; must be the number of rx queues, which is what `None` takes.
+    pub workers: Option<u32>,
+    /// Where the XDP program runs.
+    pub attach: AttachMode,
+    /// Whether frames cross without a copy.
+    pub zero_copy: ZeroCopy,
+    /// Chunks of each queue's UMEM, 2,048 octets each; at least three times `ring`.
+    pub chunks: u32,
+    /// Entries in each ring, a power of two.
+    pub ring: u32,
+    /// Whether the addresses are ours alone.
+    pub ownership: Ownership,
+    /// The addresses whose frames come to us.
+    pub addresses: Vec<Addr>,
+    /// The TCP ports that come to us where addresses are shared.
+    pub tcp_ports: Vec<RangeInclusive<u16>>,
+}
+
+impl PortConfig {
+    /// Defaults for an interface: 8,192 chunks and rings of 2,048 for each of its queues, no address yet.
+    pub fn new(interface: impl Into<String>) -> Self {
+        PortConfig {
+            interface: interface.into(),
+            workers: None,
+            attach: AttachMode::default(),
+            zero_copy: ZeroCopy::default(),
+            chunks: 8192,
+            ring: 2048,
+            ownership: Ownership::default(),
+            addresses: Vec::new(),
+            tcp_ports: Vec::new(),
+        }
+    }
+}
+
+/// An opened interface. Dropping the program detaches it; dropping a driver frees its queue.
+pub struct Port {
+    /// One for each rx queue, in order.
+    pub drivers: Vec<AfXdp>,
+    /// The program on the interface.
+    pub program: XdpProgram,
+    /// The interface's Ethernet address.
+    pub mac: MacAddr,
+    /// Its MTU in octets.
+    pub mtu: u16,
+}
+
+/// Attaches the XDP program, binds every rx queue, and only then takes the addresses' frames from the kernel.
+///
+/// Makes netlink, ioctl(2), bpf(2) and socket calls; needs CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, and CAP_IPC_LOCK or
+/// enough locked memory, for which the limit is raised as far as may be.
+///
+/// # Errors
+/// What is missing or taken, with its cure; nothing stays attached or bound then.
+pub fn open(config: &PortConfig) -> Result<Port, SetupError> {
+    check_kernel()?;
+    let facts = host::interface(&config.interface)?;
+    let queues = check(config, &facts)?;
+    raise_memlock();
+    let mut program = XdpProgram::attach(&config.interface, config.attach)?;
+    let mut drivers = Vec::with_capacity(queues as usize);
+    for queue in 0..queues {
+        let request = QueueRequest {
+            interface: &config.interface,
+            if_index: facts.index,
+            queue,
+            chunks: config.chunks,
+            ring: config.ring,
+            zero_copy: config.zero_copy,
+            attached: program.attached().to_string(),
+        };
+        let driver = request.open()?;
+        program.set_socket(queue, driver.as_raw_fd())?;
+        drivers.push(driver);
+    }
+    for &addr in &config.addresses {
+        program.own_address(addr, config.ownership)?;
+        for port in config.tcp_ports.iter().cloned().flatten() {
+            if config.ownership == Ownership::Shared {
+                program.own_port(addr, port)?;
+            }
+        }
+    }
+    Ok(Port { drivers, program, mac: facts.mac, mtu: facts.mtu.min(u32::from(MAX_MTU)) as u16 })
+}
+
+/// Refuses what cannot work; returns how many queues there are.
+fn check(config: &PortConfig, facts: &InterfaceFacts) -> Result<u32, SetupError> {
+    let interface = &config.interface;
+    let what = || format!("opening {interface}");
+    if !facts.up {
+        return Err(SetupError::new(what(), "the interface is down", format!("`ip link set {interface} up`")));
+    }
+    if facts.mtu > u32::from(MAX_MTU) {
+        let cause = format!("its MTU of {} is more than a chunk takes ({MAX_MTU})", facts.mtu);
+        return Err(SetupError::new(what(), cause, format!("`ip link set {interface} mtu 1500`")));
+    }
+    if !config.ring.is_power_of_two() || config.chunks / 3 < config.ring {
+        let cause = format!("a ring of {} does not go with {} chunks", config.ring, config.chunks);
+        return Err(SetupError::new(what(), cause, "use a power of two, and at least three times as many chunks"));
+    }
+    match config.workers {
+        Some(workers) if workers != facts.rx_queues => Err(wrong_workers(workers, facts)),
+        _ => Ok(facts.rx_queues),
+    }
+}
+
+/// Every rx queue needs a worker, as frames of a queue without one would be lost to us.
+fn wrong_workers(workers: u32, facts: &InterfaceFacts) -> SetupError {
+    let (interface, queues) = (&facts.name, facts.rx_queues);
+    let cure = match facts.driver.as_str() {
+        "veth" => format!(
+            "use `--workers {queues}`, or `ethtool -L {interface} rx {workers} tx {workers}` as far as it was created \
+             with `numrxqueues {workers} numtxqueues {workers}`"
+        ),
+        _ => format!("use `--workers {queues}`, or `ethtool -L {interface} combined {workers}`"),
+    };
+    SetupError::new(
+        format!("opening {interface} with {workers} workers"),
+        format!("it has {queues} rx queues, and each needs one worker"),
+        cure,
+    )
+}
+
+/// Raises the limit of locked memory as far as this process may; kernels charge UMEMs, and older ones BPF maps, to it.
+fn raise_memlock() {
+    let limit = getrlimit(Resource::Memlock);
+    let all = Rlimit { current: None, maximum: None };
+    if setrlimit(Resource::Memlock, all).is_err() {
+        // Without CAP_SYS_RESOURCE, up to what was granted.
+        let _ = setrlimit(Resource::Memlock, Rlimit { current: limit.maximum, ..limit });
+    }
+}
+
+/// The running kernel's version, as `(6, 1)`.
+pub(crate) fn kernel_version() -> Option<(u32, u32)> {
+    parse_release(&std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()?)
+}
+
+fn parse_release(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+fn check_kernel() -> Result<(), SetupError> {
+    match kernel_version() {
+        Some(version) if version < OLDEST_KERNEL => Err(SetupError::new(
+            "opening AF_XDP",
+            format!("Linux {}.{} is too old", version.0, version.1),
+            format!("use Linux {}.{} or newer", OLDEST_KERNEL.0, OLDEST_KERNEL.1),
+        )),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts() -> InterfaceFacts {
+        InterfaceFacts {
+            name: "eth0".into(),
+            mtu: 1500,
+            up: true,
+            rx_queues: 4,
+            tx_queues: 4,
+            driver: "ixgbe".into(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn every_queue_gets_a_worker_or_the_cure_is_told() {
+        let mut config = PortConfig::new("eth0");
+        assert_eq!(check(&config, &facts()).unwrap(), 4);
+        config.workers = Some(2);
+        assert_eq!(
+            check(&config, &facts()).unwrap_err().to_string(),
+            "opening eth0 with 2 workers: it has 4 rx queues, and each needs one worker; \
+             use `--workers 4`, or `ethtool -L eth0 combined 2`"
+        );
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused() {
+        let config = PortConfig::new("eth0");
+        for (facts, part) in [
+            (InterfaceFacts { up: false, ..facts() }, "is down"),
+            (InterfaceFacts { mtu: 9000, ..facts() }, "MTU of 9000"),
+        ] {
+            assert!(check(&config, &facts).unwrap_err().to_string().contains(part), "{part}");
+        }
+        // Chunks lent for receiving and on their way out must leave some to write to.
+        for (ring, chunks) in [(2048, 4096), (1000, 8192)] {
+            assert!(check(&PortConfig { ring, chunks, ..config.clone() }, &facts()).is_err());
+        }
+    }
+
+    #[test]
+    fn releases_are_read_as_distributions_write_them() {
+        for (release, version) in
+            [("6.18.44-fc-v595\n", (6, 18)), ("5.10.0-28-amd64", (5, 10)), ("7.3.4+deb13", (7, 3))]
+        {
+            assert_eq!(parse_release(release), Some(version));
+        }
+        assert_eq!(parse_release("unknown"), None);
+    }
+}

@@ -1,0 +1,224 @@
+//! What the host knows: interfaces, addresses, routes and neighbours, asked of the kernel by netlink.
+//!
+//! Every question concerns the network namespace of the calling thread. Nothing here is changed, except that
+//! [`resolve`] makes the kernel ask for a neighbour. It runs at start and beside the workers, never in their turn.
+
+mod neighbours;
+mod netlink;
+
+pub use neighbours::{NeighbourWatch, neighbour_watch, neighbours, resolve};
+
+use crate::SetupError;
+use crate::driver::af_xdp::ethtool;
+use crate::wire::{Addr, MacAddr};
+use netlink::Netlink;
+use netlink_packet_route::RouteNetlinkMessage as Message;
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage};
+use std::io;
+
+/// An interface as the kernel shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InterfaceFacts {
+    /// Its name.
+    pub name: String,
+    /// Its index in this namespace.
+    pub index: u32,
+    /// Its Ethernet address.
+    pub mac: MacAddr,
+    /// Its MTU in octets.
+    pub mtu: u32,
+    /// Whether it is set up; the cable is another matter.
+    pub up: bool,
+    /// Whether there is a carrier.
+    pub carrier: bool,
+    /// The kernel's addresses on it, with their prefix lengths.
+    pub addresses: Vec<(Addr, u8)>,
+    /// Queues that receive.
+    pub rx_queues: u32,
+    /// Queues that send.
+    pub tx_queues: u32,
+    /// The driver's name, empty when it does not say.
+    pub driver: String,
+    /// The number of the XDP program on it (`bpftool prog show id N`).
+    pub xdp_program: Option<u32>,
+}
+
+/// A route out of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The network it leads to; unspecified for the default route.
+    pub destination: Addr,
+    /// The network's prefix length, counted within the family.
+    pub prefix_len: u8,
+    /// The next hop; `None` when the network is on the link.
+    pub gateway: Option<Addr>,
+}
+
+/// What the kernel knows of the interface called `name`: netlink, and ioctl(SIOCETHTOOL). Needs no privilege.
+///
+/// # Errors
+/// When there is none of that name in the caller's namespace.
+pub fn interface(name: &str) -> Result<InterfaceFacts, SetupError> {
+    let what = || format!("looking up interface {name}");
+    let facts = read_interface(name).map_err(|e| {
+        SetupError::new(what(), format!("the kernel does not answer ({e})"), "is netlink allowed in this container?")
+    })?;
+    facts.ok_or_else(|| {
+        let cure = "`ip -br link` shows what there is in this network namespace";
+        SetupError::new(what(), "there is no such interface", cure)
+    })
+}
+
+/// The routes of the main table that leave by the interface: netlink.
+///
+/// # Errors
+/// When the kernel does not answer.
+pub fn routes(if_index: u32) -> io::Result<Vec<Route>> {
+    let messages = Netlink::open()?.dump(Message::GetRoute(RouteMessage::default()))?;
+    let routes = messages.into_iter().filter_map(|message| match message {
+        Message::NewRoute(route) => route_of(&route, if_index),
+        _ => None,
+    });
+    Ok(routes.collect())
+}
+
+/// The next hop of the interface's default route for IPv4, or for IPv6.
+///
+/// # Errors
+/// As [`routes`].
+pub fn gateway(if_index: u32, v4: bool) -> io::Result<Option<Addr>> {
+    let default = |route: &Route| route.prefix_len == 0 && route.destination.is_v4() == v4;
+    Ok(routes(if_index)?.into_iter().filter(default).find_map(|route| route.gateway))
+}
+
+fn read_interface(name: &str) -> io::Result<Option<InterfaceFacts>> {
+    let mut netlink = Netlink::open()?;
+    // The kernel refuses longer ones as malformed: no interface has such a name.
+    if name.is_empty() || name.len() >= 16 {
+        return Ok(None);
+    }
+    let mut request = LinkMessage::default();
+    request.attributes.push(LinkAttribute::IfName(name.to_string()));
+    let answer = match netlink.ask(Message::GetLink(request)) {
+        Ok(answer) => answer,
+        Err(e) if e.raw_os_error() == Some(libc::ENODEV) => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    let Some(mut facts) = answer.iter().find_map(link_of) else { return Ok(None) };
+    for message in netlink.dump(Message::GetAddress(AddressMessage::default()))? {
+        if let Message::NewAddress(address) = message
+            && address.header.index == facts.index
+        {
+            facts.addresses.extend(addr_of(&address).map(|addr| (addr, address.header.prefix_len)));
+        }
+    }
+    facts.driver = ethtool::driver_name(name).unwrap_or_default();
+    // Netlink tells how many there could be, ethtool how many are in use.
+    if let Ok((rx, tx)) = ethtool::queues(name)
+        && rx > 0
+    {
+        (facts.rx_queues, facts.tx_queues) = (rx, tx);
+    }
+    Ok(Some(facts))
+}
+
+fn link_of(message: &Message) -> Option<InterfaceFacts> {
+    let Message::NewLink(link) = message else { return None };
+    let mut facts = InterfaceFacts {
+        index: link.header.index,
+        up: link.header.flags.contains(LinkFlags::Up),
+        carrier: link.header.flags.contains(LinkFlags::LowerUp),
+        ..Default::default()
+    };
+    for attribute in &link.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => facts.name = name.clone(),
+            LinkAttribute::Mtu(mtu) => facts.mtu = *mtu,
+            LinkAttribute::NumRxQueues(queues) => facts.rx_queues = *queues,
+            LinkAttribute::NumTxQueues(queues) => facts.tx_queues = *queues,
+            LinkAttribute::Address(octets) => facts.mac = mac_of(octets).unwrap_or_default(),
+            LinkAttribute::LinkInfo(info) => {
+                let kind = info.iter().find_map(|i| if let LinkInfo::Kind(kind) = i { Some(kind) } else { None });
+                facts.driver = kind.map(ToString::to_string).unwrap_or_default();
+            }
+            LinkAttribute::Xdp(xdp) => {
+                facts.xdp_program = xdp.iter().find_map(|x| match x {
+                    LinkXdp::ProgId(id) | LinkXdp::DrvProgId(id) | LinkXdp::SkbProgId(id) if *id > 0 => Some(*id),
+                    _ => None,
+                });
+            }
+            _ => {}
+        }
+    }
+    Some(facts)
+}
+
+fn addr_of(message: &AddressMessage) -> Option<Addr> {
+    // On a point-to-point link `Address` is the peer's, and `Local` ours.
+    let local = message.attributes.iter().find_map(|a| match a {
+        AddressAttribute::Local(addr) => Some(Addr::from(*addr)),
+        _ => None,
+    });
+    local.or_else(|| {
+        message.attributes.iter().find_map(|a| match a {
+            AddressAttribute::Address(addr) => Some(Addr::from(*addr)),
+            _ => None,
+        })
+    })
+}
+
+fn route_of(message: &RouteMessage, if_index: u32) -> Option<Route> {
+    if message.header.table != RouteHeader::RT_TABLE_MAIN {
+        return None;
+    }
+    let (mut destination, mut gateway, mut by) = (None, None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(addr) => destination = route_addr(addr),
+            RouteAttribute::Gateway(addr) => gateway = route_addr(addr),
+            RouteAttribute::Oif(index) => by = Some(*index),
+            _ => {}
+        }
+    }
+    let unspecified = match u8::from(message.header.address_family).into() {
+        libc::AF_INET => Addr::UNSPECIFIED_V4,
+        libc::AF_INET6 => Addr::from_v6([0; 16]),
+        _ => return None,
+    };
+    let prefix_len = message.header.destination_prefix_length;
+    (by == Some(if_index)).then_some(Route { destination: destination.unwrap_or(unspecified), prefix_len, gateway })
+}
+
+fn route_addr(addr: &RouteAddress) -> Option<Addr> {
+    match addr {
+        RouteAddress::Inet(addr) => Some((*addr).into()),
+        RouteAddress::Inet6(addr) => Some((*addr).into()),
+        _ => None,
+    }
+}
+
+fn mac_of(octets: &[u8]) -> Option<MacAddr> {
+    octets.try_into().ok().map(MacAddr)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loopback_interface_is_known_to_everyone() {
+        let facts = interface("lo").unwrap();
+        assert_eq!((facts.name.as_str(), facts.index, facts.mac), ("lo", 1, MacAddr::default()));
+        assert!(facts.rx_queues >= 1 && facts.mtu > 1500, "{facts:?}");
+    }
+
+    #[test]
+    fn an_unknown_interface_is_named_with_the_cure() {
+        for name in ["hf-none", "a-name-that-is-far-too-long-for-linux", ""] {
+            let error = interface(name).unwrap_err().to_string();
+            assert!(error.contains("there is no such interface") && error.contains("ip -br link"), "{error}");
+        }
+    }
+}
