@@ -113,7 +113,8 @@ fn capabilities() -> Finding {
 
 fn missing_capabilities(effective: u64) -> Vec<&'static str> {
     let has = |bit: u32| effective >> bit & 1 == 1;
-    let lacking = CAPABILITIES.iter().filter(|(_, bit)| !has(*bit) && !(*bit >= 38 && has(CAP_SYS_ADMIN)));
+    let granted = |bit: u32| has(bit) || (bit >= 38 && has(CAP_SYS_ADMIN));
+    let lacking = CAPABILITIES.iter().filter(|(_, bit)| !granted(*bit));
     lacking.map(|(name, _)| *name).collect()
 }
 
