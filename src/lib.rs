@@ -1,12 +1,17 @@
 //! Handfast.
 #![warn(missing_docs)]
 
+pub mod admin;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod driver;
 pub mod host;
 pub mod lab;
+pub mod engine;
 pub mod ledger;
 mod ownership;
+pub mod services;
 mod setup_error;
 pub mod stack;
 pub mod stats;
