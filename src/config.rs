@@ -143,7 +143,8 @@ mod tests {
 
     /// Runs `with_file` on a file of this text and these further flags.
     fn joined(text: &str, flags: &[&str]) -> Result<clap::ArgMatches, String> {
-        let dir = std::env::temp_dir().join(format!("hf-config-{}-{:?}", std::process::id(), std::thread::current().id()));
+        let dir =
+            std::env::temp_dir().join(format!("hf-config-{}-{:?}", std::process::id(), std::thread::current().id()));
         std::fs::create_dir_all(&dir).unwrap();
         let path = dir.join("c.toml");
         std::fs::write(&path, text).unwrap();

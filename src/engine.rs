@@ -3,9 +3,12 @@
 //! It assembles what the lower layers offer: drivers, one stack for each with secrets in common, mailboxes to reach the
 //! workers, and their snapshots summed. It makes no decision about a packet.
 
+mod sharing;
+
 use crate::SetupError;
 use crate::driver::af_xdp::{self, PortConfig};
 use crate::driver::{Driver, XdpProgram};
+use crate::host::{self, NeighbourWatch};
 use crate::stack::{App, Limits, LocalAddr, Ownership, RxChecksum, Secrets, Stack, StackConfig, TcpConfig};
 use crate::stats::{Snapshot, WorkerInfo};
 use crate::time::Duration;
@@ -111,6 +114,8 @@ pub struct Engine<A: App> {
     handle: Handle<A::Message>,
     threads: Vec<JoinHandle<std::io::Result<Finished<A>>>>,
     ended: Receiver<usize>,
+    /// Where the host owns ARP; ends when it is dropped.
+    watch: Option<NeighbourWatch>,
 }
 
 /// What all workers left when they had ended.
@@ -131,19 +136,31 @@ where
     /// Addresses, ownership and ports of `port` are taken from `config`.
     ///
     /// # Errors
-    /// What [`af_xdp::open`] says, and what [`Engine::over`] says; then nothing is left attached.
+    /// An address that the host should have and has not, or the other way round; a gateway that does not answer; what
+    /// [`af_xdp::open`] and [`Engine::over`] say. Then nothing is left attached.
     pub fn start(
-        config: EngineConfig,
+        mut config: EngineConfig,
         mut port: PortConfig,
         make_app: impl Fn(usize) -> A + Send + Sync + 'static,
     ) -> Result<Self, SetupError> {
+        let facts = host::interface(&port.interface)?;
+        sharing::check_addresses(&config, &facts)?;
+        let shared = config.ownership == Ownership::Shared;
+        if shared {
+            sharing::learn_from_host(&mut config, &facts)?;
+        }
         port.ownership = config.ownership;
         port.addresses = config.addresses.iter().map(|local| local.addr).collect();
         port.tcp_ports = config.taken_ports();
         let opened = af_xdp::open(&port)?;
         let link = Link { mac: opened.mac, mtu: opened.mtu };
-        let engine = Self::over(config, link, opened.drivers, make_app)?;
+        let mut engine = Self::over(config, link, opened.drivers, make_app)?;
         *engine.handle.shared.program.lock().expect("no thread panics holding it") = Some(opened.program);
+        if shared {
+            let handle = engine.handle();
+            let watch = host::neighbour_watch(facts.index, move |addr, mac| handle.neighbour(addr, mac));
+            engine.watch = Some(watch.map_err(|e| watch_error(&facts.name, e))?);
+        }
         Ok(engine)
     }
 
@@ -185,7 +202,7 @@ where
             mailbox.recv().map_err(|_| worker_error(index, "it ended before it began", "see the lines above"))
         });
         let shared = Shared { mailboxes: mailboxes.collect::<Result<_, _>>()?, program: Mutex::new(None) };
-        Ok(Engine { handle: Handle { shared: Arc::new(shared) }, threads, ended })
+        Ok(Engine { handle: Handle { shared: Arc::new(shared) }, threads, ended, watch: None })
     }
 
     /// A handle for other threads.
@@ -220,10 +237,10 @@ where
     ///
     /// # Errors
     /// A worker failed (its interface is gone) or panicked; the program is detached all the same.
-    pub fn join(self) -> Result<Ended<A>, SetupError> {
+    pub fn join(mut self) -> Result<Ended<A>, SetupError> {
         let mut workers = Vec::with_capacity(self.threads.len());
         let mut failure = None;
-        for (index, thread) in self.threads.into_iter().enumerate() {
+        for (index, thread) in std::mem::take(&mut self.threads).into_iter().enumerate() {
             match thread.join() {
                 Ok(Ok(finished)) => workers.push(finished),
                 Ok(Err(e)) => {
@@ -236,6 +253,7 @@ where
                 }
             }
         }
+        self.watch = None;
         let program = self.handle.shared.program.lock().expect("no thread panics holding it").take();
         if let Some(failure) = failure {
             return Err(failure);
@@ -352,8 +370,7 @@ fn run_worker<D: Driver, A: App>(
 ) -> std::io::Result<Finished<A>> {
     let _tell_end = TellEnd(plan.index, plan.ended);
     let pinned = plan.core.filter(|core| core_affinity::set_for_current(*core));
-    let info =
-        WorkerInfo { queue: plan.index as u32, core: pinned.map(|core| core.id), driver: driver.describe() };
+    let info = WorkerInfo { queue: plan.index as u32, core: pinned.map(|core| core.id), driver: driver.describe() };
     let stack = Stack::new(plan.stack, make_app(plan.index));
     let (worker, mailbox) = Worker::new(driver, stack, plan.idle, info);
     let _ = tell_mailbox.send(mailbox);
@@ -377,6 +394,10 @@ fn secrets() -> Result<Secrets, SetupError> {
         })?;
     }
     Ok(secrets)
+}
+
+fn watch_error(interface: &str, e: std::io::Error) -> SetupError {
+    SetupError::new(format!("watching the neighbours on {interface}"), e.to_string(), "is netlink allowed here?")
 }
 
 fn thread_error(index: usize, e: std::io::Error) -> SetupError {

@@ -238,7 +238,8 @@ mod tests {
 
     #[test]
     fn the_ends_of_an_ipv4_prefix_are_no_hosts() {
-        for (net, end) in [("10.0.0.0/24", true), ("10.0.0.255/24", true), ("10.0.0.2/24", false), ("10.0.0.0/31", false)]
+        for (net, end) in
+            [("10.0.0.0/24", true), ("10.0.0.255/24", true), ("10.0.0.2/24", false), ("10.0.0.0/31", false)]
         {
             assert_eq!(is_network_end(&net.parse().unwrap()), end, "{net}");
         }

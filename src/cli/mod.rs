@@ -9,6 +9,7 @@ mod link;
 mod load;
 mod serve;
 mod stats;
+mod tables;
 
 pub use link::{LinkArgs, parse_size};
 

@@ -127,7 +127,10 @@ mod tests {
     fn known_moments_read_as_in_the_rfcs() {
         // The example of RFC 9110 §5.6.7, and that of RFC 867 (whose weekday is wrong: that day was a Monday).
         assert_eq!(Moment(784_111_777).http_date(), "Sun, 06 Nov 1994 08:49:37 GMT");
-        assert_eq!(Moment(383_247_463).daytime_line(), "Tuesday, February 22, 1982 17:37:43-UTC\r\n".replace("Tues", "Mon"));
+        assert_eq!(
+            Moment(383_247_463).daytime_line(),
+            "Tuesday, February 22, 1982 17:37:43-UTC\r\n".replace("Tues", "Mon")
+        );
     }
 
     #[test]

@@ -19,7 +19,8 @@ const MAX_RESPONSE: usize = 384;
 /// How long we go on reading after our FIN, so that no reset overtakes the response (RFC 9112 §9.6).
 const LINGER: Duration = Duration::from_secs(2);
 
-const SMALL_PAGE: &str = "<!doctype html>\n<title>Handfast</title>\n<p>Served by Handfast, a TCP stack in user space.\n";
+const SMALL_PAGE: &str =
+    "<!doctype html>\n<title>Handfast</title>\n<p>Served by Handfast, a TCP stack in user space.\n";
 const LINE: &str = "Handfast serves this page from user space, over AF_XDP rings..\n";
 
 /// What is served at `/`.
@@ -178,7 +179,7 @@ fn is_root(target: &str) -> bool {
     path.split('?').next() == Some("/")
 }
 
-/// Writes a response's head, and after it the body of an error, to `into`; says how many octets. 
+/// Writes a response's head, and after it the body of an error, to `into`; says how many octets.
 fn response(into: &mut [u8; MAX_RESPONSE], request: &Request, page: &Page, date: &str) -> usize {
     let Request { status, keep_alive, .. } = *request;
     let (content_type, length) = match status {

@@ -25,7 +25,9 @@ use strum::IntoEnumIterator;
 const SCRATCH: usize = 16 * 1024;
 
 /// A service by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumIter, strum::IntoStaticStr, strum::EnumString, strum::Display)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, strum::EnumIter, strum::IntoStaticStr, strum::EnumString, strum::Display,
+)]
 #[strum(serialize_all = "snake_case")]
 pub enum Service {
     /// Sends back what comes (RFC 862).
@@ -133,7 +135,9 @@ impl App for Services {
     fn on_readable(&mut self, cx: &mut Cx<'_>, conn: ConnId) {
         match self.service(cx, conn) {
             Some(Service::Echo) => echo::pump(cx, conn, &mut self.scratch),
-            Some(Service::Discard | Service::Chargen | Service::Daytime | Service::Close) => discard::drop_all(cx, conn),
+            Some(Service::Discard | Service::Chargen | Service::Daytime | Service::Close) => {
+                discard::drop_all(cx, conn)
+            }
             Some(Service::Http) => self.http().on_readable(cx, conn),
             None => {}
         }
