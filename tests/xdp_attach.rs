@@ -2,7 +2,7 @@
 //! behind, whatever the end. Needs root: each test makes a network namespace of its own and says so and skips without.
 
 use handfast::driver::{AttachMode, Attached, XdpProgram};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,8 @@ impl Lab {
     /// `None`, with a line that says so, without root.
     fn new(name: &str) -> Option<Lab> {
         if !rustix::process::geteuid().is_root() {
-            eprintln!("SKIPPED: needs root to make a network namespace and attach XDP");
+            // Not `eprintln!`, which the test harness keeps to itself when a test passes.
+            let _ = writeln!(std::io::stderr(), "SKIPPED: needs root to make a network namespace and attach XDP");
             return None;
         }
         let lab = Lab { namespace: format!("hf-{}-{name}", std::process::id()) };

@@ -47,8 +47,8 @@ pub(super) fn attach_error(interface: &str, mode: AttachMode, e: &io::Error) -> 
     SetupError::new(what, cause, cure)
 }
 
-/// Why loading failed. The verifier's log, if there is one, goes to the trace: it has many lines.
-pub(super) fn load_error(e: &(dyn Error + 'static)) -> SetupError {
+/// Why loading or running failed. The verifier's log, if there is one, goes to the trace: it has many lines.
+pub(super) fn program_error(what: &str, e: &(dyn Error + 'static)) -> SetupError {
     tracing::debug!(error = ?e, "the kernel refused the XDP program");
     let (cause, cure) = match errno(e) {
         Some(libc::EPERM | libc::EACCES) => privilege(),
@@ -60,7 +60,7 @@ pub(super) fn load_error(e: &(dyn Error + 'static)) -> SetupError {
         Some(code) => (format!("refused ({})", name(code)), "RUST_LOG=debug shows what the kernel says".into()),
         None => (one_line(e), "RUST_LOG=debug shows more".into()),
     };
-    SetupError::new("loading the XDP program", cause, cure)
+    SetupError::new(what, cause, cure)
 }
 
 /// Why a map could not be read or written.

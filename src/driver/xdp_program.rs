@@ -5,7 +5,7 @@
 //! and leaves everything else to the kernel, with a counter for each verdict.
 
 use super::bpf_link::{XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE, attach_xdp};
-use super::xdp_error::{attach_error, load_error, map_error};
+use super::xdp_error::{attach_error, map_error, program_error};
 use super::xdp_verdict::Verdict;
 use crate::wire::Addr;
 use crate::{Ownership, SetupError};
@@ -23,6 +23,9 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_
 
 /// The program's name in the object.
 const PROGRAM: &str = "handfast";
+
+/// What [`XdpProgram::load`] does, for its errors.
+const LOADING: &str = "loading the XDP program";
 
 /// Where in the kernel's receive path the program is to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
@@ -96,12 +99,12 @@ impl XdpProgram {
     /// When the privilege is missing, the memory limit is too low or the kernel is too old.
     pub fn load() -> Result<XdpProgram, SetupError> {
         // Without the kernel's own type information, which only relocations would need: reading it takes a while.
-        let mut ebpf = aya::EbpfLoader::new().btf(None).load(OBJECT).map_err(|e| load_error(&e))?;
+        let mut ebpf = aya::EbpfLoader::new().btf(None).load(OBJECT).map_err(|e| program_error(LOADING, &e))?;
         let program: &mut Xdp = ebpf
             .program_mut(PROGRAM)
             .and_then(|program| program.try_into().ok())
             .expect("the embedded object holds the program");
-        program.load().map_err(|e| load_error(&e))?;
+        program.load().map_err(|e| program_error(LOADING, &e))?;
         Ok(XdpProgram {
             link: None,
             attached: Attached::Nowhere,
@@ -196,7 +199,7 @@ impl XdpProgram {
     pub fn run(&self, frame: &[u8], repeat: u32) -> Result<TestRunVerdict, SetupError> {
         let program: &Xdp = self.program();
         let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::default() };
-        let result = program.test_run(options).map_err(|e| load_error(&e))?;
+        let result = program.test_run(options).map_err(|e| program_error("running the XDP program", &e))?;
         Ok(TestRunVerdict { action: result.return_value, mean: result.duration })
     }
 

@@ -3,6 +3,10 @@
 mod app;
 mod config;
 mod cx;
+pub mod flow_index;
+pub mod slab;
+pub mod time_wait_table;
+pub mod wheel;
 
 pub use crate::tcp::{TcpConfig, Transition};
 pub use app::{App, ConnId, Connect, ConnectError, SendError};
@@ -18,10 +22,5 @@ impl<A: App> Stack<A> {
     /// An empty shard with its listeners open.
     pub fn new(_config: StackConfig, app: A) -> Self {
         Stack { app }
-    }
-
-    /// The application.
-    pub fn app(&self) -> &A {
-        &self.app
     }
 }

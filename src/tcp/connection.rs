@@ -39,66 +39,68 @@ impl Env<'_> {
 
 /// A set of yes-or-no facts about a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Facts(u16);
+pub(crate) struct Facts(u32);
 
 #[allow(missing_docs)]
 impl Facts {
     /// Timestamps were negotiated (RFC 7323 §3.2).
-    pub const TIMESTAMPS: u16 = 1 << 0;
+    pub const TIMESTAMPS: u32 = 1 << 0;
     /// SACK was negotiated (RFC 2018 §2).
-    pub const SACK: u16 = 1 << 1;
+    pub const SACK: u32 = 1 << 1;
     /// We opened it.
-    pub const ACTIVE: u16 = 1 << 2;
+    pub const ACTIVE: u32 = 1 << 2;
     /// A SYN, or in SYN-RECEIVED a SYN-ACK, must leave.
-    pub const SYN_DUE: u16 = 1 << 3;
+    pub const SYN_DUE: u32 = 1 << 3;
     /// An acknowledgement must leave with this turn.
-    pub const ACK_NOW: u16 = 1 << 4;
+    pub const ACK_NOW: u32 = 1 << 4;
     /// The application will send nothing more.
-    pub const FIN_QUEUED: u16 = 1 << 5;
+    pub const FIN_QUEUED: u32 = 1 << 5;
     /// Our FIN was sent at least once: it is the last octet before SND.NXT.
-    pub const FIN_SENT: u16 = 1 << 6;
+    pub const FIN_SENT: u32 = 1 << 6;
     /// Our FIN must be sent again, on its own.
-    pub const FIN_LOST: u16 = 1 << 7;
+    pub const FIN_LOST: u32 = 1 << 7;
     /// A RST must leave, and is the last thing that does.
-    pub const RST_DUE: u16 = 1 << 8;
+    pub const RST_DUE: u32 = 1 << 8;
     /// The application has closed for good: nobody reads what comes.
-    pub const APP_CLOSED: u16 = 1 << 9;
+    pub const APP_CLOSED: u32 = 1 << 9;
     /// A write was cut short: tell when there is room.
-    pub const WRITE_SHORT: u16 = 1 << 10;
+    pub const WRITE_SHORT: u32 = 1 << 10;
     /// The retransmission (or persist, or orphan) timer runs.
-    pub const TIMER: u16 = 1 << 11;
+    pub const TIMER: u32 = 1 << 11;
     /// A zero-window probe must leave.
-    pub const PROBE_DUE: u16 = 1 << 12;
+    pub const PROBE_DUE: u32 = 1 << 12;
     /// The SYN or SYN-ACK was sent more than once.
-    pub const SYN_RESENT: u16 = 1 << 13;
+    pub const SYN_RESENT: u32 = 1 << 13;
     /// Waits in the shard's list of connections with something to send.
-    pub const READY: u16 = 1 << 14;
+    pub const READY: u32 = 1 << 14;
     /// Waits in the shard's list of connections with something to tell.
-    pub const TELLING: u16 = 1 << 15;
+    pub const TELLING: u32 = 1 << 15;
+    /// The application knows that it is over.
+    pub const TOLD: u32 = 1 << 16;
 
     #[inline]
-    pub fn has(self, fact: u16) -> bool {
+    pub fn has(self, fact: u32) -> bool {
         self.0 & fact != 0
     }
 
     #[inline]
-    pub fn set(&mut self, fact: u16) {
+    pub fn set(&mut self, fact: u32) {
         self.0 |= fact;
     }
 
     #[inline]
-    pub fn clear(&mut self, fact: u16) {
+    pub fn clear(&mut self, fact: u32) {
         self.0 &= !fact;
     }
 
     #[inline]
-    pub fn put(&mut self, fact: u16, on: bool) {
+    pub fn put(&mut self, fact: u32, on: bool) {
         if on { self.set(fact) } else { self.clear(fact) }
     }
 
     /// Clears a fact and says whether it was set.
     #[inline]
-    pub fn take(&mut self, fact: u16) -> bool {
+    pub fn take(&mut self, fact: u32) -> bool {
         let was = self.has(fact);
         self.clear(fact);
         was

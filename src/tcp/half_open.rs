@@ -6,6 +6,7 @@ use super::timer::Link;
 use crate::ledger::DropReason;
 use crate::wire::tcp::{Flags, Header, Segment};
 use crate::wire::{FourTuple, SeqNum};
+use std::num::NonZeroU8;
 
 /// One entry of the half-open table: SYN-RECEIVED from a passive open.
 #[derive(Debug)]
@@ -17,7 +18,8 @@ pub struct HalfOpen {
     ts_recent: u32,
     smss: u16,
     /// What the SYN offered: window scale in the lower four bits, then [`SCALED`], [`SACK`], [`TIMESTAMPS`].
-    offered: u8,
+    /// Bit 7 is always set, so that an empty slot of the table costs nothing.
+    offered: NonZeroU8,
     /// How often the SYN-ACK was sent again.
     pub(crate) resent: u8,
 }
@@ -26,8 +28,10 @@ const SCALED: u8 = 1 << 4;
 const SACK: u8 = 1 << 5;
 const TIMESTAMPS: u8 = 1 << 6;
 
-/// One cache line.
-const _: () = assert!(size_of::<HalfOpen>() == 64);
+const NEVER_ZERO: NonZeroU8 = NonZeroU8::new(1 << 7).unwrap();
+
+/// One cache line, also in a slot that may be empty.
+const _: () = assert!(size_of::<Option<HalfOpen>>() == 64);
 
 /// What a segment to a half-open entry leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +65,8 @@ impl HalfOpen {
             link: Link::default(),
             ts_recent: negotiated.ts_recent.unwrap_or(0),
             smss: negotiated.smss,
-            offered: negotiated.window_scale.map_or(0, |shift| shift | SCALED)
+            offered: NEVER_ZERO
+                | negotiated.window_scale.map_or(0, |shift| shift | SCALED)
                 | if negotiated.sack_permitted { SACK } else { 0 }
                 | negotiated.ts_recent.map_or(0, |_| TIMESTAMPS),
             resent: 0,
@@ -72,9 +77,9 @@ impl HalfOpen {
     pub(crate) fn negotiated(&self) -> Negotiated {
         Negotiated {
             smss: self.smss,
-            window_scale: (self.offered & SCALED != 0).then_some(self.offered & 0xf),
-            sack_permitted: self.offered & SACK != 0,
-            ts_recent: (self.offered & TIMESTAMPS != 0).then_some(self.ts_recent),
+            window_scale: (self.offered.get() & SCALED != 0).then_some(self.offered.get() & 0xf),
+            sack_permitted: self.offered.get() & SACK != 0,
+            ts_recent: (self.offered.get() & TIMESTAMPS != 0).then_some(self.ts_recent),
         }
     }
 

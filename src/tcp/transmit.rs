@@ -52,7 +52,7 @@ impl Tcb {
 
     /// Whether [`Tcb::poll_transmit`] may have something: cheap, and right in the negative.
     pub(crate) fn may_transmit(&self) -> bool {
-        const DUE: u16 = Facts::RST_DUE | Facts::SYN_DUE | Facts::ACK_NOW | Facts::FIN_LOST | Facts::PROBE_DUE;
+        const DUE: u32 = Facts::RST_DUE | Facts::SYN_DUE | Facts::ACK_NOW | Facts::FIN_LOST | Facts::PROBE_DUE;
         let fin_due = self.facts.has(Facts::FIN_QUEUED) && !self.facts.has(Facts::FIN_SENT);
         let has_data = || self.transfer.as_ref().is_some_and(|t| !t.send.is_empty());
         self.facts.has(DUE) || (self.ending.is_none() && (fin_due || has_data()))

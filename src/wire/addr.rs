@@ -16,7 +16,8 @@ impl Addr {
     /// The IPv4 address of these four octets, in network order.
     #[inline]
     pub const fn from_v4(o: [u8; 4]) -> Self {
-        Addr([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, o[0], o[1], o[2], o[3]])
+        // By way of an integer, here and below: octets stored one by one and read back as a whole stall the pipeline.
+        Addr((0xffff_0000_0000 | u32::from_be_bytes(o) as u128).to_be_bytes())
     }
 
     /// The IPv6 address of these sixteen octets, in network order.
@@ -28,13 +29,13 @@ impl Addr {
     /// The four octets when this is an IPv4 address.
     #[inline]
     pub fn v4(&self) -> Option<[u8; 4]> {
-        self.is_v4().then(|| [self.0[12], self.0[13], self.0[14], self.0[15]])
+        self.is_v4().then(|| (u128::from_be_bytes(self.0) as u32).to_be_bytes())
     }
 
     /// Whether this is an IPv4 address.
     #[inline]
     pub fn is_v4(&self) -> bool {
-        self.0[..12] == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff]
+        u128::from_be_bytes(self.0) >> 32 == 0xffff
     }
 
     /// All sixteen octets, in network order.

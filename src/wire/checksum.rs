@@ -34,14 +34,14 @@ impl Sum {
 
     /// Adds an address: four words of it. The `ffff` of the IPv4-mapped form is zero in one's complement, so both
     /// families take the same path.
-    #[inline]
+    #[inline(always)]
     pub fn addr(self, addr: &Addr) -> Sum {
         let a = u128::from_be_bytes(*addr.octets());
         self.word((a >> 96) as u32).word((a >> 64) as u32).word((a >> 32) as u32).word(a as u32)
     }
 
     /// Adds a pseudo header: RFC 9293 §3.1 for IPv4, RFC 8200 §8.1 for IPv6; both have the same sum.
-    #[inline]
+    #[inline(always)]
     pub fn pseudo_header(self, src: &Addr, dst: &Addr, protocol: u8, len: usize) -> Sum {
         self.addr(src).addr(dst).word(u32::from(protocol)).word(len as u32)
     }

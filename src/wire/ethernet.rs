@@ -65,7 +65,7 @@ struct TagLayout {
 ///
 /// # Errors
 /// [`DropReason::Truncated`]. A second tag is left to the caller as an EtherType that nobody speaks.
-#[inline]
+#[inline(always)]
 pub fn parse(frame: &[u8]) -> Result<(Link, u16, &[u8]), DropReason> {
     let (h, rest) = Layout::ref_from_prefix(frame).map_err(|_| DropReason::Truncated)?;
     let link = Link { src: MacAddr(h.src), dst: MacAddr(h.dst), vlan: None };

@@ -95,7 +95,7 @@ pub fn parse(frame: &[u8], verify: VerifyChecksum) -> Result<Incoming<'_>, DropR
     }
 }
 
-#[inline]
+#[inline(always)]
 fn from_ip<'a>(link: Link, packet: &Packet<'a>, verify: VerifyChecksum) -> Result<Incoming<'a>, DropReason> {
     match (packet.protocol, packet.ip.src.is_v4()) {
         (ip::TCP, _) => from_tcp(link, packet, verify),
@@ -104,7 +104,8 @@ fn from_ip<'a>(link: Link, packet: &Packet<'a>, verify: VerifyChecksum) -> Resul
     }
 }
 
-#[inline]
+// Inlined by force, like all below it: the result is large, and copying it from caller to caller costs more than parsing.
+#[inline(always)]
 fn from_tcp<'a>(link: Link, packet: &Packet<'a>, verify: VerifyChecksum) -> Result<Incoming<'a>, DropReason> {
     let &Packet { ip, payload, .. } = packet;
     check_one_to_one(&link, &ip)?;
@@ -122,6 +123,7 @@ fn from_tcp<'a>(link: Link, packet: &Packet<'a>, verify: VerifyChecksum) -> Resu
     Ok(Incoming::Tcp { link, ip, tuple, segment })
 }
 
+#[inline(never)]
 fn from_icmp<'a>(link: Link, packet: &Packet<'a>, verify: VerifyChecksum) -> Result<Incoming<'a>, DropReason> {
     let (ip, verify) = (packet.ip, verify == VerifyChecksum::Yes);
     let message = if packet.protocol == ip::ICMPV6 {

@@ -67,7 +67,7 @@ pub fn is_loopback(addr: &Addr) -> bool {
 /// # Errors
 /// [`DropReason::Martian`] for a source that is none, for loopback, and when source and destination are the same (the
 /// LAND attack); [`DropReason::GroupAddress`] for a destination that is multicast or the limited broadcast.
-#[inline]
+#[inline(always)]
 pub fn check_addresses(ip: &Ip) -> Result<(), DropReason> {
     if !can_be_source(&ip.src) || is_loopback(&ip.dst) || ip.src == ip.dst {
         return Err(DropReason::Martian);

@@ -43,7 +43,7 @@ impl Layout {
 ///
 /// # Errors
 /// [`DropReason::Truncated`], [`DropReason::Ipv4Header`], [`DropReason::Ipv4Checksum`], [`DropReason::Fragment`].
-#[inline]
+#[inline(always)]
 pub fn parse(packet: &[u8]) -> Result<Packet<'_>, DropReason> {
     let (h, _) = Layout::ref_from_prefix(packet).map_err(|_| DropReason::Truncated)?;
     let header_len = h.header_len().ok_or(DropReason::Ipv4Header)?;

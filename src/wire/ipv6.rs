@@ -47,7 +47,7 @@ impl Layout {
 /// # Errors
 /// [`DropReason::Truncated`], [`DropReason::Ipv6Header`], [`DropReason::Fragment`], and [`DropReason::Martian`] for
 /// IPv4-mapped addresses.
-#[inline]
+#[inline(always)]
 pub fn parse(packet: &[u8]) -> Result<Packet<'_>, DropReason> {
     let (h, rest) = Layout::ref_from_prefix(packet).map_err(|_| DropReason::Truncated)?;
     if h.version_class_flow.get() >> 28 != 6 {

@@ -41,7 +41,7 @@ const _: () = assert!(size_of::<Layout>() == HEADER_LEN);
 /// # Errors
 /// [`DropReason::TcpHeader`] when the header is shorter than 20 octets or longer than the segment;
 /// [`DropReason::TcpOption`] when an option has length 0 or 1 or reaches beyond the header.
-#[inline]
+#[inline(always)]
 pub fn parse(segment: &[u8]) -> Result<(u16, u16, Segment<'_>), DropReason> {
     let (h, _) = Layout::ref_from_prefix(segment).map_err(|_| DropReason::TcpHeader)?;
     let header_len = usize::from(h.offset >> 4) * 4;
@@ -166,7 +166,7 @@ impl Words {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn parse_options(octets: &[u8]) -> Result<Options, DropReason> {
     // What almost every segment after the handshake has (RFC 7323, appendix A).
     if let &[NOP, NOP, TIMESTAMPS, 10, v0, v1, v2, v3, e0, e1, e2, e3] = octets {
@@ -177,6 +177,7 @@ fn parse_options(octets: &[u8]) -> Result<Options, DropReason> {
 
 /// A known kind with a length that is not its own is skipped like an unknown kind, as other stacks do: its
 /// length still says where the next one begins. Of several of a kind the last counts.
+#[inline(never)]
 fn parse_each(mut octets: &[u8]) -> Result<Options, DropReason> {
     let mut options = Options::default();
     loop {

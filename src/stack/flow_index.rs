@@ -1,0 +1,137 @@
+//! From a 4-tuple to the entry that it belongs to, whatever its phase: one look-up a segment.
+
+use crate::tcp::isn::write_tuple;
+use crate::wire::FourTuple;
+use hashbrown::HashTable;
+use siphasher::sip::SipHasher13;
+use std::hash::Hasher;
+
+/// Parts of the index: each grows by itself, so that no growth touches more than a small share.
+const PARTS: usize = 256;
+
+/// An entry: its phase and its place in that phase's table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Flow(u32);
+
+/// The tables that a flow can be in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Phase {
+    /// The half-open table.
+    HalfOpen,
+    /// The connection table.
+    Connection,
+    /// The TIME-WAIT table for IPv4.
+    TimeWaitV4,
+    /// The TIME-WAIT table for IPv6.
+    TimeWaitV6,
+}
+
+impl Flow {
+    /// The largest place that can be named.
+    pub const MAX_PLACE: u32 = (1 << 30) - 1;
+
+    /// The entry at `place` of a phase's table.
+    #[inline]
+    pub fn new(phase: Phase, place: u32) -> Self {
+        debug_assert!(place <= Flow::MAX_PLACE);
+        Flow((phase as u32) << 30 | place)
+    }
+
+    /// Its phase.
+    #[inline]
+    pub fn phase(self) -> Phase {
+        match self.0 >> 30 {
+            0 => Phase::HalfOpen,
+            1 => Phase::Connection,
+            2 => Phase::TimeWaitV4,
+            _ => Phase::TimeWaitV6,
+        }
+    }
+
+    /// Its place in that phase's table.
+    #[inline]
+    pub fn place(self) -> u32 {
+        self.0 & Flow::MAX_PLACE
+    }
+}
+
+/// Flows by 4-tuple. It stores no tuples: those are in the entries, and callers compare there.
+pub struct FlowIndex {
+    parts: Vec<HashTable<Flow>>,
+    keyed: SipHasher13,
+}
+
+impl FlowIndex {
+    /// An empty index, hashed with a key that nobody outside knows, so that nobody can make tuples collide.
+    pub fn new(key: &[u8; 16]) -> Self {
+        FlowIndex { parts: (0..PARTS).map(|_| HashTable::new()).collect(), keyed: SipHasher13::new_with_key(key) }
+    }
+
+    /// A tuple's hash.
+    #[inline]
+    pub fn hash(&self, tuple: &FourTuple) -> u64 {
+        let mut hasher = self.keyed;
+        write_tuple(&mut hasher, tuple);
+        hasher.finish()
+    }
+
+    fn part(hash: u64) -> usize {
+        // The table below uses the lowest and the highest bits.
+        (hash >> 40) as usize % PARTS
+    }
+
+    /// The flow whose entry `is_it` recognizes.
+    #[inline]
+    pub fn find(&self, hash: u64, is_it: impl FnMut(&Flow) -> bool) -> Option<Flow> {
+        self.parts[Self::part(hash)].find(hash, is_it).copied()
+    }
+
+    /// Enters a flow that is not there yet; `rehash` gives the hash of any flow in the index.
+    pub fn insert(&mut self, hash: u64, flow: Flow, rehash: impl Fn(&Flow) -> u64) {
+        self.parts[Self::part(hash)].insert_unique(hash, flow, rehash);
+    }
+
+    /// Puts `new` in the place of `old`.
+    pub fn replace(&mut self, hash: u64, old: Flow, new: Flow) {
+        match self.parts[Self::part(hash)].find_mut(hash, |flow| *flow == old) {
+            Some(flow) => *flow = new,
+            None => debug_assert!(false, "replacing a flow that is not there"),
+        }
+    }
+
+    /// Takes a flow out.
+    pub fn remove(&mut self, hash: u64, flow: Flow) {
+        match self.parts[Self::part(hash)].find_entry(hash, |f| *f == flow) {
+            Ok(entry) => {
+                entry.remove();
+            }
+            Err(_) => debug_assert!(false, "removing a flow that is not there"),
+        }
+    }
+
+    /// Flows in the index.
+    pub fn len(&self) -> usize {
+        self.parts.iter().map(HashTable::len).sum()
+    }
+
+    /// Octets that it takes.
+    pub fn bytes(&self) -> usize {
+        self.parts.iter().map(|part| part.allocation_size()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phase_and_place_survive_packing() {
+        for phase in [Phase::HalfOpen, Phase::Connection, Phase::TimeWaitV4, Phase::TimeWaitV6] {
+            for place in [0, 1, Flow::MAX_PLACE] {
+                let flow = Flow::new(phase, place);
+                assert_eq!((flow.phase(), flow.place()), (phase, place));
+            }
+        }
+    }
+}
