@@ -2,6 +2,7 @@
 #![warn(missing_docs)]
 
 pub mod clock;
+pub mod doctor;
 pub mod driver;
 pub mod host;
 pub mod lab;

@@ -14,6 +14,7 @@ mod socket;
 mod sockopt;
 
 pub use frame::{CHUNK, XskFrame};
+pub(crate) use port::{MAX_MTU, OLDEST_KERNEL, kernel_version};
 pub use port::{Port, PortConfig, ZeroCopy, open};
 
 use super::event::Event;

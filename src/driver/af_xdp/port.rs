@@ -14,7 +14,7 @@ use std::os::fd::AsRawFd;
 pub(crate) const OLDEST_KERNEL: (u32, u32) = (5, 11);
 
 /// The largest MTU whose frames fit a chunk beside the kernel's headroom.
-const MAX_MTU: u16 = 1778;
+pub(crate) const MAX_MTU: u16 = 1778;
 
 /// Whether frames are to cross without a copy between NIC and UMEM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
