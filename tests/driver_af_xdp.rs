@@ -290,6 +290,34 @@ fn a_waker_ends_a_sleep() {
 }
 
 #[test]
+fn a_link_that_goes_down_is_waited_for_without_spinning() {
+    let Some(lab) = common::lab("down and up", &LabConfig::default()) else { return };
+    let mut port = inside(&lab.right, || open(&config())).unwrap();
+    let (driver, fd) = (&mut port.drivers[0], inside(&lab.left, || packet_socket(LEFT)));
+    lab.right.run("ip", &["link", "set", RIGHT, "down"]).unwrap();
+    let mut frame = driver.alloc().unwrap();
+    frame.buffer()[..60].copy_from_slice(&udp_frame([0xff; 6]));
+    frame.set_len(60);
+    driver.send(frame).unwrap();
+    driver.flush().unwrap();
+    assert_eq!(driver.census().sending, 1);
+    let start = Instant::now();
+    for _ in 0..5 {
+        driver.wait(Some(Duration::from_millis(100))).unwrap();
+        driver.flush().unwrap();
+    }
+    assert!(start.elapsed() >= Duration::from_millis(40), "spinning: {:?}", start.elapsed());
+    lab.right.run("ip", &["link", "set", RIGHT, "up"]).unwrap();
+    let start = Instant::now();
+    while driver.census().sending > 0 && start.elapsed() < Duration::from_secs(3) {
+        driver.wait(Some(Duration::from_millis(100))).unwrap();
+        driver.flush().unwrap();
+    }
+    assert_eq!(driver.census().sending, 0);
+    assert_eq!(rustix::net::recv(&fd, &mut [0u8; 64], RecvFlags::DONTWAIT).unwrap().0, 60);
+}
+
+#[test]
 fn a_deleted_interface_ends_the_driver() {
     let Some(lab) = common::lab("interface gone", &LabConfig::default()) else { return };
     let mut port = inside(&lab.right, || open(&config())).unwrap();

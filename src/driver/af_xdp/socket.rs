@@ -139,6 +139,7 @@ impl QueueRequest<'_> {
             receiving: 0,
             in_flight: 0,
             held: 0,
+            stalled: false,
             ring: self.ring as usize,
             lend: if zero_copy { self.ring as usize * 2 } else { self.ring as usize },
             event: Arc::new(Event::new()?),
