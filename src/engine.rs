@@ -78,7 +78,7 @@ impl EngineConfig {
     /// The TCP ports whose frames must come to us where addresses are shared.
     fn taken_ports(&self) -> Vec<RangeInclusive<u16>> {
         let listening = self.listen.iter().map(|port| *port..=*port);
-        listening.chain(self.opens.then(|| self.ephemeral_ports.0..=self.ephemeral_ports.1)).collect()
+        listening.chain(self.opens.then_some(self.ephemeral_ports.0..=self.ephemeral_ports.1)).collect()
     }
 
     fn stack_config(&self, link: Link, secrets: Secrets, share: (u16, u16)) -> StackConfig {

@@ -5,8 +5,10 @@
 
 mod neighbours;
 mod netlink;
+mod xdp_sockets;
 
 pub use neighbours::{NeighbourWatch, neighbour_watch, neighbours, resolve};
+pub use xdp_sockets::{XdpSocket, xdp_holders, xdp_sockets};
 
 use crate::SetupError;
 use crate::driver::af_xdp::ethtool;

@@ -7,7 +7,6 @@ use std::os::fd::AsRawFd;
 const SIOCETHTOOL: u64 = 0x8946;
 const ETHTOOL_GDRVINFO: u32 = 0x3;
 const ETHTOOL_GCHANNELS: u32 = 0x3c;
-const ETHTOOL_GTXCSUM: u32 = 0x16;
 
 /// `struct ethtool_drvinfo`.
 #[repr(C)]
@@ -42,14 +41,6 @@ struct Channels {
     combined_count: u32,
 }
 
-/// `struct ethtool_value`.
-#[repr(C)]
-#[derive(zerocopy::FromZeros)]
-struct Value {
-    cmd: u32,
-    data: u32,
-}
-
 /// The name of the interface's driver: `ioctl(SIOCETHTOOL)`.
 ///
 /// # Errors
@@ -73,18 +64,6 @@ pub fn queues(interface: &str) -> io::Result<(u32, u32)> {
     // SAFETY: the command answers with `struct ethtool_channels`.
     unsafe { ask(interface, &mut channels) }?;
     Ok((channels.rx_count + channels.combined_count, channels.tx_count + channels.combined_count))
-}
-
-/// Whether the interface leaves checksums of what it sends to the hardware: `ioctl(SIOCETHTOOL)`.
-///
-/// # Errors
-/// As [`driver_name`].
-pub fn tx_checksum_offload(interface: &str) -> io::Result<bool> {
-    let mut value: Value = zerocopy::FromZeros::new_zeroed();
-    value.cmd = ETHTOOL_GTXCSUM;
-    // SAFETY: the command answers with `struct ethtool_value`.
-    unsafe { ask(interface, &mut value) }?;
-    Ok(value.data != 0)
 }
 
 /// Lets the kernel fill `request`, whose first word is the command.

@@ -14,6 +14,7 @@ mod socket;
 mod sockopt;
 
 pub use frame::{CHUNK, XskFrame};
+pub(crate) use port::{MAX_MTU, OLDEST_KERNEL, kernel_version};
 pub use port::{Port, PortConfig, ZeroCopy, open};
 
 use super::event::Event;
@@ -33,6 +34,9 @@ use std::sync::Arc;
 
 /// Frames that one `sendto` hands on in copy mode before it answers EAGAIN.
 const COPY_BATCH: usize = 32;
+
+/// How long to wait before trying again what the kernel could not send (ENETDOWN, ENOBUFS, EBUSY).
+const STALL: Duration = Duration::from_millis(10);
 
 /// The longest uninterrupted sleep: the end of an interface wakes nobody, so it is looked for this often.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
@@ -58,6 +62,8 @@ pub struct AfXdp {
     /// Submitted and not yet completed.
     in_flight: usize,
     held: usize,
+    /// The kernel could not send when it was last asked to.
+    stalled: bool,
     ring: usize,
     /// How many chunks are lent for receiving.
     lend: usize,
@@ -144,6 +150,7 @@ impl AfXdp {
 
     /// Makes the kernel send what is in the tx ring. What it cannot take now stays for the next turn.
     fn kick(&mut self) -> io::Result<()> {
+        self.stalled = false;
         // Each call in copy mode sends at least one batch, unless the link holds it up.
         for _ in 0..self.ring / COPY_BATCH + 1 {
             if self.tx_words.waiting() == 0 || !self.tx_words.needs_wakeup() {
@@ -151,7 +158,10 @@ impl AfXdp {
             }
             match rustix::net::send(self.fd(), &[], SendFlags::DONTWAIT) {
                 Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {}
-                outcome => return later(outcome.map(drop)),
+                outcome => {
+                    self.stalled = true;
+                    return later(outcome.map(drop));
+                }
             }
         }
         Ok(())
@@ -212,10 +222,11 @@ impl Driver for AfXdp {
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        let timeout = Timespec::try_from(timeout.unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP)).ok();
-        // Only then: an idle tx ring is always writable.
+        let longest = if self.stalled { STALL } else { LONGEST_SLEEP };
+        let timeout = Timespec::try_from(timeout.unwrap_or(longest).min(longest)).ok();
+        // Only then: an idle tx ring is always writable, and so is one whose interface is down.
         let unsent = self.tx_words.waiting() > 0 || !self.pending.is_empty();
-        let interest = if unsent { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        let interest = if unsent && !self.stalled { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
         let (socket, event) = (self.fd(), self.event.clone());
         let mut fds = [PollFd::from_borrowed_fd(socket, interest), PollFd::new(&*event, PollFlags::IN)];
         match poll(&mut fds, timeout.as_ref()) {

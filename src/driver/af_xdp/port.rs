@@ -2,7 +2,7 @@
 
 use super::AfXdp;
 use super::socket::QueueRequest;
-use crate::driver::{AttachMode, XdpProgram};
+use crate::driver::{AttachMode, Attached, XdpProgram};
 use crate::host::{self, InterfaceFacts};
 use crate::wire::{Addr, MacAddr};
 use crate::{Ownership, SetupError};
@@ -14,7 +14,7 @@ use std::os::fd::AsRawFd;
 pub(crate) const OLDEST_KERNEL: (u32, u32) = (5, 11);
 
 /// The largest MTU whose frames fit a chunk beside the kernel's headroom.
-const MAX_MTU: u16 = 1778;
+pub(crate) const MAX_MTU: u16 = 1778;
 
 /// Whether frames are to cross without a copy between NIC and UMEM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
@@ -94,6 +94,9 @@ pub fn open(config: &PortConfig) -> Result<Port, SetupError> {
     let queues = check(config, &facts)?;
     raise_memlock();
     let mut program = XdpProgram::attach(&config.interface, config.attach)?;
+    // A zero-copy socket takes no frames from the generic path.
+    let generic = program.attached() == Attached::Generic && config.zero_copy == ZeroCopy::Auto;
+    let zero_copy = if generic { ZeroCopy::Off } else { config.zero_copy };
     let mut drivers = Vec::with_capacity(queues as usize);
     for queue in 0..queues {
         let request = QueueRequest {
@@ -102,7 +105,7 @@ pub fn open(config: &PortConfig) -> Result<Port, SetupError> {
             queue,
             chunks: config.chunks,
             ring: config.ring,
-            zero_copy: config.zero_copy,
+            zero_copy,
             attached: program.attached().to_string(),
         };
         let driver = request.open()?;
@@ -111,8 +114,9 @@ pub fn open(config: &PortConfig) -> Result<Port, SetupError> {
     }
     for &addr in &config.addresses {
         program.own_address(addr, config.ownership)?;
-        for port in config.tcp_ports.iter().cloned().flatten() {
-            if config.ownership == Ownership::Shared {
+        // All ports of an address that is ours alone are ours.
+        if config.ownership == Ownership::Shared {
+            for port in config.tcp_ports.iter().cloned().flatten() {
                 program.own_port(addr, port)?;
             }
         }

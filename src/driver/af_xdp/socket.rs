@@ -139,6 +139,7 @@ impl QueueRequest<'_> {
             receiving: 0,
             in_flight: 0,
             held: 0,
+            stalled: false,
             ring: self.ring as usize,
             lend: if zero_copy { self.ring as usize * 2 } else { self.ring as usize },
             event: Arc::new(Event::new()?),
@@ -153,8 +154,21 @@ impl QueueRequest<'_> {
 
 /// A UMEM of `chunks` chunks that stays mapped for the life of the process, so that no frame outlives its memory.
 fn map_umem(chunks: u32) -> io::Result<&'static mut Umem> {
-    let config = UmemCfgBuilder { frame_size: FrameSize::TwoK, frame_count: chunks, ..Default::default() };
     const { assert!(CHUNK == 2048) };
+    let config = UmemCfgBuilder { frame_size: FrameSize::TwoK, frame_count: chunks, ..Default::default() };
     let config = config.build().map_err(|e| io::Error::other(e.to_string()))?;
-    Ok(Box::leak(Box::new(Umem::map(config)?)))
+    let umem = Box::leak(Box::new(Umem::map(config)?));
+    prefer_huge_pages(umem, chunks as usize * CHUNK);
+    Ok(umem)
+}
+
+/// Asks for huge pages before the kernel pins the memory; without them it works as well.
+fn prefer_huge_pages(umem: &mut Umem, octets: usize) {
+    // SAFETY: the UMEM is mapped for the life of the process.
+    let Some(first) = (unsafe { umem.alloc() }) else { return };
+    // The first chunk that is handed out is the lowest, and its packet starts behind the kernel's headroom.
+    let start = first.as_ptr().wrapping_sub(CHUNK - first.capacity());
+    // SAFETY: the range is the UMEM's mapping, and the advice changes nothing that can be read from it.
+    unsafe { libc::madvise(start.cast_mut().cast(), octets, libc::MADV_HUGEPAGE) };
+    umem.free_packet(first);
 }
