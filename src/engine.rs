@@ -159,7 +159,10 @@ where
         if shared {
             let handle = engine.handle();
             let watch = host::neighbour_watch(facts.index, move |addr, mac| handle.neighbour(addr, mac));
-            engine.watch = Some(watch.map_err(|e| watch_error(&facts.name, e))?);
+            match watch {
+                Ok(watch) => engine.watch = Some(watch),
+                Err(e) => return Err(engine.abandon(watch_error(&facts.name, e))),
+            }
         }
         Ok(engine)
     }
@@ -181,6 +184,7 @@ where
         let make_app = Arc::new(make_app);
         let mut threads = Vec::with_capacity(count);
         let mut mailboxes = Vec::with_capacity(count);
+        let mut failure = None;
         for (index, driver) in drivers.into_iter().enumerate() {
             let plan = Plan {
                 index,
@@ -193,16 +197,34 @@ where
             let (tell_mailbox, mailbox) = bounded(1);
             let thread = std::thread::Builder::new()
                 .name(format!("hf-worker-{index}"))
-                .spawn(move || run_worker(plan, driver, &*make_app, tell_mailbox))
-                .map_err(|e| thread_error(index, e))?;
-            threads.push(thread);
+                .spawn(move || run_worker(plan, driver, &*make_app, tell_mailbox));
+            match thread {
+                Ok(thread) => threads.push(thread),
+                Err(e) => failure = Some(thread_error(index, e)),
+            }
             mailboxes.push(mailbox);
         }
-        let mailboxes = mailboxes.into_iter().enumerate().map(|(index, mailbox)| {
-            mailbox.recv().map_err(|_| worker_error(index, "it ended before it began", "see the lines above"))
+        // They set up their tables side by side; a panic there closes the channel.
+        let received = mailboxes.into_iter().enumerate().filter_map(|(index, mailbox)| match mailbox.recv() {
+            Ok(mailbox) => Some(mailbox),
+            Err(_) => {
+                failure.get_or_insert_with(|| worker_error(index, "it ended before it began", "see the lines above"));
+                None
+            }
         });
-        let shared = Shared { mailboxes: mailboxes.collect::<Result<_, _>>()?, program: Mutex::new(None) };
-        Ok(Engine { handle: Handle { shared: Arc::new(shared) }, threads, ended, watch: None })
+        let shared = Shared { mailboxes: received.collect(), program: Mutex::new(None) };
+        let engine = Engine { handle: Handle { shared: Arc::new(shared) }, threads, ended, watch: None };
+        match failure {
+            None => Ok(engine),
+            Some(failure) => Err(engine.abandon(failure)),
+        }
+    }
+
+    /// Ends what was started although `failure` makes it useless.
+    fn abandon(self, failure: SetupError) -> SetupError {
+        self.drain(Duration::ZERO);
+        let _ = self.join();
+        failure
     }
 
     /// A handle for other threads.

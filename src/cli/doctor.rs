@@ -1,6 +1,6 @@
 //! `handfast doctor`: what this host and NIC can do, and what mends each lack.
 
-use super::{Outcome, print_json};
+use super::{Outcome, print_json, say};
 use crate::doctor::{Finding, State, examine};
 use comfy_table::{ContentArrangement, Table, presets};
 use std::process::ExitCode;
@@ -37,20 +37,20 @@ pub fn run(args: Args) -> Outcome {
     if args.json {
         print_json(&report)?;
     } else {
-        print!("{}", page(&report));
+        say(&page(&report));
     }
     Ok(if report.works { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn page(report: &Report) -> String {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(["", "looked at", "found"]);
+    table.load_style(presets::NOTHING).set_header(["", "looked at", "found"]);
     // On a terminal long findings are broken to its width; in a pipe each keeps its line.
     table.set_content_arrangement(ContentArrangement::Dynamic);
     for finding in &report.findings {
         table.add_row([mark(finding.state), &finding.topic, &finding.found]);
     }
-    let mut page = format!("{table}\n");
+    let mut page = format!("{}\n", table.trim_fmt());
     for finding in &report.findings {
         if let Some(cure) = &finding.cure {
             page.push_str(&format!("{} {}: {cure}\n", mark(finding.state), finding.topic));

@@ -28,7 +28,7 @@ pub struct LinkArgs {
     /// Share the addresses with the host: only our TCP ports are taken, the kernel answers everything else
     #[arg(long)]
     pub share_address: bool,
-    /// Worker threads, one for each queue from queue 0 on [default: one for each queue]
+    /// Worker threads: as many as the interface has receive queues, which is the default
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub workers: Option<u32>,
     /// Where to attach the XDP program

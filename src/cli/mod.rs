@@ -17,6 +17,7 @@ use crate::{SetupError, config};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// What a command ends with: an exit code, or the line that says what went wrong.
@@ -128,11 +129,17 @@ fn log_to_stderr() {
         .try_init();
 }
 
+/// Writes to stdout; a reader that has gone is no reason to stop.
+pub(crate) fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
 /// Prints one JSON object on stdout.
 pub(crate) fn print_json<T: serde::Serialize>(value: &T) -> Outcome {
     match serde_json::to_string_pretty(value) {
         Ok(text) => {
-            println!("{text}");
+            say(&format!("{text}\n"));
             Ok(ExitCode::SUCCESS)
         }
         Err(e) => Err(SetupError::new("writing the report as JSON", e.to_string(), "please report this as a bug")),

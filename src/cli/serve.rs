@@ -1,6 +1,6 @@
 //! `handfast serve`: services on an interface, until a signal ends it in order.
 
-use super::{LinkArgs, Outcome, parse_size, stats, tables};
+use super::{LinkArgs, Outcome, parse_size, say, stats, tables};
 use crate::SetupError;
 use crate::admin::Admin;
 use crate::engine::{Ended, Engine, EngineConfig};
@@ -8,7 +8,6 @@ use crate::services::{Listener, Services};
 use crate::stats::Snapshot;
 use crossbeam::channel::{Receiver, bounded, select};
 use signal_hook::consts::{SIGINT, SIGTERM};
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -174,10 +173,4 @@ fn report(ended: &Ended<Services>) -> Outcome {
     }
     say(&tables::ledger(&ended.snapshot));
     Ok(ExitCode::SUCCESS)
-}
-
-/// Writes to stdout; a reader that has gone is no reason to stop serving.
-fn say(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

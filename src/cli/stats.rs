@@ -1,6 +1,6 @@
 //! `handfast stats`: states, counters and the ledger of a running stack.
 
-use super::{Outcome, print_json, tables};
+use super::{Outcome, print_json, say, tables};
 use crate::SetupError;
 use crate::admin;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ pub fn run(args: Args) -> Outcome {
     if args.json {
         return print_json(&snapshot);
     }
-    print!("{}", tables::snapshot(&snapshot));
+    say(&tables::snapshot(&snapshot));
     Ok(ExitCode::SUCCESS)
 }
 

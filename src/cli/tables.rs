@@ -111,7 +111,7 @@ fn workers(page: &mut String, snapshot: &Snapshot) {
 
 fn new_table<const N: usize>(header: [&str; N]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
+    table.load_style(presets::NOTHING).set_header(header);
     table
 }
 
@@ -123,7 +123,7 @@ fn finish(page: &mut String, mut table: Table, right: usize) {
     for column in table.column_iter_mut().skip(right) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    let _ = writeln!(page, "{table}\n");
+    let _ = writeln!(page, "{}\n", table.trim_fmt());
 }
 
 #[cfg(test)]
