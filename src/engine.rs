@@ -3,25 +3,24 @@
 //! It assembles what the lower layers offer: drivers, one stack for each with secrets in common, mailboxes to reach the
 //! workers, and their snapshots summed. It makes no decision about a packet.
 
+mod handle;
 mod sharing;
 
+pub use handle::Handle;
+
 use crate::SetupError;
+use crate::driver::Driver;
 use crate::driver::af_xdp::{self, PortConfig};
-use crate::driver::{Driver, XdpProgram};
 use crate::host::{self, NeighbourWatch};
 use crate::stack::{App, Limits, LocalAddr, Ownership, RxChecksum, Secrets, Stack, StackConfig, TcpConfig};
 use crate::stats::{Snapshot, WorkerInfo};
 use crate::time::Duration;
 use crate::wire::{Addr, MacAddr};
-use crate::worker::{Command, Finished, Idle, Mailbox, Worker};
+use crate::worker::{Finished, Idle, Mailbox, Worker};
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant as Clock;
-
-/// How long a worker may take to answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// What every worker is told; the engine makes a [`StackConfig`] for each of them out of it.
 #[derive(Clone, Debug)]
@@ -155,7 +154,7 @@ where
         let opened = af_xdp::open(&port)?;
         let link = Link { mac: opened.mac, mtu: opened.mtu };
         let mut engine = Self::over(config, link, opened.drivers, make_app)?;
-        *engine.handle.shared.program.lock().expect("no thread panics holding it") = Some(opened.program);
+        engine.handle.hold(opened.program);
         if shared {
             let handle = engine.handle();
             let watch = host::neighbour_watch(facts.index, move |addr, mac| handle.neighbour(addr, mac));
@@ -212,8 +211,7 @@ where
                 None
             }
         });
-        let shared = Shared { mailboxes: received.collect(), program: Mutex::new(None) };
-        let engine = Engine { handle: Handle { shared: Arc::new(shared) }, threads, ended, watch: None };
+        let engine = Engine { handle: Handle::new(received.collect()), threads, ended, watch: None };
         match failure {
             None => Ok(engine),
             Some(failure) => Err(engine.abandon(failure)),
@@ -276,7 +274,7 @@ where
             }
         }
         self.watch = None;
-        let program = self.handle.shared.program.lock().expect("no thread panics holding it").take();
+        let program = self.handle.release();
         if let Some(failure) = failure {
             return Err(failure);
         }
@@ -285,83 +283,6 @@ where
             snapshot.add_verdicts(&program.verdicts()?);
         }
         Ok(Ended { snapshot, workers })
-    }
-}
-
-/// Reaches the workers of an engine from any thread.
-pub struct Handle<M> {
-    shared: Arc<Shared<M>>,
-}
-
-struct Shared<M> {
-    mailboxes: Vec<Mailbox<M>>,
-    /// Detached when it is dropped; there until the engine is joined.
-    program: Mutex<Option<XdpProgram>>,
-}
-
-impl<M> Clone for Handle<M> {
-    fn clone(&self) -> Self {
-        Handle { shared: self.shared.clone() }
-    }
-}
-
-impl<M> Handle<M> {
-    /// Asks each worker for a snapshot and sums them; the verdicts of the XDP program are added.
-    ///
-    /// # Errors
-    /// A worker has ended, or did not answer within two seconds.
-    pub fn snapshot(&self) -> Result<Snapshot, SetupError> {
-        let answers = self.shared.mailboxes.iter().map(|mailbox| {
-            let (answer, answered) = bounded(1);
-            let asked = mailbox.send(Command::Snapshot(answer)).is_ok();
-            (asked, answered)
-        });
-        // Ask all before waiting for the first, so that the parts are of about the same moment.
-        let answers: Vec<_> = answers.collect();
-        let until = Clock::now() + ANSWER_WITHIN;
-        let mut parts = Vec::with_capacity(answers.len());
-        for (index, (asked, answered)) in answers.into_iter().enumerate() {
-            match answered.recv_deadline(until) {
-                Ok(part) if asked => parts.push(part),
-                _ => return Err(worker_error(index, "it did not answer", "it has ended, or its core is overloaded")),
-            }
-        }
-        let mut snapshot = Snapshot::sum(&parts);
-        if let Some(program) = &*self.shared.program.lock().expect("no thread panics holding it") {
-            snapshot.add_verdicts(&program.verdicts()?);
-        }
-        Ok(snapshot)
-    }
-
-    /// Asks every worker to stop accepting and to close what is open; what is still open after `within` is reset.
-    pub fn drain(&self, within: Duration) {
-        for mailbox in &self.shared.mailboxes {
-            deliver(mailbox, Command::Drain(within));
-        }
-    }
-
-    /// Tells every worker a neighbour as the host knows it.
-    pub fn neighbour(&self, addr: Addr, mac: MacAddr) {
-        for mailbox in &self.shared.mailboxes {
-            deliver(mailbox, Command::Neighbour(addr, mac));
-        }
-    }
-
-    /// The mailbox of each worker.
-    pub fn mailboxes(&self) -> &[Mailbox<M>] {
-        &self.shared.mailboxes
-    }
-}
-
-/// Puts a command into a mailbox that may be full for a moment; given up when the worker is gone or stuck.
-fn deliver<M>(mailbox: &Mailbox<M>, mut command: Command<M>) {
-    let until = Clock::now() + ANSWER_WITHIN;
-    while let Err(back) = mailbox.send(command) {
-        if Clock::now() > until {
-            return;
-        }
-        command = back;
-        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
