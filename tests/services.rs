@@ -127,6 +127,7 @@ fn talk(service: &str, body: Option<u64>, script: &[u8], half_closes: bool, enou
     server.drain(Duration::from_secs(1));
     let server = server.join().unwrap();
     assert!(server.snapshot.ledger.exact, "{:?}", server.snapshot.ledger.broken);
+    assert_eq!(server.workers[0].app.sessions_open(), 0, "every session ends with its connection");
     assert!(server.snapshot.laws().iter().all(|law| law.holds()), "{:?}", server.snapshot.laws());
     Talk { client: client.workers.remove(0).app, server }
 }
@@ -240,4 +241,12 @@ fn http_gives_up_half_a_request_when_the_client_has_finished() {
     let talk = talk("http", None, b"GET / HTT", true, usize::MAX);
     assert!(talk.client.received.is_empty());
     assert_eq!(talk.client.ending, Some(Ending::Closed));
+}
+
+#[test]
+fn http_forgets_a_client_that_leaves_in_the_middle_of_the_page() {
+    // `talk` asserts that no session is left.
+    let script = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let talk = talk("http", Some(3_000_000), script, false, 1000);
+    assert!(talk.client.received.len() < 3_000_000);
 }

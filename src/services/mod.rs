@@ -109,6 +109,11 @@ impl Services {
         self.sessions.refused
     }
 
+    /// Connections that keep state now, because something is pending on them.
+    pub fn sessions_open(&self) -> usize {
+        self.sessions.len()
+    }
+
     fn service(&self, cx: &Cx<'_>, conn: ConnId) -> Option<Service> {
         let port = cx.local(conn)?.port();
         self.listeners.iter().find(|listener| listener.port == port).map(|listener| listener.service)

@@ -33,6 +33,11 @@ impl Sessions {
         Sessions { slots: Vec::new(), free: Vec::new(), limit, refused: 0 }
     }
 
+    /// Sessions that are entered.
+    pub fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
     /// Enters a session for `conn` and gives its token; `None`, and counted, when the table is full.
     pub fn enter(&mut self, conn: ConnId, session: Session) -> Option<u32> {
         let slot = match self.free.pop() {
@@ -85,7 +90,9 @@ mod tests {
         assert!(sessions.enter(conn(2), Session::default()).is_some());
         assert_eq!((sessions.enter(conn(3), Session::default()), sessions.refused), (None, 1));
         assert!(sessions.leave(first, conn(1)).is_some());
+        assert_eq!(sessions.len(), 1);
         assert_eq!(sessions.enter(conn(3), Session::default()), Some(first));
+        assert_eq!(sessions.len(), 2);
     }
 
     #[test]
