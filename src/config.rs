@@ -153,7 +153,9 @@ mod tests {
         let joined = with_file(&command(), args);
         std::fs::remove_dir_all(&dir).unwrap();
         match joined {
-            Ok(args) => Ok(command().get_matches_from(args).subcommand().unwrap().1.clone()),
+            Ok(args) => {
+                Ok(command().try_get_matches_from(args).expect("flags and file fit").subcommand().unwrap().1.clone())
+            }
             Err(Error::File(e)) => Err(e.to_string()),
             Err(Error::Flags(e)) => panic!("{e}"),
         }
