@@ -50,8 +50,11 @@ impl Finding {
 const UMEM_OCTETS: u64 = 8192 * af_xdp::CHUNK as u64;
 
 /// The capabilities that are needed, with their numbers in the kernel.
-const CAPABILITIES: [(&str, u32); 4] =
-    [("cap_net_admin", 12), ("cap_net_raw", 13), ("cap_ipc_lock", 14), ("cap_bpf", 39)];
+const CAPABILITIES: [(&str, u32); 5] =
+    [("cap_net_admin", 12), ("cap_net_raw", 13), ("cap_ipc_lock", 14), ("cap_perfmon", 38), ("cap_bpf", 39)];
+
+/// It stands for `cap_perfmon` and `cap_bpf` as well.
+const CAP_SYS_ADMIN: u32 = 21;
 
 /// Examines the host, and the interface if one is named.
 pub fn examine(interface: Option<&str>) -> Vec<Finding> {
@@ -99,14 +102,20 @@ fn capabilities() -> Finding {
     let Some(effective) = effective_capabilities(&status) else {
         return Finding::lack("privileges", State::Unknown, "/proc/self/status cannot be read", "run as root");
     };
-    let missing: Vec<_> =
-        CAPABILITIES.iter().filter(|(_, bit)| effective >> bit & 1 == 0).map(|(name, _)| *name).collect();
+    let missing = missing_capabilities(effective);
     if missing.is_empty() {
-        return Finding::good("privileges", "net_admin, net_raw, ipc_lock and bpf");
+        return Finding::good("privileges", "net_admin, net_raw, ipc_lock, perfmon and bpf");
     }
     let all = CAPABILITIES.map(|(name, _)| name).join(",");
     let cure = format!("run as root, or `setcap {all}+ep $(command -v handfast)`");
     Finding::lack("privileges", State::Bad, format!("missing {}", missing.join(", ")), cure)
+}
+
+fn missing_capabilities(effective: u64) -> Vec<&'static str> {
+    let has = |bit: u32| effective >> bit & 1 == 1;
+    let granted = |bit: u32| has(bit) || (bit >= 38 && has(CAP_SYS_ADMIN));
+    let lacking = CAPABILITIES.iter().filter(|(_, bit)| !granted(*bit));
+    lacking.map(|(name, _)| *name).collect()
 }
 
 /// The mask of effective capabilities in the text of `/proc/PID/status`.
@@ -295,8 +304,8 @@ mod tests {
     #[test]
     fn capabilities_are_read_from_the_mask() {
         let status = "Name:\tx\nCapInh:\t0000000000000000\nCapEff:\t0000008000007000\n";
-        let effective = effective_capabilities(status).unwrap();
-        assert!(CAPABILITIES.iter().all(|(_, bit)| effective >> bit & 1 == 1));
+        assert_eq!(missing_capabilities(effective_capabilities(status).unwrap()), ["cap_perfmon"]);
+        assert_eq!(missing_capabilities(1 << CAP_SYS_ADMIN), ["cap_net_admin", "cap_net_raw", "cap_ipc_lock"]);
         assert_eq!(effective_capabilities("Name:\tx\n"), None);
     }
 

@@ -350,6 +350,20 @@ fn a_second_program_is_told_who_holds_the_queue() {
 }
 
 #[test]
+fn a_queue_that_is_just_let_go_is_waited_for() {
+    let Some(lab) = common::lab("let go", &LabConfig::default()) else { return };
+    let port = inside(&lab.right, || open(&config())).unwrap();
+    drop(port.program);
+    let drivers = port.drivers;
+    let former = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(700));
+        drop(drivers);
+    });
+    assert!(inside(&lab.right, || open(&config())).is_ok());
+    former.join().unwrap();
+}
+
+#[test]
 fn too_few_workers_are_refused_with_the_cure() {
     let Some(lab) = common::lab("workers", &LabConfig { queues: 2, ..Default::default() }) else { return };
     inside(&lab.right, || {

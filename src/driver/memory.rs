@@ -122,7 +122,7 @@ impl MemoryDriver {
             let Some(mut frame) = self.free.pop() else { return };
             frame.len = 0;
             // Empty and full chunks together never exceed the ring, which `room` has just counted.
-            self.rx.empty.push(frame).ok().expect("room for a chunk in the ring");
+            self.rx.empty.push(frame).expect("room for a chunk in the ring");
             self.census.free -= 1;
             self.census.receiving += 1;
         }
@@ -155,7 +155,7 @@ impl Driver for MemoryDriver {
 
     fn send(&mut self, frame: MemoryFrame) -> Result<(), MemoryFrame> {
         let Some(empty) = self.tx.empty.pop() else { return Err(frame) };
-        self.tx.full.push(frame).ok().expect("room for a frame whose empty chunk was taken");
+        self.tx.full.push(frame).expect("room for a frame whose empty chunk was taken");
         self.free.push(empty);
         self.census.held -= 1;
         self.census.free += 1;

@@ -1,16 +1,19 @@
 //! What an application may do.
 
 use super::app::{ConnId, Connect, ConnectError, SendError};
-use crate::tcp::State;
+use super::shard::{Shard, env};
+use crate::tcp::{Env, State, Tcb};
 use crate::time::{Duration, Instant};
+use crate::wire::ip::is_group;
+use crate::wire::{Addr, FourTuple};
 use std::net::SocketAddr;
 
 /// The stack as an application sees it during a callback: any connection of this shard can be used.
 ///
 /// Calls on a connection that is over do nothing and say so by their result.
 pub struct Cx<'a> {
-    now: Instant,
-    _p: std::marker::PhantomData<&'a mut ()>,
+    pub(super) shard: &'a mut Shard,
+    pub(super) now: Instant,
 }
 
 impl Cx<'_> {
@@ -20,94 +23,186 @@ impl Cx<'_> {
     }
 
     /// Opens a connection (RFC 9293 §3.10.1, active OPEN); the outcome is told by `on_connect` or `on_closed`.
-    pub fn connect(&mut self, _what: Connect) -> Result<ConnId, ConnectError> {
-        todo!()
+    ///
+    /// # Errors
+    /// When nothing was opened, and nothing will be told.
+    pub fn connect(&mut self, what: Connect) -> Result<ConnId, ConnectError> {
+        let remote_addr = Addr::from(what.remote.ip());
+        let shard = &mut *self.shard;
+        if shard.draining {
+            return Err(ConnectError::Draining);
+        }
+        if is_group(&remote_addr) || shard.routes.is_subnet_broadcast(&remote_addr) {
+            return Err(ConnectError::GroupAddress);
+        }
+        if shard.routes.next_hop(&remote_addr).is_none() {
+            return Err(ConnectError::NoRoute);
+        }
+        if shard.connections.is_full() {
+            shard.ledger.refused.connections += 1;
+            return Err(ConnectError::TableFull);
+        }
+        let tuple = choose_tuple(shard, &what, remote_addr)?;
+        let iss = shard.isns.isn(&tuple, self.now);
+        let ts_offset = shard.isns.timestamp_offset(&tuple);
+        let our_mss = shard.our_mss(tuple.local_addr.is_v4());
+        let tcb = Tcb::active_open(tuple, iss, ts_offset, our_mss, &mut env!(shard, self.now));
+        let index = shard.add_connection(tcb);
+        shard.settle(index, self.now);
+        Ok(shard.id(index))
+    }
+
+    /// Runs `change` on the connection of that name, and sees to what follows from it.
+    fn with<R>(&mut self, conn: ConnId, change: impl FnOnce(&mut Tcb, &mut Env<'_>) -> R) -> Option<R> {
+        self.shard.tcb(conn)?;
+        let shard = &mut *self.shard;
+        let tcb = shard.connections.get_mut(conn.index)?;
+        let result = change(tcb, &mut env!(shard, self.now));
+        shard.settle(conn.index, self.now);
+        Some(result)
     }
 
     /// Copies what has come into `into` and takes it away; says how many octets.
-    pub fn read(&mut self, _conn: ConnId, _into: &mut [u8]) -> usize {
-        todo!()
+    pub fn read(&mut self, conn: ConnId, into: &mut [u8]) -> usize {
+        self.with(conn, |tcb, env| tcb.read(into, env)).unwrap_or(0)
     }
 
     /// The first contiguous stretch of what has come, without taking it; empty when nothing is there.
-    pub fn peek(&self, _conn: ConnId) -> &[u8] {
-        todo!()
+    pub fn peek(&self, conn: ConnId) -> &[u8] {
+        self.shard.tcb(conn).map_or(&[], |tcb| tcb.peek())
     }
 
     /// Takes away the first `octets` of what has come.
-    pub fn consume(&mut self, _conn: ConnId, _octets: usize) {
-        todo!()
+    pub fn consume(&mut self, conn: ConnId, octets: usize) {
+        self.with(conn, |tcb, env| tcb.consume(octets, env));
     }
 
     /// Octets that can be read.
-    pub fn readable(&self, _conn: ConnId) -> usize {
-        todo!()
+    pub fn readable(&self, conn: ConnId) -> usize {
+        self.shard.tcb(conn).map_or(0, Tcb::readable)
     }
 
     /// Whether the peer has sent its FIN and everything before it was read.
-    pub fn at_end(&self, _conn: ConnId) -> bool {
-        todo!()
+    pub fn at_end(&self, conn: ConnId) -> bool {
+        self.shard.tcb(conn).is_none_or(Tcb::at_end)
     }
 
     /// Queues octets to be sent; says how many were taken (fewer than given when the send buffer is full: wait for
     /// `on_writable`).
-    pub fn write(&mut self, _conn: ConnId, _octets: &[u8]) -> Result<usize, SendError> {
-        todo!()
+    ///
+    /// # Errors
+    /// When nothing can be sent on this connection any more.
+    pub fn write(&mut self, conn: ConnId, octets: &[u8]) -> Result<usize, SendError> {
+        match self.with(conn, |tcb, env| (tcb.ending.is_some(), tcb.write(octets, env))) {
+            Some((_, Some(taken))) => Ok(taken),
+            Some((false, None)) => Err(SendError::Closing),
+            _ => Err(SendError::NotConnected),
+        }
     }
 
     /// Octets that [`Cx::write`] would take now.
-    pub fn writable(&self, _conn: ConnId) -> usize {
-        todo!()
+    pub fn writable(&mut self, conn: ConnId) -> usize {
+        self.with(conn, |tcb, env| tcb.writable(env)).unwrap_or(0)
     }
 
     /// Closes our sending side after what is queued (FIN); receiving goes on.
-    pub fn shutdown(&mut self, _conn: ConnId) {
-        todo!()
+    pub fn shutdown(&mut self, conn: ConnId) {
+        self.with(conn, |tcb, env| tcb.shutdown(env));
     }
 
     /// Closes for good: FIN after what is queued; what comes from now on is not read. Unread data turns it into a
     /// reset (RFC 9293 §3.6.1, SHLD-3).
-    pub fn close(&mut self, _conn: ConnId) {
-        todo!()
+    pub fn close(&mut self, conn: ConnId) {
+        self.with(conn, |tcb, env| tcb.close(env));
     }
 
     /// ABORT, RFC 9293 §3.10.5: RST, and everything queued is gone.
-    pub fn abort(&mut self, _conn: ConnId) {
-        todo!()
+    pub fn abort(&mut self, conn: ConnId) {
+        self.with(conn, |tcb, env| tcb.abort(crate::ledger::Ending::Aborted, env));
     }
 
     /// Its state; CLOSED once it is over.
-    pub fn state(&self, _conn: ConnId) -> State {
-        todo!()
+    pub fn state(&self, conn: ConnId) -> State {
+        self.shard.tcb(conn).map_or(State::Closed, |tcb| tcb.state)
     }
 
     /// Our end.
-    pub fn local(&self, _conn: ConnId) -> Option<SocketAddr> {
-        todo!()
+    pub fn local(&self, conn: ConnId) -> Option<SocketAddr> {
+        self.shard.tcb(conn).map(|tcb| tcb.tuple.local())
     }
 
     /// The peer's end.
-    pub fn remote(&self, _conn: ConnId) -> Option<SocketAddr> {
-        todo!()
+    pub fn remote(&self, conn: ConnId) -> Option<SocketAddr> {
+        self.shard.tcb(conn).map(|tcb| tcb.tuple.remote())
     }
 
     /// The word that the application keeps with the connection; 0 at first.
-    pub fn token(&self, _conn: ConnId) -> u32 {
-        todo!()
+    pub fn token(&self, conn: ConnId) -> u32 {
+        self.shard.tcb(conn).map_or(0, |tcb| tcb.token)
     }
 
     /// Sets that word.
-    pub fn set_token(&mut self, _conn: ConnId, _token: u32) {
-        todo!()
+    pub fn set_token(&mut self, conn: ConnId, token: u32) {
+        self.with(conn, |tcb, _| tcb.token = token);
     }
 
     /// Has `on_timer(token)` called once, `after` from now. `false`: as many timers as allowed are set already.
-    pub fn set_timer(&mut self, _after: Duration, _token: u64) -> bool {
-        todo!()
+    pub fn set_timer(&mut self, after: Duration, token: u64) -> bool {
+        let set = self.shard.app_timers.set(self.now + after, token);
+        self.shard.ledger.refused.timers += u64::from(!set);
+        set
     }
 
     /// Ends this worker's run when the current turn is over (a client that has done its work).
     pub fn stop(&mut self) {
-        todo!()
+        self.shard.stopping = true;
+    }
+}
+
+/// Our end of a new connection: as asked for, or the first of our addresses that has a port left for the destination.
+fn choose_tuple(shard: &mut Shard, what: &Connect, remote_addr: Addr) -> Result<FourTuple, ConnectError> {
+    let remote_port = what.remote.port();
+    let tuple = |local_addr, local_port| FourTuple { local_addr, remote_addr, local_port, remote_port };
+    if let Some(local) = what.local {
+        let addr = Addr::from(local.ip());
+        if !shard.routes.is_local(&addr) || addr.is_v4() != remote_addr.is_v4() {
+            return Err(ConnectError::NoLocalAddress);
+        }
+        if local.port() != 0 {
+            let tuple = tuple(addr, local.port());
+            let free = shard.find(&tuple).1.is_none() && shard.ports.take_exactly(&tuple);
+            return free.then_some(tuple).ok_or(ConnectError::PortsExhausted);
+        }
+        return take_port(shard, addr, remote_addr, remote_port)
+            .map(|port| tuple(addr, port))
+            .ok_or(ConnectError::PortsExhausted);
+    }
+    let start = shard.routes.next_rotation();
+    let mut any = false;
+    for at in 0..shard.routes.len() {
+        let Some(addr) = shard.routes.source(start.wrapping_add(at)) else { break };
+        if addr.is_v4() != remote_addr.is_v4() {
+            continue;
+        }
+        any = true;
+        if let Some(port) = take_port(shard, addr, remote_addr, remote_port) {
+            return Ok(tuple(addr, port));
+        }
+    }
+    if !any {
+        return Err(ConnectError::NoLocalAddress);
+    }
+    shard.ledger.refused.ports += 1;
+    Err(ConnectError::PortsExhausted)
+}
+
+/// A port whose tuple nobody uses: one that a listener's connection has is passed over, and is free again with it.
+fn take_port(shard: &mut Shard, local_addr: Addr, remote_addr: Addr, remote_port: u16) -> Option<u16> {
+    loop {
+        let local_port = shard.ports.take(local_addr, remote_addr, remote_port, &shard.isns)?;
+        let tuple = FourTuple { local_addr, remote_addr, local_port, remote_port };
+        if shard.find(&tuple).1.is_none() {
+            return Some(local_port);
+        }
     }
 }

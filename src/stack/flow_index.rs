@@ -59,21 +59,41 @@ impl Flow {
 /// Flows by 4-tuple. It stores no tuples: those are in the entries, and callers compare there.
 pub struct FlowIndex {
     parts: Vec<HashTable<Flow>>,
-    keyed: SipHasher13,
+    keyed: KeyedHash,
+}
+
+/// A hash of tuples that nobody outside can predict.
+#[derive(Clone, Copy)]
+pub struct KeyedHash(SipHasher13);
+
+impl KeyedHash {
+    /// A tuple's hash.
+    #[inline]
+    pub fn hash(&self, tuple: &FourTuple) -> u64 {
+        let mut hasher = self.0;
+        write_tuple(&mut hasher, tuple);
+        hasher.finish()
+    }
 }
 
 impl FlowIndex {
     /// An empty index, hashed with a key that nobody outside knows, so that nobody can make tuples collide.
     pub fn new(key: &[u8; 16]) -> Self {
-        FlowIndex { parts: (0..PARTS).map(|_| HashTable::new()).collect(), keyed: SipHasher13::new_with_key(key) }
+        FlowIndex {
+            parts: (0..PARTS).map(|_| HashTable::new()).collect(),
+            keyed: KeyedHash(SipHasher13::new_with_key(key)),
+        }
     }
 
     /// A tuple's hash.
     #[inline]
     pub fn hash(&self, tuple: &FourTuple) -> u64 {
-        let mut hasher = self.keyed;
-        write_tuple(&mut hasher, tuple);
-        hasher.finish()
+        self.keyed.hash(tuple)
+    }
+
+    /// The hash function, to be used beside the index.
+    pub fn keyed(&self) -> KeyedHash {
+        self.keyed
     }
 
     fn part(hash: u64) -> usize {

@@ -1,26 +1,261 @@
-//! All that one queue owns.
+//! All that one queue owns: tables, wheels, neighbours, and the application. Sans-IO: frames and time go in, frames come
+//! out.
+//!
+//! A turn of the worker calls, in this order: [`Stack::on_frame`] for each frame of a burst, [`Stack::on_timers`],
+//! [`Stack::poll_transmit`]. In between the application is called back; whatever it does leaves with the same turn.
 
 mod app;
 mod config;
 mod cx;
 pub mod flow_index;
+mod input;
+pub mod neighbours;
+mod output;
+mod ports;
+mod rate;
+mod report;
+mod routes;
+mod shard;
 pub mod slab;
 pub mod time_wait_table;
+mod timer_queue;
 pub mod wheel;
 
 pub use crate::tcp::{TcpConfig, Transition};
 pub use app::{App, ConnId, Connect, ConnectError, SendError};
 pub use config::{Limits, LocalAddr, Ownership, RxChecksum, Secrets, StackConfig};
 pub use cx::Cx;
+pub use output::Transmit;
 
-/// A shard and its application. Sans-IO: frames and time go in, frames come out.
+use crate::ledger::HalfOpenEnding;
+use crate::stats::Snapshot;
+use crate::tcp::{Env, Facts, News};
+use crate::time::{Duration, Instant};
+use crate::wire::{Addr, MacAddr};
+use shard::{Shard, env};
+
+/// Timers of each kind that one turn sees to, so that no storm of them holds up the frames.
+const TIMERS_PER_TURN: usize = 1024;
+
+/// A shard and its application.
 pub struct Stack<A: App> {
+    shard: Shard,
     app: A,
 }
 
 impl<A: App> Stack<A> {
-    /// An empty shard with its listeners open.
-    pub fn new(_config: StackConfig, app: A) -> Self {
-        Stack { app }
+    /// An empty shard with its listeners open, whose clock stands at `now`; tells the application that it is up.
+    pub fn new(config: StackConfig, app: A, now: Instant) -> Self {
+        let mut stack = Stack { shard: Shard::new(config, now), app };
+        stack.app.on_start(&mut Cx { shard: &mut stack.shard, now });
+        stack
+    }
+
+    /// The application.
+    pub fn app(&self) -> &A {
+        &self.app
+    }
+
+    /// The application; what it is told to do here takes effect with the next callback.
+    pub fn app_mut(&mut self) -> &mut A {
+        &mut self.app
+    }
+
+    /// The application, and what was recorded of the traced connections.
+    pub fn into_parts(self) -> (A, Vec<Transition>) {
+        (self.app, self.shard.gauges.trace().to_vec())
+    }
+
+    /// Processes the first `len` octets of `buffer` as a received frame. When a reply takes its place there, says how
+    /// long it is: it is to be sent, and then told by [`Stack::on_sent`].
+    pub fn on_frame(&mut self, now: Instant, buffer: &mut [u8], len: usize) -> Option<usize> {
+        self.shard.on_frame(now, buffer, len)
+    }
+
+    /// A reply of so many octets was queued; or, `None`, there was no room for it.
+    pub fn on_sent(&mut self, octets: Option<usize>) {
+        match octets {
+            Some(octets) => {
+                self.shard.ledger.frames_sent += 1;
+                self.shard.ledger.bytes_sent += octets as u64;
+            }
+            None => self.shard.ledger.refused.tx_frames += 1,
+        }
+    }
+
+    /// Tells the application all that has happened, then sees to the timers that are due, and tells again.
+    pub fn on_timers(&mut self, now: Instant) {
+        self.tell(now);
+        let shard = &mut self.shard;
+        let tick = now.as_millis() as u32;
+        for _ in 0..TIMERS_PER_TURN {
+            let Some(place) = shard.half_open_wheel.pop_due(&mut shard.half_open, tick) else { break };
+            shard.on_half_open_timer(place, now);
+        }
+        for _ in 0..TIMERS_PER_TURN {
+            let Some(index) = shard.wheel.pop_due(&mut shard.connections, tick) else { break };
+            if let Some(tcb) = shard.connections.get_mut(index) {
+                tcb.on_timer(&mut env!(shard, now));
+            }
+            shard.settle(index, now);
+        }
+        for _ in 0..TIMERS_PER_TURN {
+            if !shard.expire_time_wait(now) {
+                break;
+            }
+        }
+        for _ in 0..TIMERS_PER_TURN {
+            let Some(token) = self.shard.app_timers.pop_due(now) else { break };
+            self.app.on_timer(&mut Cx { shard: &mut self.shard, now }, token);
+        }
+        self.tell(now);
+    }
+
+    /// Sends all that is due, as far as there is room; says whether anything is left for the next turn.
+    pub fn poll_transmit(&mut self, now: Instant, out: &mut impl Transmit) -> bool {
+        let shard = &mut self.shard;
+        let mut counting = Counting { out, frames: 0, octets: 0 };
+        let left = shard.poll_transmit(now, &mut counting);
+        shard.ledger.frames_sent += counting.frames;
+        shard.ledger.bytes_sent += counting.octets;
+        left
+    }
+
+    /// A message for the application.
+    pub fn on_message(&mut self, now: Instant, message: A::Message) {
+        self.app.on_message(&mut Cx { shard: &mut self.shard, now }, message);
+        self.tell(now);
+    }
+
+    /// A neighbour as the host knows it.
+    pub fn on_neighbour(&mut self, now: Instant, addr: Addr, mac: MacAddr) {
+        self.shard.learn(addr, mac, true, now);
+    }
+
+    /// Stops accepting and closes what is open, each with a FIN.
+    pub fn drain(&mut self, now: Instant) {
+        self.shard.draining = true;
+        self.app.on_drain(&mut Cx { shard: &mut self.shard, now });
+        let half_open: Vec<u32> = self.shard.half_open.indices().collect();
+        for place in half_open {
+            self.shard.end_half_open(place, HalfOpenEnding::Evicted, now);
+        }
+        let open: Vec<u32> = self.shard.connections.indices().collect();
+        for index in open {
+            let conn = self.shard.id(index);
+            Cx { shard: &mut self.shard, now }.shutdown(conn);
+        }
+        self.tell(now);
+    }
+
+    /// Resets every connection that still lives.
+    pub fn abort_all(&mut self, now: Instant) {
+        let open: Vec<u32> = self.shard.connections.indices().collect();
+        for index in open {
+            let conn = self.shard.id(index);
+            Cx { shard: &mut self.shard, now }.abort(conn);
+            Cx { shard: &mut self.shard, now }.close(conn);
+        }
+        self.tell(now);
+    }
+
+    /// Gives up what would outlive the process; the ledger must balance then.
+    pub fn finish(&mut self, now: Instant) {
+        self.shard.evict_time_wait(now);
+    }
+
+    /// Whether no connection lives.
+    pub fn is_idle(&self) -> bool {
+        self.shard.connections.len() == 0 && self.shard.half_open.len() == 0
+    }
+
+    /// Whether the application asked to end.
+    pub fn is_stopping(&self) -> bool {
+        self.shard.stopping
+    }
+
+    /// When [`Stack::on_timers`] must be called next, if nothing arrives before.
+    pub fn next_timeout(&self, now: Instant) -> Option<Instant> {
+        let shard = &self.shard;
+        let tick = now.as_millis() as u32;
+        let from_tick =
+            |due: u32| now + Duration::from_millis(u64::from(due.wrapping_sub(tick) as i32 as u32 & TICK_MASK));
+        let wheels = [shard.half_open_wheel.next_due(), shard.wheel.next_due()];
+        let time_wait = [shard.time_wait_v4.next_due_ms(), shard.time_wait_v6.next_due_ms()];
+        let ticks = wheels
+            .into_iter()
+            .flatten()
+            .map(|due| if (due.wrapping_sub(tick) as i32) <= 0 { now } else { from_tick(due) });
+        let waits = time_wait.into_iter().flatten().map(Instant::from_millis);
+        ticks.chain(waits).chain(shard.app_timers.next()).min()
+    }
+
+    /// Counters and gauges as they stand.
+    pub fn snapshot(&self) -> Snapshot {
+        self.shard.snapshot()
+    }
+
+    /// Calls the application back until nothing is left to tell.
+    fn tell(&mut self, now: Instant) {
+        while let Some(index) = self.shard.telling.pop_front() {
+            self.tell_one(index, now);
+        }
+    }
+
+    fn tell_one(&mut self, index: u32, now: Instant) {
+        let conn = self.shard.id(index);
+        let Some(tcb) = self.shard.connections.get_mut(index) else { return };
+        tcb.facts.clear(Facts::TELLING);
+        let news = std::mem::take(&mut tcb.news);
+        let silent = !tcb.has_reader();
+        let mut cx = Cx { shard: &mut self.shard, now };
+        if news.has(News::ACCEPTED) {
+            self.app.on_accept(&mut cx, conn);
+        }
+        if news.has(News::CONNECTED) {
+            self.app.on_connect(&mut cx, conn);
+        }
+        if news.has(News::READABLE) && !silent {
+            self.app.on_readable(&mut cx, conn);
+        }
+        if news.has(News::WRITABLE) && !silent {
+            self.app.on_writable(&mut cx, conn);
+        }
+        if news.has(News::HALF_CLOSED) && !silent {
+            self.app.on_half_close(&mut cx, conn);
+        }
+        let Some(tcb) = self.shard.connections.get_mut(index) else { return };
+        let Some(ending) = tcb.ending else { return };
+        // Data that came before an orderly end is there until it is read or the application closes.
+        if tcb.facts.has(Facts::TOLD) || (tcb.readable() > 0 && tcb.has_reader()) {
+            return;
+        }
+        tcb.facts.set(Facts::TOLD);
+        tcb.facts.clear(Facts::TELLING);
+        self.app.on_closed(&mut Cx { shard: &mut self.shard, now }, conn, ending);
+        self.shard.free_if_done(index);
+    }
+}
+
+/// Ticks ahead are less than 2^31.
+const TICK_MASK: u32 = u32::MAX >> 1;
+
+/// Counts what leaves.
+struct Counting<'a, T> {
+    out: &'a mut T,
+    frames: u64,
+    octets: u64,
+}
+
+impl<T: Transmit> Transmit for Counting<'_, T> {
+    fn transmit(&mut self, write: impl FnOnce(&mut [u8]) -> usize) -> bool {
+        let mut octets = 0;
+        let sent = self.out.transmit(|buffer| {
+            octets = write(buffer);
+            octets
+        });
+        self.frames += u64::from(sent);
+        self.octets += octets as u64;
+        sent
     }
 }

@@ -161,9 +161,11 @@ impl<E: Packed> TimeWaitTable<E> {
         self.limit
     }
 
-    /// Whether an entry must go before another one can come.
-    pub fn is_full(&self) -> bool {
-        self.stored >= self.limit
+    /// Whether an entry must go before another one can come: at the limit, or because so much is overdue that the wheel
+    /// would overtake itself.
+    pub fn is_full(&self, now_ms: u64) -> bool {
+        let overtakes = self.stored > 0 && now_ms / self.width_ms >= self.oldest + self.slots.len() as u64;
+        self.stored >= self.limit || overtakes
     }
 
     /// Octets that it takes.
@@ -176,7 +178,7 @@ impl<E: Packed> TimeWaitTable<E> {
 
     /// Has an entry wait from `now_ms` on; says where it is. The table must not be full.
     pub fn insert(&mut self, entry: &TimeWait, now_ms: u64) -> Flow {
-        debug_assert!(!self.is_full());
+        debug_assert!(!self.is_full(now_ms));
         let slot = (now_ms / self.width_ms).max(self.newest);
         self.newest = slot;
         if self.live == 0 && self.stored == 0 {
@@ -328,11 +330,11 @@ mod tests {
         let first = table.insert(&entry(1, Some(9)), 0);
         table.insert(&entry(2, None), 10);
         table.insert(&entry(3, Some(7)), 20);
-        assert!(table.is_full());
+        assert!(table.is_full(20));
         assert_eq!(table.get(first.place()), entry(1, Some(9)));
         table.remove(first.place());
         assert_eq!(table.pop_oldest().map(|(_, e)| e), Some(entry(2, None)));
-        assert!(!table.is_full());
+        assert!(!table.is_full(20));
         assert_eq!(table.pop_expired(2_000).map(|(_, e)| e), Some(entry(3, Some(7))));
         assert_eq!(table.pop_expired(2_000), None);
     }

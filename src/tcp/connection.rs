@@ -77,6 +77,10 @@ impl Facts {
     pub const TELLING: u32 = 1 << 15;
     /// The application knows that it is over.
     pub const TOLD: u32 = 1 << 16;
+    /// The shard's index finds it no more.
+    pub const UNINDEXED: u32 = 1 << 17;
+    /// On entering TIME-WAIT: the peer's FIN is still to be acknowledged.
+    pub const LAST_ACK_DUE: u32 = 1 << 18;
 
     #[inline]
     pub fn has(self, fact: u32) -> bool {
@@ -129,12 +133,9 @@ impl News {
         self.0 == 0
     }
 
-    /// Takes one piece of news out; says whether it was there.
     #[inline]
-    pub fn take(&mut self, news: u8) -> bool {
-        let was = self.0 & news != 0;
-        self.0 &= !news;
-        was
+    pub fn has(self, news: u8) -> bool {
+        self.0 & news != 0
     }
 }
 

@@ -13,6 +13,7 @@ mod config;
 pub mod congestion;
 mod connection;
 pub mod half_open;
+mod icmp;
 pub mod isn;
 pub mod negotiation;
 pub mod reassembly;

@@ -239,6 +239,9 @@ impl StateGauges {
 
     #[cold]
     fn record(&mut self, step: Transition) {
+        if step.tuple.remote_port == 0 {
+            return; // a listener
+        }
         let known = self.traced.contains(&step.tuple);
         if !known && (self.traced.len() >= self.to_trace || !matches!(step.from, State::Closed | State::Listen)) {
             return;

@@ -36,7 +36,7 @@ impl Tcb {
     }
 
     /// When the wheel must look at this connection next, in ticks.
-    pub(crate) fn next_due(&self, env: &Env<'_>) -> Option<u32> {
+    pub(crate) fn next_due(&self) -> Option<u32> {
         if self.ending.is_some() {
             return None;
         }

@@ -37,6 +37,9 @@ impl Tcb {
         if self.facts.has(Facts::RST_DUE) {
             return Some(self.plan_reset());
         }
+        if self.facts.has(Facts::LAST_ACK_DUE) {
+            return Some(self.plan_ack(env));
+        }
         if self.ending.is_some() {
             return None;
         }
@@ -52,7 +55,8 @@ impl Tcb {
 
     /// Whether [`Tcb::poll_transmit`] may have something: cheap, and right in the negative.
     pub(crate) fn may_transmit(&self) -> bool {
-        const DUE: u32 = Facts::RST_DUE | Facts::SYN_DUE | Facts::ACK_NOW | Facts::FIN_LOST | Facts::PROBE_DUE;
+        const DUE: u32 =
+            Facts::RST_DUE | Facts::LAST_ACK_DUE | Facts::SYN_DUE | Facts::ACK_NOW | Facts::FIN_LOST | Facts::PROBE_DUE;
         let fin_due = self.facts.has(Facts::FIN_QUEUED) && !self.facts.has(Facts::FIN_SENT);
         let has_data = || self.transfer.as_ref().is_some_and(|t| !t.send.is_empty());
         self.facts.has(DUE) || (self.ending.is_none() && (fin_due || has_data()))
@@ -276,7 +280,7 @@ impl Tcb {
         if !header.flags.has(Flags::ACK) || header.flags.has(Flags::SYN) {
             return;
         }
-        self.facts.clear(Facts::ACK_NOW);
+        self.facts.clear(Facts::ACK_NOW | Facts::LAST_ACK_DUE);
         self.last_ack_sent = header.ack;
         self.rcv_adv = self.rcv_adv.max(header.ack + (u32::from(header.wnd) << self.our_shift()));
         if let Some(transfer) = &mut self.transfer {

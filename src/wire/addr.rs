@@ -114,6 +114,12 @@ pub struct FourTuple {
 const _: () = assert!(size_of::<FourTuple>() == 36);
 
 impl FourTuple {
+    /// A listener on `port`: any of our addresses, any peer.
+    pub const fn wildcard(port: u16) -> Self {
+        let any = Addr::UNSPECIFIED_V4;
+        FourTuple { local_addr: any, remote_addr: any, local_port: port, remote_port: 0 }
+    }
+
     /// Our end.
     pub fn local(&self) -> SocketAddr {
         SocketAddr::new(self.local_addr.into(), self.local_port)

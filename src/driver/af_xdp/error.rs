@@ -48,7 +48,8 @@ pub(super) fn queue_error(interface: &str, queue: u32, error: &SocketError) -> S
         }
         Some(libc::EPERM | libc::EACCES) => (
             "not permitted (EPERM)".to_string(),
-            "run as root, or `setcap cap_net_admin,cap_net_raw,cap_bpf,cap_ipc_lock+ep` on the binary".to_string(),
+            "run as root, or `setcap cap_net_admin,cap_net_raw,cap_bpf,cap_perfmon,cap_ipc_lock+ep` on the binary"
+                .to_string(),
         ),
         Some(libc::ENOBUFS | libc::ENOMEM) => (
             format!("no memory ({cause}): the limit of locked memory is too low, or memory is short"),

@@ -224,7 +224,7 @@ impl Driver for AfXdp {
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let longest = if self.stalled { STALL } else { LONGEST_SLEEP };
         let timeout = Timespec::try_from(timeout.unwrap_or(longest).min(longest)).ok();
-        // Only then: an idle tx ring is always writable, and so is one whose interface is down.
+        // Only then: an idle tx ring is always writable, and a stalled one may be without going on.
         let unsent = self.tx_words.waiting() > 0 || !self.pending.is_empty();
         let interest = if unsent && !self.stalled { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
         let (socket, event) = (self.fd(), self.event.clone());

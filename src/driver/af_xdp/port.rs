@@ -83,8 +83,8 @@ pub struct Port {
 
 /// Attaches the XDP program, binds every rx queue, and only then takes the addresses' frames from the kernel.
 ///
-/// Makes netlink, ioctl(2), bpf(2) and socket calls; needs CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, and CAP_IPC_LOCK or
-/// enough locked memory, for which the limit is raised as far as may be.
+/// Makes netlink, ioctl(2), bpf(2) and socket calls; needs CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON, and
+/// CAP_IPC_LOCK or enough locked memory, for which the limit is raised as far as may be.
 ///
 /// # Errors
 /// What is missing or taken, with its cure; nothing stays attached or bound then.

@@ -1,0 +1,349 @@
+//! A frame arrives: parse, look up, hand to the state machine; the second to fourth station of the line.
+//!
+//! What can be answered without state is answered in place: the frame that came in becomes the frame that goes out.
+
+use super::flow_index::{Flow, Phase};
+use super::shard::{Shard, env};
+use crate::ledger::{DropReason, HalfOpenEnding, Handled};
+use crate::ownership::Ownership;
+use crate::tcp::closed::reset_for;
+use crate::tcp::half_open::{HalfOpen, HalfOpenVerdict};
+use crate::tcp::time_wait::TimeWaitVerdict;
+use crate::tcp::{Env, Facts};
+use crate::time::Instant;
+use crate::wire::arp::{Arp, Operation};
+use crate::wire::frame::{self, Envelope, Incoming, Ip, Link, TxChecksum};
+use crate::wire::tcp::{Flags, Header, Segment};
+use crate::wire::{Addr, FourTuple, SeqNum, icmp, ndp};
+
+type Outcome = Result<Handled, DropReason>;
+
+/// Hop limit of what we send (RFC 9293 §3.9.2, MUST-49).
+pub(super) const HOP_LIMIT: u8 = 64;
+
+/// A segment with what carried it.
+struct Arrival<'a> {
+    link: Link,
+    tuple: FourTuple,
+    segment: Segment<'a>,
+    hash: u64,
+}
+
+/// A reply that needs no state, to be written over the frame that asked for it.
+enum Reply {
+    Segment(Link, FourTuple, Header),
+    Echo,
+    Arp(Link, Arp),
+    Advertisement(Link, Addr, ndp::Advertisement),
+}
+
+impl Shard {
+    /// Processes the first `len` octets of `buffer` as a frame; says how long the reply is that now stands there instead,
+    /// if there is one.
+    pub fn on_frame(&mut self, now: Instant, buffer: &mut [u8], len: usize) -> Option<usize> {
+        self.ledger.frames_received += 1;
+        self.ledger.bytes_received += len as u64;
+        let mut reply = None;
+        let outcome = match frame::parse(&buffer[..len], self.verify()) {
+            Ok(incoming) => self.on_incoming(now, incoming, &mut reply),
+            Err(reason) => Err(reason),
+        };
+        self.ledger.outcome(outcome);
+        reply.map(|reply| self.write_reply(reply, buffer, len))
+    }
+
+    fn on_incoming(&mut self, now: Instant, incoming: Incoming<'_>, reply: &mut Option<Reply>) -> Outcome {
+        match incoming {
+            Incoming::Tcp { link, ip, tuple, segment } => {
+                self.check_destination(&link, &ip)?;
+                let (hash, flow) = self.find(&tuple);
+                let arrival = Arrival { link, tuple, segment, hash };
+                match flow.map(|flow| (flow, flow.phase())) {
+                    Some((flow, Phase::Connection)) => self.on_connection(now, flow.place(), &arrival, reply),
+                    Some((flow, Phase::HalfOpen)) => self.on_half_open(now, flow.place(), &arrival, reply),
+                    Some((flow, _)) => self.on_time_wait(now, flow, &arrival, reply),
+                    None => self.on_listener(now, &arrival, None, reply),
+                }
+            }
+            Incoming::Arp { link, arp } => self.on_arp(now, &link, &arp, reply),
+            Incoming::EchoRequest { link, ip } => {
+                self.check_destination(&link, &ip)?;
+                self.reply_if_allowed(now, Reply::Echo, reply)?;
+                Ok(Handled::EchoRequest)
+            }
+            Incoming::IcmpError { link, ip, error } => {
+                self.check_destination(&link, &ip)?;
+                self.on_icmp_error(now, &error)
+            }
+            Incoming::Ndp { link, ip, message } => self.on_ndp(now, &link, &ip, &message, reply),
+        }
+    }
+
+    fn check_destination(&self, link: &Link, ip: &Ip) -> Result<(), DropReason> {
+        if link.dst != self.config.mac {
+            return Err(DropReason::ForeignMac);
+        }
+        if !self.routes.is_local(&ip.dst) {
+            let broadcast = self.routes.is_subnet_broadcast(&ip.dst);
+            return Err(if broadcast { DropReason::GroupAddress } else { DropReason::ForeignAddress });
+        }
+        // RFC 9293 §3.9.2.3 (MUST-63).
+        if self.routes.is_local(&ip.src) || self.routes.is_subnet_broadcast(&ip.src) {
+            return Err(DropReason::Martian);
+        }
+        Ok(())
+    }
+
+    // --- TCP, by phase ---
+
+    fn on_connection(&mut self, now: Instant, index: u32, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
+        let Some(tcb) = self.connections.get_mut(index) else { return Err(DropReason::NoAck) };
+        let outcome = tcb.on_segment(&arrival.segment, &mut env!(self, now));
+        self.settle(index, now);
+        if outcome == Ok(Handled::AnsweredByReset) {
+            return self.reset(now, arrival, reply);
+        }
+        outcome
+    }
+
+    fn on_half_open(&mut self, now: Instant, place: u32, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
+        let Some(entry) = self.half_open.get(place) else { return Err(DropReason::NoAck) };
+        let verdict = entry.on_segment(&arrival.segment, &env!(self, now));
+        match verdict {
+            HalfOpenVerdict::Establish => {
+                let index = self.promote(arrival.hash, place, now)?;
+                self.learn_from(now, arrival);
+                self.on_connection(now, index, arrival, reply)
+            }
+            HalfOpenVerdict::Resend => {
+                self.answer_syn(now, place, arrival, reply);
+                Ok(Handled::SynReceived)
+            }
+            HalfOpenVerdict::Reset => {
+                self.end_half_open(place, HalfOpenEnding::Reset, now);
+                Ok(Handled::Segment)
+            }
+            HalfOpenVerdict::Replace => {
+                self.end_half_open(place, HalfOpenEnding::Reset, now);
+                self.on_listener(now, arrival, None, reply)
+            }
+            HalfOpenVerdict::AnswerReset => self.reset(now, arrival, reply),
+            HalfOpenVerdict::AnswerAck(reason) => {
+                let ts_offset = self.isns.timestamp_offset(&arrival.tuple);
+                if let Some(entry) = self.half_open.get(place) {
+                    let header = entry.acknowledgement(ts_offset, &env!(self, now));
+                    self.reply_if_allowed(now, self.segment(arrival, header), reply)?;
+                }
+                Err(reason)
+            }
+            HalfOpenVerdict::Drop(reason) => Err(reason),
+        }
+    }
+
+    fn on_time_wait(&mut self, now: Instant, flow: Flow, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
+        let entry = self.time_wait(flow);
+        let ack = |shard: &mut Shard, reply: &mut Option<Reply>| {
+            let ts_offset = shard.isns.timestamp_offset(&arrival.tuple);
+            let header = entry.acknowledgement(ts_offset, &env!(shard, now));
+            shard.reply_if_allowed(now, shard.segment(arrival, header), reply)
+        };
+        match entry.on_segment(&arrival.segment) {
+            TimeWaitVerdict::AcknowledgeAndRestart => {
+                self.restart_time_wait(arrival.hash, flow, now);
+                ack(self, reply)?;
+                Ok(Handled::Segment)
+            }
+            TimeWaitVerdict::Acknowledge(reason) => {
+                ack(self, reply)?;
+                Err(reason)
+            }
+            TimeWaitVerdict::Reuse if self.listens(arrival.tuple.local_port) => {
+                self.reuse_time_wait(flow, now);
+                self.on_listener(now, arrival, Some(entry.snd_nxt), reply)
+            }
+            TimeWaitVerdict::Reuse => {
+                ack(self, reply)?;
+                Err(DropReason::TimeWaitSyn)
+            }
+            TimeWaitVerdict::Drop(reason) => Err(reason),
+        }
+    }
+
+    /// CLOSED and LISTEN: RFC 9293 §3.10.7.1 and §3.10.7.2. `beyond` is the SND.NXT of an old connection of this tuple.
+    fn on_listener(
+        &mut self,
+        now: Instant,
+        arrival: &Arrival<'_>,
+        beyond: Option<SeqNum>,
+        reply: &mut Option<Reply>,
+    ) -> Outcome {
+        let flags = arrival.segment.header.flags;
+        if flags.has(Flags::RST) {
+            return Err(DropReason::ResetIgnored);
+        }
+        if !self.listens(arrival.tuple.local_port) || flags.has(Flags::ACK) {
+            return self.reset(now, arrival, reply);
+        }
+        if !flags.has(Flags::SYN) {
+            return Err(DropReason::NoAck);
+        }
+        let mut iss = self.isns.isn(&arrival.tuple, now);
+        if let Some(snd_nxt) = beyond
+            && iss.at_or_before(snd_nxt)
+        {
+            // RFC 9293 §3.6.1 (MAY-2): an ISN larger than the largest number of the old connection.
+            iss = snd_nxt + 1;
+        }
+        let our_mss = self.our_mss(arrival.tuple.local_addr.is_v4());
+        let entry = HalfOpen::new(arrival.tuple, &arrival.segment, iss, our_mss);
+        let place = self.add_half_open(arrival.hash, entry, now)?;
+        self.answer_syn(now, place, arrival, reply);
+        Ok(Handled::SynReceived)
+    }
+
+    fn answer_syn(&mut self, now: Instant, place: u32, arrival: &Arrival<'_>, reply: &mut Option<Reply>) {
+        let ts_offset = self.isns.timestamp_offset(&arrival.tuple);
+        let our_mss = self.our_mss(arrival.tuple.local_addr.is_v4());
+        if let Some(entry) = self.half_open.get(place) {
+            let header = entry.syn_ack(our_mss, ts_offset, &env!(self, now));
+            *reply = Some(self.segment(arrival, header));
+        }
+    }
+
+    fn reset(&mut self, now: Instant, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
+        let Some(header) = reset_for(&arrival.segment) else { return Err(DropReason::ResetIgnored) };
+        self.reply_if_allowed(now, self.segment(arrival, header), reply)?;
+        Ok(Handled::AnsweredByReset)
+    }
+
+    fn segment(&self, arrival: &Arrival<'_>, header: Header) -> Reply {
+        Reply::Segment(arrival.link.reply(self.config.mac), arrival.tuple, header)
+    }
+
+    /// What strangers make us send is bounded.
+    fn reply_if_allowed(&mut self, now: Instant, wanted: Reply, reply: &mut Option<Reply>) -> Result<(), DropReason> {
+        if !self.replies.allows(now.as_millis()) {
+            return Err(DropReason::ReplyLimited);
+        }
+        *reply = Some(wanted);
+        Ok(())
+    }
+
+    // --- neighbours and ICMP ---
+
+    /// A completed handshake proves that the next hop towards its peer is where the segment came from.
+    fn learn_from(&mut self, now: Instant, arrival: &Arrival<'_>) {
+        if let Some(next_hop) = self.routes.next_hop(&arrival.tuple.remote_addr) {
+            self.learn(next_hop, arrival.link.src, true, now);
+        }
+    }
+
+    /// Learns where a neighbour is, and wakes what waited for it.
+    pub fn learn(&mut self, addr: Addr, mac: crate::wire::MacAddr, enter: bool, now: Instant) {
+        for flow in self.neighbours.learn(addr, mac, enter, now.as_millis() as u32) {
+            self.make_ready(flow);
+        }
+    }
+
+    /// Puts a flow into the list of those with something to send.
+    pub fn make_ready(&mut self, flow: Flow) {
+        if flow.phase() == Phase::Connection {
+            match self.connections.get_mut(flow.place()) {
+                Some(tcb) if !tcb.facts.has(Facts::READY) => tcb.facts.set(Facts::READY),
+                _ => return,
+            }
+        }
+        self.ready.push_back(flow);
+    }
+
+    /// RFC 826, packet reception; where the host owns the address, ARP is the host's.
+    fn on_arp(&mut self, now: Instant, link: &Link, arp: &Arp, reply: &mut Option<Reply>) -> Outcome {
+        let ours = self.routes.is_local(&arp.target_addr);
+        if !ours || self.config.ownership == Ownership::Shared || self.routes.is_local(&arp.sender_addr) {
+            return Err(DropReason::NeighbourIgnored);
+        }
+        let from_someone = arp.sender_addr != Addr::UNSPECIFIED_V4;
+        match arp.operation {
+            Operation::Request => {
+                let answer = Arp {
+                    operation: Operation::Reply,
+                    sender_mac: self.config.mac,
+                    sender_addr: arp.target_addr,
+                    target_mac: arp.sender_mac,
+                    target_addr: arp.sender_addr,
+                };
+                self.reply_if_allowed(now, Reply::Arp(link.reply(self.config.mac), answer), reply)?;
+                if from_someone {
+                    self.learn(arp.sender_addr, arp.sender_mac, false, now);
+                }
+                Ok(Handled::NeighbourRequest)
+            }
+            Operation::Reply => {
+                self.learn(arp.sender_addr, arp.sender_mac, false, now);
+                Ok(Handled::NeighbourReply)
+            }
+        }
+    }
+
+    /// RFC 4861 §7.2.3–7.2.5.
+    fn on_ndp(
+        &mut self,
+        now: Instant,
+        link: &Link,
+        ip: &Ip,
+        message: &ndp::Message,
+        reply: &mut Option<Reply>,
+    ) -> Outcome {
+        match message {
+            ndp::Message::Solicitation(asked) if self.routes.is_local(&asked.target) => {
+                let (destination, advertisement) = asked.answer(ip, self.config.mac);
+                let mut way_back = link.reply(self.config.mac);
+                if destination == ndp::ALL_NODES {
+                    way_back.dst = ndp::group_mac(&ndp::ALL_NODES);
+                }
+                self.reply_if_allowed(now, Reply::Advertisement(way_back, destination, advertisement), reply)?;
+                if let Some(mac) = asked.source_mac {
+                    self.learn(ip.src, mac, false, now);
+                }
+                Ok(Handled::NeighbourRequest)
+            }
+            ndp::Message::Advertisement(told) if !self.routes.is_local(&told.target) => {
+                if let Some(mac) = told.target_mac {
+                    self.learn(told.target, mac, false, now);
+                }
+                Ok(Handled::NeighbourReply)
+            }
+            _ => Err(DropReason::NeighbourIgnored),
+        }
+    }
+
+    /// RFC 5927: an error counts only when it quotes what is in flight, and ends only a connection that does not stand yet.
+    fn on_icmp_error(&mut self, now: Instant, error: &icmp::Error) -> Outcome {
+        let (_, flow) = self.find(&error.tuple);
+        let Some(flow) = flow.filter(|flow| flow.phase() == Phase::Connection) else {
+            return Err(DropReason::IcmpUnproven);
+        };
+        let index = flow.place();
+        let Some(tcb) = self.connections.get_mut(index) else { return Err(DropReason::IcmpUnproven) };
+        let outcome = tcb.on_icmp_error(error, &mut env!(self, now));
+        self.settle(index, now);
+        outcome
+    }
+
+    // --- out again ---
+
+    fn write_reply(&mut self, reply: Reply, buffer: &mut [u8], len: usize) -> usize {
+        match reply {
+            Reply::Segment(link, tuple, header) => {
+                let checksum = TxChecksum::Full;
+                let envelope = Envelope { link, tuple, hop_limit: HOP_LIMIT, ecn: 0, checksum };
+                frame::emit_tcp(buffer, &envelope, &header, 0, |_| {})
+            }
+            Reply::Echo => frame::answer_echo(&mut buffer[..len], self.config.mac),
+            Reply::Arp(link, arp) => frame::emit_arp(buffer, &link, &arp),
+            Reply::Advertisement(link, destination, advertisement) => {
+                frame::emit_neighbour_advertisement(buffer, &link, destination, &advertisement)
+            }
+        }
+    }
+}

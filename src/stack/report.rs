@@ -1,0 +1,115 @@
+//! The shard's counters and gauges as a snapshot, and the laws of its ledger.
+
+use super::shard::Shard;
+use super::time_wait_table::PackedV4;
+use crate::stats::{BytesPerEntry, Connections, Frames, LedgerCheck, Pool, Snapshot};
+use crate::tcp::half_open::HalfOpen;
+use crate::tcp::{State, Tcb};
+use std::collections::BTreeMap;
+use strum::IntoEnumIterator;
+
+fn rows(rows: impl Iterator<Item = (&'static str, u64)>) -> BTreeMap<String, u64> {
+    rows.map(|(name, count)| (name.to_string(), count)).collect()
+}
+
+impl Shard {
+    pub fn snapshot(&self) -> Snapshot {
+        use crate::ledger::Ending;
+        let ledger = &self.ledger;
+        let ended = |ending: Ending| ledger.endings.of(ending);
+        Snapshot {
+            states: State::iter().map(|state| (state.key().to_string(), self.gauges.of(state))).collect(),
+            connections: Connections {
+                opened: ledger.opened(),
+                passive: ledger.opened_passive,
+                active: ledger.opened_active,
+                closed: ended(Ending::Closed),
+                reset: ended(Ending::Reset),
+                aborted: ended(Ending::Aborted),
+                refused: ended(Ending::Refused),
+                timed_out: ended(Ending::TimedOut),
+                retransmitted: ledger.retransmitted,
+            },
+            frames: Frames {
+                received: ledger.frames_received,
+                sent: ledger.frames_sent,
+                bytes_received: ledger.bytes_received,
+                bytes_sent: ledger.bytes_sent,
+                handled: rows(ledger.handled.rows()),
+                dropped: rows(ledger.dropped.rows().filter(|(_, count)| *count > 0)),
+            },
+            bytes_per_entry: BytesPerEntry {
+                half_open: size_of::<HalfOpen>() as u64,
+                established: size_of::<Tcb>() as u64,
+                time_wait: size_of::<PackedV4>() as u64,
+            },
+            half_open: with_total("created", ledger.half_open_created, rows(ledger.half_open_endings.rows())),
+            time_wait: with_total("created", ledger.time_wait_created, rows(ledger.time_wait_endings.rows())),
+            pools: self.pools_in_use(),
+            refused: self.refusals(),
+            ledger: self.check_ledger(),
+            ..Snapshot::default()
+        }
+    }
+
+    fn pools_in_use(&self) -> BTreeMap<String, Pool> {
+        let limits = &self.config.limits;
+        let time_wait = self.time_wait_v4.len() + self.time_wait_v6.len();
+        let pools = [
+            ("half_open", self.half_open.len() as u64, self.half_open.limit() as u64),
+            ("connections", self.connections.len() as u64, self.connections.limit() as u64),
+            ("time_wait", time_wait as u64, u64::from(limits.time_wait)),
+            ("buffer_bytes", self.pools.blocks.used_bytes(), self.pools.blocks.limit_bytes()),
+            ("neighbours", self.neighbours.len() as u64, u64::from(limits.neighbours)),
+            ("app_timers", self.app_timers.len() as u64, u64::from(limits.app_timers)),
+            ("transfers", self.pools.transfers() as u64, self.connections.limit() as u64),
+        ];
+        pools.into_iter().map(|(name, used, limit)| (name.to_string(), Pool { used, limit })).collect()
+    }
+
+    fn refusals(&self) -> BTreeMap<String, u64> {
+        let refused = &self.ledger.refused;
+        let refusals = [
+            ("connections", refused.connections),
+            ("ports", refused.ports),
+            ("buffer_bytes", refused.buffers),
+            ("neighbours", refused.neighbours),
+            ("tx_frames", refused.tx_frames),
+            ("app_timers", refused.timers),
+        ];
+        rows(refusals.into_iter())
+    }
+
+    /// The laws of [`Ledger`](crate::ledger::Ledger).
+    pub fn check_ledger(&self) -> LedgerCheck {
+        let ledger = &self.ledger;
+        // A connection that is over, but has yet to be told, has its ending already.
+        let alive = self.connections.indices().filter_map(|index| self.connections.get(index));
+        let living = alive.filter(|tcb| tcb.ending.is_none()).count() as u64;
+        let time_wait = (self.time_wait_v4.len() + self.time_wait_v6.len()) as u64;
+        let indexed = living + self.half_open.len() as u64 + time_wait;
+        let laws = [
+            ("frames received", ledger.frames_received, ledger.handled.sum() + ledger.dropped.sum()),
+            ("connections opened", ledger.opened(), ledger.endings.sum() + living),
+            (
+                "half-open entries made",
+                ledger.half_open_created,
+                ledger.half_open_endings.sum() + self.half_open.len() as u64,
+            ),
+            ("TIME-WAIT entries made", ledger.time_wait_created, ledger.time_wait_endings.sum() + time_wait),
+            ("flows in the index", self.index.len() as u64, indexed),
+            ("TIME-WAIT gauge", self.gauges.of(State::TimeWait), time_wait),
+        ];
+        let broken: Vec<String> = laws
+            .into_iter()
+            .filter(|(_, have, want)| have != want)
+            .map(|(law, have, want)| format!("{law}: {have}, but their outcomes add up to {want}"))
+            .collect();
+        LedgerCheck { exact: broken.is_empty(), broken }
+    }
+}
+
+fn with_total(name: &str, total: u64, mut rows: BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    rows.insert(name.to_string(), total);
+    rows
+}

@@ -1,0 +1,400 @@
+//! The tables of one shard and what they have in common: entries come, change phase and go here and nowhere else.
+
+use super::app::ConnId;
+use super::config::StackConfig;
+use super::flow_index::{Flow, FlowIndex, Phase};
+use super::neighbours::Neighbours;
+use super::ports::Ports;
+use super::rate::RateLimit;
+use super::routes::Routes;
+use super::slab::Slab;
+use super::time_wait_table::{PackedV4, PackedV6, TimeWaitTable};
+use super::timer_queue::TimerQueue;
+use super::wheel::{Timed, Wheel};
+use crate::ledger::{DropReason, HalfOpenEnding, Ledger, TimeWaitEnding};
+use crate::tcp::half_open::HalfOpen;
+use crate::tcp::isn::IsnGenerator;
+use crate::tcp::state::{Event, State, StateGauges};
+use crate::tcp::time_wait::TimeWait;
+use crate::tcp::timer::Link;
+use crate::tcp::transfer::Pools;
+use crate::tcp::{Env, Facts, Tcb};
+use crate::time::Instant;
+use crate::wire::FourTuple;
+use crate::wire::frame::VerifyChecksum;
+use std::collections::VecDeque;
+
+impl Timed for Tcb {
+    fn link(&mut self) -> &mut Link {
+        &mut self.link
+    }
+}
+
+impl Timed for HalfOpen {
+    fn link(&mut self) -> &mut Link {
+        &mut self.link
+    }
+}
+
+/// Everything of a shard but its application.
+pub(crate) struct Shard {
+    pub config: StackConfig,
+    pub ledger: Ledger,
+    pub gauges: StateGauges,
+    pub pools: Pools,
+    pub isns: IsnGenerator,
+    pub routes: Routes,
+    pub neighbours: Neighbours,
+    pub ports: Ports,
+    pub listening: Box<[u64; 1024]>,
+    pub index: FlowIndex,
+    pub half_open: Slab<HalfOpen>,
+    pub half_open_wheel: Wheel,
+    pub connections: Slab<Tcb>,
+    pub wheel: Wheel,
+    pub time_wait_v4: TimeWaitTable<PackedV4>,
+    pub time_wait_v6: TimeWaitTable<PackedV6>,
+    /// Flows with something to send.
+    pub ready: VecDeque<Flow>,
+    /// Connections with something to tell the application.
+    pub telling: VecDeque<u32>,
+    pub app_timers: TimerQueue,
+    pub replies: RateLimit,
+    pub draining: bool,
+    pub stopping: bool,
+}
+
+/// The surroundings of a connection, borrowed from the shard field by field.
+macro_rules! env {
+    ($shard:expr, $now:expr) => {
+        Env {
+            now: $now,
+            config: &$shard.config.tcp,
+            pools: &mut $shard.pools,
+            gauges: &mut $shard.gauges,
+            ledger: &mut $shard.ledger,
+        }
+    };
+}
+pub(crate) use env;
+
+impl Shard {
+    pub fn new(config: StackConfig, now: Instant) -> Self {
+        let limits = config.limits;
+        let (tick, now_ms) = (now.as_millis() as u32, now.as_millis());
+        let key = &config.secrets.flow_hash;
+        let mut gauges = StateGauges::tracing(config.traced_connections as usize);
+        let mut neighbours = Neighbours::new(key, limits.neighbours, limits.frames_per_neighbour);
+        for gateway in &config.gateways {
+            neighbours.pin(*gateway, None, tick);
+        }
+        for (addr, mac) in &config.neighbours {
+            neighbours.pin(*addr, Some(*mac), tick);
+        }
+        let mut listening = Box::new([0; 1024]);
+        for port in &config.listen {
+            listening[usize::from(*port) / 64] |= 1u64 << (port % 64);
+            let anyone = FourTuple::wildcard(*port);
+            gauges.transition(&mut { State::Closed }, Event::PassiveOpen, &anyone, now);
+        }
+        Shard {
+            ledger: Ledger::default(),
+            gauges,
+            pools: Pools::new(limits.buffer_bytes),
+            isns: IsnGenerator::new(&config.secrets.isn),
+            routes: Routes::new(&config),
+            neighbours,
+            ports: Ports::new(config.ephemeral_ports),
+            listening,
+            index: FlowIndex::new(key),
+            half_open: Slab::new(limits.half_open.min(Flow::MAX_PLACE)),
+            half_open_wheel: Wheel::new(tick),
+            connections: Slab::new(limits.connections.min(Flow::MAX_PLACE)),
+            wheel: Wheel::new(tick),
+            time_wait_v4: TimeWaitTable::new(config.tcp.time_wait, limits.time_wait, now_ms),
+            time_wait_v6: TimeWaitTable::new(config.tcp.time_wait, limits.time_wait, now_ms),
+            ready: VecDeque::new(),
+            telling: VecDeque::new(),
+            app_timers: TimerQueue::new(limits.app_timers),
+            replies: RateLimit::new(limits.replies_per_second),
+            draining: false,
+            stopping: false,
+            config,
+        }
+    }
+
+    /// Whether received checksums are checked.
+    pub fn verify(&self) -> VerifyChecksum {
+        match self.config.rx_checksum {
+            super::RxChecksum::Verify => VerifyChecksum::Yes,
+            super::RxChecksum::Trust => VerifyChecksum::No,
+        }
+    }
+
+    /// Whether a listener is open on `port`.
+    pub fn listens(&self, port: u16) -> bool {
+        !self.draining && self.listening[usize::from(port) / 64] >> (port % 64) & 1 == 1
+    }
+
+    /// The largest text that our link carries: MTU less the fixed headers (RFC 9293 §3.7.1, MUST-67).
+    pub fn our_mss(&self, v4: bool) -> u16 {
+        self.config.mtu.saturating_sub(if v4 { 40 } else { 60 })
+    }
+
+    /// The flow of a tuple.
+    #[inline]
+    pub fn find(&self, tuple: &FourTuple) -> (u64, Option<Flow>) {
+        let hash = self.index.hash(tuple);
+        (hash, self.index.find(hash, |flow| self.tuple_is(*flow, tuple)))
+    }
+
+    #[inline]
+    fn tuple_is(&self, flow: Flow, tuple: &FourTuple) -> bool {
+        match flow.phase() {
+            Phase::Connection => self.connections.get(flow.place()).is_some_and(|tcb| tcb.tuple == *tuple),
+            Phase::HalfOpen => self.half_open.get(flow.place()).is_some_and(|entry| entry.tuple == *tuple),
+            Phase::TimeWaitV4 => self.time_wait_v4.get(flow.place()).tuple == *tuple,
+            Phase::TimeWaitV6 => self.time_wait_v6.get(flow.place()).tuple == *tuple,
+        }
+    }
+
+    fn enter(&mut self, hash: u64, flow: Flow) {
+        let Shard { index, half_open, connections, time_wait_v4, time_wait_v6, .. } = self;
+        let keyed = index.keyed();
+        index.insert(hash, flow, |flow| {
+            let place = flow.place();
+            let tuple = match flow.phase() {
+                Phase::Connection => connections.get(place).map(|tcb| tcb.tuple),
+                Phase::HalfOpen => half_open.get(place).map(|entry| entry.tuple),
+                Phase::TimeWaitV4 => Some(time_wait_v4.get(place).tuple),
+                Phase::TimeWaitV6 => Some(time_wait_v6.get(place).tuple),
+            };
+            tuple.map_or(0, |tuple| keyed.hash(&tuple))
+        });
+    }
+
+    // --- half-open entries ---
+
+    /// Enters a half-open entry and starts its timer.
+    pub fn add_half_open(&mut self, hash: u64, entry: HalfOpen, now: Instant) -> Result<u32, DropReason> {
+        let tuple = entry.tuple;
+        let Ok(place) = self.half_open.insert(entry) else { return Err(DropReason::HalfOpenFull) };
+        self.ledger.half_open_created += 1;
+        self.gauges.transition(&mut { State::Listen }, Event::RecvSyn, &tuple, now);
+        self.enter(hash, Flow::new(Phase::HalfOpen, place));
+        self.arm_half_open(place, now);
+        Ok(place)
+    }
+
+    /// Starts the timer of a half-open entry for its next SYN-ACK.
+    pub fn arm_half_open(&mut self, place: u32, now: Instant) {
+        let Some(entry) = self.half_open.get(place) else { return };
+        let config = &self.config.tcp;
+        let initial = crate::tcp::rto::clamp_rto(config.initial_rto.as_millis() as u64, config);
+        let wait = crate::tcp::rto::backed_off_ms(initial, entry.resent, config);
+        self.half_open_wheel.arm(&mut self.half_open, place, (now.as_millis() as u32).wrapping_add(wait));
+    }
+
+    /// Takes a half-open entry out that did not become a connection.
+    pub fn end_half_open(&mut self, place: u32, ending: HalfOpenEnding, now: Instant) {
+        self.half_open_wheel.disarm(&mut self.half_open, place);
+        let Some(entry) = self.half_open.remove(place) else { return };
+        let event = match ending {
+            HalfOpenEnding::Reset => Event::RecvRst,
+            HalfOpenEnding::TimedOut => Event::TimedOut,
+            _ => Event::Abort,
+        };
+        self.gauges.transition(&mut { State::SynReceived }, event, &entry.tuple, now);
+        self.ledger.half_open_endings.count(ending);
+        self.index.remove(self.index.hash(&entry.tuple), Flow::new(Phase::HalfOpen, place));
+    }
+
+    /// Makes a connection of a half-open entry; the segment that completes the handshake is still to be processed.
+    pub fn promote(&mut self, hash: u64, place: u32, now: Instant) -> Result<u32, DropReason> {
+        if self.connections.is_full() {
+            return Err(DropReason::ConnectionsFull);
+        }
+        self.half_open_wheel.disarm(&mut self.half_open, place);
+        let Some(entry) = self.half_open.remove(place) else { return Err(DropReason::ConnectionsFull) };
+        let ts_offset = self.isns.timestamp_offset(&entry.tuple);
+        let tcb = Tcb::from_half_open(&entry, ts_offset, &env!(self, now));
+        let Ok(index) = self.connections.insert(tcb) else { unreachable!("the table was not full") };
+        self.index.replace(hash, Flow::new(Phase::HalfOpen, place), Flow::new(Phase::Connection, index));
+        self.ledger.half_open_endings.count(HalfOpenEnding::Established);
+        self.ledger.opened_passive += 1;
+        Ok(index)
+    }
+
+    // --- connections ---
+
+    /// Enters a connection of our own making.
+    pub fn add_connection(&mut self, tcb: Tcb) -> u32 {
+        let tuple = tcb.tuple;
+        let Ok(index) = self.connections.insert(tcb) else { unreachable!("the caller has looked") };
+        self.ledger.opened_active += 1;
+        self.enter(self.index.hash(&tuple), Flow::new(Phase::Connection, index));
+        index
+    }
+
+    /// The name of a connection.
+    pub fn id(&self, index: u32) -> ConnId {
+        ConnId { index, generation: self.connections.generation(index) }
+    }
+
+    /// The connection of that name, if it lives.
+    pub fn tcb(&self, conn: ConnId) -> Option<&Tcb> {
+        (self.connections.generation(conn.index) == conn.generation).then(|| self.connections.get(conn.index))?
+    }
+
+    /// Sees to all that follows from a change of a connection: tables, timers, lists. Called after every change.
+    pub fn settle(&mut self, index: u32, now: Instant) {
+        let Some(tcb) = self.connections.get_mut(index) else { return };
+        if tcb.state == State::TimeWait && tcb.ending.is_none() {
+            self.retire_into_time_wait(index, now);
+        }
+        let Some(tcb) = self.connections.get_mut(index) else { return };
+        if tcb.has_news() && !tcb.facts.has(Facts::TELLING | Facts::TOLD) {
+            tcb.facts.set(Facts::TELLING);
+            self.telling.push_back(index);
+        }
+        if tcb.may_transmit() && !tcb.facts.has(Facts::READY) {
+            tcb.facts.set(Facts::READY);
+            self.ready.push_back(Flow::new(Phase::Connection, index));
+        }
+        if tcb.ending.is_some() {
+            self.leave_index(index);
+        } else {
+            let env = env!(self, now);
+            tcb.arm_persist(&env);
+            match tcb.next_due() {
+                Some(due) => self.wheel.arm(&mut self.connections, index, due),
+                None => self.wheel.disarm(&mut self.connections, index),
+            }
+        }
+    }
+
+    /// An ended connection is no longer found; its port is free again unless TIME-WAIT keeps it.
+    fn leave_index(&mut self, index: u32) {
+        self.wheel.disarm(&mut self.connections, index);
+        let Some(tcb) = self.connections.get_mut(index) else { return };
+        if tcb.facts.has(Facts::UNINDEXED) {
+            return;
+        }
+        tcb.facts.set(Facts::UNINDEXED);
+        let tuple = tcb.tuple;
+        self.index.remove(self.index.hash(&tuple), Flow::new(Phase::Connection, index));
+        self.ports.release(&tuple);
+    }
+
+    /// Both FINs are exchanged and ours was first: an entry of 24 octets takes the connection's place in the index.
+    fn retire_into_time_wait(&mut self, index: u32, now: Instant) {
+        let Some(tcb) = self.connections.get_mut(index) else { return };
+        let entry = TimeWait::of(tcb);
+        tcb.state = State::Closed;
+        tcb.facts.set(Facts::UNINDEXED);
+        tcb.over(crate::ledger::Ending::Closed, &mut env!(self, now));
+        // The last ACK still leaves from the control block.
+        tcb.facts.set(Facts::LAST_ACK_DUE);
+        self.make_room_in_time_wait(&entry, now);
+        let flow = self.store_time_wait(&entry, now);
+        let hash = self.index.hash(&entry.tuple);
+        self.index.replace(hash, Flow::new(Phase::Connection, index), flow);
+        self.ledger.time_wait_created += 1;
+    }
+
+    /// Takes a connection out of its table, after the application was told and the last segment has left.
+    pub fn free_if_done(&mut self, index: u32) {
+        let done = self.connections.get(index).is_some_and(|tcb| {
+            tcb.facts.has(Facts::TOLD) && !tcb.facts.has(Facts::RST_DUE | Facts::LAST_ACK_DUE | Facts::READY)
+        });
+        if done && let Some(mut tcb) = self.connections.remove(index) {
+            tcb.drop_transfer(&mut self.pools);
+        }
+    }
+
+    // --- TIME-WAIT entries ---
+
+    fn make_room_in_time_wait(&mut self, entry: &TimeWait, now: Instant) {
+        let (now_ms, v4) = (now.as_millis(), entry.tuple.local_addr.is_v4());
+        while if v4 { self.time_wait_v4.is_full(now_ms) } else { self.time_wait_v6.is_full(now_ms) } {
+            let oldest = if v4 { self.time_wait_v4.pop_oldest() } else { self.time_wait_v6.pop_oldest() };
+            let Some((flow, entry)) = oldest else { return };
+            self.time_wait_gone(flow, &entry, TimeWaitEnding::Evicted, now);
+        }
+    }
+
+    fn store_time_wait(&mut self, entry: &TimeWait, now: Instant) -> Flow {
+        if entry.tuple.local_addr.is_v4() {
+            self.time_wait_v4.insert(entry, now.as_millis())
+        } else {
+            self.time_wait_v6.insert(entry, now.as_millis())
+        }
+    }
+
+    /// The entry of a TIME-WAIT flow.
+    pub fn time_wait(&self, flow: Flow) -> TimeWait {
+        match flow.phase() {
+            Phase::TimeWaitV4 => self.time_wait_v4.get(flow.place()),
+            _ => self.time_wait_v6.get(flow.place()),
+        }
+    }
+
+    /// Has the entry wait anew (RFC 9293 §3.10.7.4, eighth: restart the 2 MSL timeout).
+    pub fn restart_time_wait(&mut self, hash: u64, flow: Flow, now: Instant) {
+        let now_ms = now.as_millis();
+        let place = flow.place();
+        let worth = match flow.phase() {
+            Phase::TimeWaitV4 => self.time_wait_v4.is_worth_restarting(place, now_ms),
+            _ => self.time_wait_v6.is_worth_restarting(place, now_ms),
+        };
+        let entry = self.time_wait(flow);
+        let full = match flow.phase() {
+            Phase::TimeWaitV4 => self.time_wait_v4.is_full(now_ms),
+            _ => self.time_wait_v6.is_full(now_ms),
+        };
+        if !worth || full {
+            return;
+        }
+        self.remove_time_wait(flow);
+        let anew = self.store_time_wait(&entry, now);
+        self.index.replace(hash, flow, anew);
+    }
+
+    fn remove_time_wait(&mut self, flow: Flow) {
+        match flow.phase() {
+            Phase::TimeWaitV4 => self.time_wait_v4.remove(flow.place()),
+            _ => self.time_wait_v6.remove(flow.place()),
+        }
+    }
+
+    /// Ends an entry before its time, because a new SYN takes its tuple.
+    pub fn reuse_time_wait(&mut self, flow: Flow, now: Instant) {
+        let entry = self.time_wait(flow);
+        self.remove_time_wait(flow);
+        self.time_wait_gone(flow, &entry, TimeWaitEnding::Reused, now);
+    }
+
+    /// Ends one entry whose time is over; says whether there was one.
+    pub fn expire_time_wait(&mut self, now: Instant) -> bool {
+        let now_ms = now.as_millis();
+        let expired = self.time_wait_v4.pop_expired(now_ms).or_else(|| self.time_wait_v6.pop_expired(now_ms));
+        let Some((flow, entry)) = expired else { return false };
+        self.time_wait_gone(flow, &entry, TimeWaitEnding::Expired, now);
+        true
+    }
+
+    /// Ends every entry; at shutdown.
+    pub fn evict_time_wait(&mut self, now: Instant) {
+        while let Some((flow, entry)) = self.time_wait_v4.pop_oldest().or_else(|| self.time_wait_v6.pop_oldest()) {
+            self.time_wait_gone(flow, &entry, TimeWaitEnding::Evicted, now);
+        }
+    }
+
+    fn time_wait_gone(&mut self, flow: Flow, entry: &TimeWait, ending: TimeWaitEnding, now: Instant) {
+        let event = if ending == TimeWaitEnding::Expired { Event::TimeWaitOver } else { Event::Abort };
+        self.gauges.transition(&mut { State::TimeWait }, event, &entry.tuple, now);
+        self.ledger.time_wait_endings.count(ending);
+        self.index.remove(self.index.hash(&entry.tuple), flow);
+        self.ports.release(&entry.tuple);
+    }
+}
