@@ -314,7 +314,7 @@ fn run_worker<D: Driver, A: App>(
     let _tell_end = TellEnd(plan.index, plan.ended);
     let pinned = plan.core.filter(|core| core_affinity::set_for_current(*core));
     let info = WorkerInfo { queue: plan.index as u32, core: pinned.map(|core| core.id), driver: driver.describe() };
-    let stack = Stack::new(plan.stack, make_app(plan.index));
+    let stack = Stack::new(plan.stack, make_app(plan.index), crate::clock::now());
     let (worker, mailbox) = Worker::new(driver, stack, plan.idle, info);
     let _ = tell_mailbox.send(mailbox);
     worker.run()

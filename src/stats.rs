@@ -176,6 +176,11 @@ impl Snapshot {
         ]);
         let ended = c.closed + c.reset + c.aborted + c.refused + c.timed_out;
         let k = &self.chunks;
+        let entries = |name, kind: &'static str, map: &BTreeMap<String, u64>| {
+            let created = map.get("created").copied().unwrap_or(0);
+            let ended = map.iter().filter(|(key, _)| *key != "created").map(|(_, count)| count).sum();
+            Law::new(name, created, &[ended, self.pools.get(kind).map_or(0, |pool| pool.used)])
+        };
         vec![
             Law::new(
                 "frames received = of use + dropped",
@@ -183,6 +188,8 @@ impl Snapshot {
                 &[self.frames.handled.values().sum(), self.frames.dropped.values().sum()],
             ),
             Law::new("connections opened = ended + open", c.opened, &[ended, open]),
+            entries("half-open entries made = ended + there", "half_open", &self.half_open),
+            entries("TIME-WAIT entries made = ended + there", "time_wait", &self.time_wait),
             Law::new("chunks = free + receiving + sending + held", k.total, &[k.free, k.receiving, k.sending, k.held]),
         ]
     }

@@ -70,7 +70,7 @@ pub(super) fn ledger(snapshot: &Snapshot) -> String {
         let _ = writeln!(lines, "ledger: {law}");
     }
     for broken in &snapshot.ledger.broken {
-        let _ = writeln!(lines, "ledger: {broken} DOES NOT HOLD");
+        let _ = writeln!(lines, "ledger: {broken}");
     }
     let exact = snapshot.ledger.exact && laws.iter().all(|law| law.holds());
     let _ = writeln!(lines, "ledger: {}", if exact { "exact" } else { "NOT EXACT, please report this as a bug" });
