@@ -1,10 +1,21 @@
-//! The worker: one queue, one core, one stack. Its turn reads as the picture of the line.
+//! The worker: one queue, one core, one stack. Start reading here.
+//!
+//! ```text
+//! NIC queue ─▶ rx ring ─▶ parse ─▶ lookup ─▶ state machine ─▶ emit ─▶ tx ring ─▶ NIC queue
+//!             driver     wire     stack     tcp              stack   driver
+//! ```
+//!
+//! One turn ([`Worker::turn`]) is that picture from left to right: a whole burst is processed before anything is sent, so
+//! that queued segments are answered by one acknowledgement (RFC 9293 §3.10.7.4).
 
-use crate::driver::{Driver, Wake};
-use crate::stack::{App, Stack, Transition};
+use crate::clock;
+use crate::driver::{Driver, Frame, Wake};
+use crate::stack::{App, Stack, Transition, Transmit};
 use crate::stats::{Snapshot, WorkerInfo};
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 use crate::wire::{Addr, MacAddr};
+use crossbeam::channel::Receiver;
+use std::io;
 use std::sync::Arc;
 
 /// What other threads may tell a worker.
@@ -51,13 +62,29 @@ pub enum Idle {
     Adaptive,
 }
 
+/// Frames taken from the rx ring in one turn.
+const BURST: usize = 64;
+/// Commands read from the mailbox in one turn.
+const COMMANDS: usize = 16;
+/// How long an adaptive worker looks at the rings before it sleeps.
+const SPIN: Duration = Duration::from_micros(50);
+/// The longest sleep: a lost wake-up costs no more than this.
+const LONGEST_SLEEP: Duration = Duration::from_millis(500);
+
 /// One queue, one core, one stack.
 pub struct Worker<D: Driver, A: App> {
     driver: D,
     stack: Stack<A>,
     idle: Idle,
     info: WorkerInfo,
-    commands: crossbeam::channel::Receiver<Command<A::Message>>,
+    commands: Receiver<Command<A::Message>>,
+    burst: Vec<D::Frame>,
+    /// When something last happened.
+    busy_at: Instant,
+    /// Draining, and when what is still open is reset.
+    drain_until: Option<Instant>,
+    /// Segments that found no room in the last turn.
+    unsent: bool,
 }
 
 /// What is left when a worker has ended.
@@ -75,14 +102,160 @@ impl<D: Driver, A: App> Worker<D, A> {
     pub fn new(driver: D, stack: Stack<A>, idle: Idle, info: WorkerInfo) -> (Self, Mailbox<A::Message>) {
         let (sender, commands) = crossbeam::channel::bounded(1024);
         let mailbox = Mailbox { commands: sender, waker: driver.waker() };
-        (Worker { driver, stack, idle, info, commands }, mailbox)
+        let burst = Vec::with_capacity(BURST);
+        let busy_at = clock::now();
+        let worker = Worker { driver, stack, idle, info, commands, burst, busy_at, drain_until: None, unsent: false };
+        (worker, mailbox)
     }
 
     /// Runs on the calling thread until drained, or until the application stops it.
     ///
     /// # Errors
     /// What [`Driver::flush`] and [`Driver::wait`] could not mend; the ledger up to then is lost.
-    pub fn run(self) -> std::io::Result<Finished<A>> {
-        todo!()
+    pub fn run(mut self) -> io::Result<Finished<A>> {
+        loop {
+            let now = clock::now();
+            let busy = self.turn(now)?;
+            if self.is_finished(now) {
+                return self.finish();
+            }
+            if busy {
+                self.busy_at = now;
+            } else if self.idle == Idle::Adaptive && now.since(self.busy_at) > SPIN {
+                self.driver.wait(Some(self.sleep_for(now)))?;
+            } else {
+                std::hint::spin_loop();
+            }
+        }
+    }
+
+    fn sleep_for(&self, now: Instant) -> Duration {
+        // Room in the tx ring or at the peer may come without a wake-up.
+        let longest = if self.unsent { Duration::from_millis(1) } else { LONGEST_SLEEP };
+        self.stack.next_timeout(now).map_or(longest, |at| at.since(now).min(longest))
+    }
+
+    /// One turn: receive a burst, hand each frame to the stack, run the timers, emit, flush. Says whether anything was
+    /// there to do.
+    ///
+    /// # Errors
+    /// As [`Driver::flush`].
+    pub fn turn(&mut self, now: Instant) -> io::Result<bool> {
+        let commands = self.read_mailbox(now);
+        let received = self.receive(now);
+        self.stack.on_timers(now);
+        let sent = self.emit(now);
+        self.driver.flush()?;
+        Ok(commands || received || sent)
+    }
+
+    fn receive(&mut self, now: Instant) -> bool {
+        let mut burst = std::mem::take(&mut self.burst);
+        let any = self.driver.receive(&mut burst, BURST) > 0;
+        for mut frame in burst.drain(..) {
+            let len = frame.bytes().len();
+            match self.stack.on_frame(now, frame.buffer(), len) {
+                Some(reply) => self.reply(frame, reply),
+                None => self.driver.release(frame),
+            }
+        }
+        self.burst = burst;
+        any
+    }
+
+    /// A reply stands where the question was: the chunk goes from the rx to the tx ring.
+    fn reply(&mut self, mut frame: D::Frame, len: usize) {
+        frame.set_len(len);
+        match self.driver.send(frame) {
+            Ok(()) => self.stack.on_sent(Some(len)),
+            Err(frame) => {
+                self.driver.release(frame);
+                self.stack.on_sent(None);
+            }
+        }
+    }
+
+    fn emit(&mut self, now: Instant) -> bool {
+        let mut out = Output { driver: &mut self.driver, any: false };
+        self.unsent = self.stack.poll_transmit(now, &mut out);
+        out.any
+    }
+
+    fn read_mailbox(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        for _ in 0..COMMANDS {
+            let Ok(command) = self.commands.try_recv() else { break };
+            any = true;
+            match command {
+                // Whoever asked may have gone away.
+                Command::Snapshot(to) => drop(to.try_send(self.snapshot())),
+                Command::Drain(patience) => {
+                    self.stack.drain(now);
+                    self.drain_until = Some(now + patience);
+                }
+                Command::Neighbour(addr, mac) => self.stack.on_neighbour(now, addr, mac),
+                Command::App(message) => self.stack.on_message(now, message),
+            }
+        }
+        any
+    }
+
+    /// Counters and gauges of the stack, with what the driver knows.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut snapshot = self.stack.snapshot();
+        snapshot.chunks = self.driver.census();
+        let place = snapshot.chunks;
+        if place.free + place.receiving + place.sending + place.held != place.total {
+            snapshot.ledger.exact = false;
+            snapshot.ledger.broken.push(format!("chunks: {} in the UMEM, but {place:?}", place.total));
+        }
+        snapshot.workers = vec![WorkerInfo { driver: self.driver.describe(), ..self.info.clone() }];
+        snapshot
+    }
+
+    /// Whether the run is over: asked to stop, or drained, or out of patience (then what is open is reset first).
+    fn is_finished(&mut self, now: Instant) -> bool {
+        if self.stack.is_stopping() && self.drain_until.is_none() {
+            return !self.unsent;
+        }
+        let Some(until) = self.drain_until else { return false };
+        if !self.stack.is_idle() && now >= until {
+            self.stack.abort_all(now);
+        }
+        self.stack.is_idle() || now >= until + LONGEST_SLEEP
+    }
+
+    fn finish(mut self) -> io::Result<Finished<A>> {
+        let now = clock::now();
+        self.stack.abort_all(now);
+        self.turn(now)?;
+        self.stack.finish(now);
+        let snapshot = self.snapshot();
+        let (app, transitions) = self.stack.into_parts();
+        Ok(Finished { snapshot, transitions, app })
+    }
+}
+
+/// The driver as the stack writes to it.
+struct Output<'a, D: Driver> {
+    driver: &'a mut D,
+    any: bool,
+}
+
+impl<D: Driver> Transmit for Output<'_, D> {
+    fn transmit(&mut self, write: impl FnOnce(&mut [u8]) -> usize) -> bool {
+        let Some(mut frame) = self.driver.alloc() else { return false };
+        let len = write(frame.buffer());
+        frame.set_len(len);
+        match self.driver.send(frame) {
+            Ok(()) => {
+                self.any = true;
+                true
+            }
+            Err(frame) => {
+                self.driver.release(frame);
+                false
+            }
+        }
     }
 }

@@ -1,0 +1,159 @@
+//! Two stacks that talk to each other in simulated time: a life from SYN to the end of TIME-WAIT.
+
+use handfast::ledger::Ending;
+use handfast::stack::{
+    App, ConnId, Connect, Cx, Limits, LocalAddr, Ownership, RxChecksum, Secrets, Stack, StackConfig, TcpConfig,
+    Transmit,
+};
+use handfast::time::{Duration, Instant};
+use handfast::wire::{Addr, MacAddr};
+use std::collections::VecDeque;
+
+fn config(host: u8) -> StackConfig {
+    StackConfig {
+        mac: MacAddr([2, 0, 0, 0, 0, host]),
+        mtu: 1500,
+        addresses: vec![LocalAddr { addr: Addr::from_v4([10, 0, 0, host]), prefix_len: 24 }],
+        gateways: vec![],
+        neighbours: vec![],
+        ownership: Ownership::Exclusive,
+        rx_checksum: RxChecksum::Verify,
+        listen: vec![7],
+        ephemeral_ports: (1024, 65535),
+        tcp: TcpConfig::default(),
+        limits: Limits::default(),
+        secrets: Secrets { isn: [host; 16], flow_hash: [host; 16] },
+        traced_connections: 1,
+    }
+}
+
+struct Wire(VecDeque<Vec<u8>>);
+
+impl Transmit for Wire {
+    fn transmit(&mut self, write: impl FnOnce(&mut [u8]) -> usize) -> bool {
+        let mut frame = vec![0; 2048];
+        let len = write(&mut frame);
+        frame.truncate(len);
+        self.0.push_back(frame);
+        true
+    }
+}
+
+#[derive(Default)]
+struct Peer {
+    connect: bool,
+    to_send: Vec<u8>,
+    sent: usize,
+    received: Vec<u8>,
+    ended: Vec<Ending>,
+}
+
+impl Peer {
+    fn pump(&mut self, cx: &mut Cx<'_>, conn: ConnId) {
+        if self.connect {
+            self.sent += cx.write(conn, &self.to_send[self.sent..]).unwrap_or(0);
+            if self.sent == self.to_send.len() {
+                cx.shutdown(conn);
+            }
+        }
+    }
+}
+
+impl App for Peer {
+    type Message = ();
+    fn on_start(&mut self, cx: &mut Cx<'_>) {
+        if self.connect {
+            cx.connect(Connect::to("10.0.0.2:7".parse().unwrap())).unwrap();
+        }
+    }
+    fn on_connect(&mut self, cx: &mut Cx<'_>, conn: ConnId) {
+        self.pump(cx, conn);
+    }
+    fn on_readable(&mut self, cx: &mut Cx<'_>, conn: ConnId) {
+        if self.connect {
+            while !cx.peek(conn).is_empty() {
+                let octets = cx.peek(conn).to_vec();
+                cx.consume(conn, octets.len());
+                self.received.extend(octets);
+            }
+            return;
+        }
+        loop {
+            let octets = cx.peek(conn).to_vec();
+            let n = cx.write(conn, &octets).unwrap_or(0);
+            cx.consume(conn, n);
+            if n == 0 || n < octets.len() {
+                break;
+            }
+        }
+        if cx.at_end(conn) {
+            cx.close(conn);
+        }
+    }
+    fn on_writable(&mut self, cx: &mut Cx<'_>, conn: ConnId) {
+        if self.connect { self.pump(cx, conn) } else { self.on_readable(cx, conn) }
+    }
+    fn on_half_close(&mut self, cx: &mut Cx<'_>, conn: ConnId) {
+        self.on_readable(cx, conn);
+    }
+    fn on_closed(&mut self, _cx: &mut Cx<'_>, _conn: ConnId, ending: Ending) {
+        self.ended.push(ending);
+    }
+}
+
+fn run(octets: usize) -> (Stack<Peer>, Stack<Peer>, Instant) {
+    let mut now = Instant::from_millis(1_000_000);
+    let to_send: Vec<u8> = (0..octets).map(|i| (i * 7 + i / 251) as u8).collect();
+    let client = Peer { connect: true, to_send, ..Peer::default() };
+    let mut stacks = [Stack::new(config(1), client, now), Stack::new(config(2), Peer::default(), now)];
+    let mut wires = [Wire(VecDeque::new()), Wire(VecDeque::new())];
+    for _ in 0..1_000_000 {
+        let mut busy = false;
+        for side in 0..2 {
+            let arrived: Vec<_> = wires[1 - side].0.drain(..).collect();
+            for mut frame in arrived {
+                busy = true;
+                let len = frame.len();
+                frame.resize(2048, 0);
+                if let Some(reply) = stacks[side].on_frame(now, &mut frame, len) {
+                    frame.truncate(reply);
+                    wires[side].0.push_back(frame);
+                    stacks[side].on_sent(Some(reply));
+                }
+            }
+            stacks[side].on_timers(now);
+            stacks[side].poll_transmit(now, &mut wires[side]);
+            busy |= !wires[side].0.is_empty();
+        }
+        if busy {
+            now = now + Duration::from_micros(50);
+            continue;
+        }
+        match stacks.iter().filter_map(|s| s.next_timeout(now)).min() {
+            Some(next) => now = next.max(now + Duration::from_millis(1)),
+            None => break,
+        }
+    }
+    let [a, b] = stacks;
+    (a, b, now)
+}
+
+#[test]
+fn a_whole_life_ends_with_empty_tables_and_an_exact_ledger() {
+    for octets in [0, 1, 1_000, 100_000, 5_000_000] {
+        let (client, server, now) = run(octets);
+        assert_eq!(client.app().received, client.app().to_send, "{octets} octets came back");
+        assert_eq!(client.app().ended, [Ending::Closed]);
+        assert_eq!(server.app().ended, [Ending::Closed]);
+        assert!(now.since(Instant::from_millis(1_000_000)) >= Duration::from_secs(240), "TIME-WAIT took its time");
+        for stack in [&client, &server] {
+            let snapshot = stack.snapshot();
+            assert!(snapshot.ledger.exact, "{:?}", snapshot.ledger.broken);
+            assert_eq!(snapshot.states.values().sum::<u64>(), 1, "only the listener is left: {:?}", snapshot.states);
+            for (name, pool) in &snapshot.pools {
+                assert!(pool.used == 0 || name == "neighbours", "{name}: {pool:?}");
+            }
+            assert_eq!(snapshot.connections.retransmitted, 0);
+        }
+    }
+}
