@@ -10,7 +10,8 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use handfast::driver::memory;
 use handfast::ledger::Ending;
 use handfast::stack::{
-    App, ConnId, Connect, Cx, Limits, LocalAddr, Ownership, RxChecksum, Secrets, Stack, StackConfig, TcpConfig, Transmit,
+    App, ConnId, Connect, Cx, Limits, LocalAddr, Ownership, RxChecksum, Secrets, Stack, StackConfig, TcpConfig,
+    Transmit,
 };
 use handfast::stats::WorkerInfo;
 use handfast::time::{Duration, Instant};
@@ -218,15 +219,15 @@ fn both_ends(lives: u64) -> std::time::Duration {
     let (mut server, _) = Worker::new(right, server, Idle::Spin, WorkerInfo::default());
     assert!(mailbox.send(handfast::worker::Command::App(lives)).is_ok());
     let start = Clock::now();
-    loop {
+    let mut quiet = 0;
+    while quiet < 3 {
         let now = handfast::clock::now();
         let busy = client.turn(now).expect("memory never fails") | server.turn(now).expect("memory never fails");
-        if !busy {
-            break;
-        }
+        quiet = if busy { 0 } else { quiet + 1 };
     }
     let elapsed = start.elapsed();
-    assert_eq!(client.snapshot().connections.closed, lives);
+    let snapshot = client.snapshot();
+    assert_eq!(snapshot.connections.closed, lives, "{snapshot:?} {:?}", server.snapshot());
     elapsed
 }
 
