@@ -5,6 +5,7 @@
 
 mod demo;
 mod doctor;
+mod interrupt;
 mod link;
 mod load;
 mod serve;
