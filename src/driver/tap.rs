@@ -1,4 +1,4 @@
-//! A driver that remembers the first frames that cross another one.
+//! A driver that remembers the first frames that cross another one, or those of the first connection.
 
 use super::{ChunkCensus, Driver, Frame, Wake};
 use crate::clock;
@@ -64,18 +64,59 @@ pub struct Tap<D> {
     inner: D,
     crossed: Vec<Crossed>,
     quota: usize,
+    /// Whether only the first connection is followed, and which one that is.
+    follows: bool,
+    followed: Option<[Ends; 2]>,
     deliver: crossbeam::channel::Sender<Vec<Crossed>>,
+}
+
+/// Addresses and ports of a TCP frame as they stand in it: source, then destination.
+type Ends = ([u8; 16], [u8; 16], [u8; 4]);
+
+/// The ends of a TCP frame, without checking anything else of it; as sent and as answered.
+fn ends(frame: &[u8]) -> Option<[Ends; 2]> {
+    let addr = |at: usize, len: usize| {
+        let mut addr = [0; 16];
+        addr[..len].copy_from_slice(frame.get(at..at + len)?);
+        Some(addr)
+    };
+    let (src, dst, ports) = match frame.get(12..14)? {
+        [0x08, 0x00] if frame.get(23) == Some(&6) => {
+            (addr(26, 4)?, addr(30, 4)?, 14 + 4 * usize::from(frame.get(14)? & 0xf))
+        }
+        [0x86, 0xdd] if frame.get(20) == Some(&6) => (addr(22, 16)?, addr(38, 16)?, 54),
+        _ => return None,
+    };
+    let [a, b, c, d] = *frame.get(ports..ports + 4)?.first_chunk()?;
+    Some([(src, dst, [a, b, c, d]), (dst, src, [c, d, a, b])])
 }
 
 impl<D: Driver> Tap<D> {
     /// Keeps the first `quota` frames that cross `inner`, whichever way; the record arrives when the tap is dropped.
     pub fn new(inner: D, quota: usize) -> (Self, Record) {
         let (deliver, record) = crossbeam::channel::bounded(1);
-        (Tap { inner, crossed: Vec::with_capacity(quota), quota, deliver }, record)
+        let crossed = Vec::with_capacity(quota);
+        (Tap { inner, crossed, quota, follows: false, followed: None, deliver }, record)
     }
 
-    fn note(&mut self, direction: Direction, frame: &[u8]) {
+    /// Keeps the first `quota` frames of the first TCP connection that crosses `inner`, and no others.
+    pub fn of_first_connection(inner: D, quota: usize) -> (Self, Record) {
+        let (mut tap, record) = Tap::new(inner, quota);
+        tap.follows = true;
+        (tap, record)
+    }
+
+    /// Keeps a frame if it is one to keep; says whether.
+    fn note(&mut self, direction: Direction, frame: &[u8]) -> bool {
+        if self.follows {
+            let Some(ends) = ends(frame) else { return false };
+            let [followed, _] = self.followed.get_or_insert(ends);
+            if !ends.contains(followed) {
+                return false;
+            }
+        }
         self.crossed.push(Crossed::new(clock::now(), direction, frame));
+        true
     }
 
     fn has_room(&self) -> bool {
@@ -116,8 +157,8 @@ impl<D: Driver> Driver for Tap<D> {
             return self.inner.send(frame);
         }
         // The frame is gone once it is sent: note it before, and strike it out again if it was refused.
-        self.note(Direction::Sent, frame.bytes());
-        self.inner.send(frame).inspect_err(|_| self.crossed.truncate(self.crossed.len() - 1))
+        let noted = self.note(Direction::Sent, frame.bytes());
+        self.inner.send(frame).inspect_err(|_| self.crossed.truncate(self.crossed.len() - usize::from(noted)))
     }
 
     fn release(&mut self, frame: D::Frame) {
@@ -220,6 +261,30 @@ mod tests {
         let expected =
             [(Direction::Sent, 60, 60, 1), (Direction::Sent, 1500, KEPT, 2), (Direction::Received, 60, 60, 1)];
         assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn it_follows_the_first_connection_both_ways() {
+        let segment = |src: u8, dst: u8, ports: [u8; 4]| {
+            let mut frame = vec![0; 54];
+            frame[12] = 0x08;
+            frame[14] = 0x45;
+            frame[23] = 6;
+            (frame[29], frame[33]) = (src, dst);
+            frame[34..38].copy_from_slice(&ports);
+            Bytes(frame)
+        };
+        let (mut tap, record) = Tap::of_first_connection(Loopback::default(), 10);
+        let mut burst = Vec::new();
+        for (src, dst, ports) in
+            [(1, 2, [0, 9, 0, 7]), (1, 2, [0, 8, 0, 7]), (2, 1, [0, 7, 0, 9]), (3, 2, [0, 9, 0, 7])]
+        {
+            assert!(tap.send(segment(src, dst, ports)).is_ok());
+            tap.receive(&mut burst, 64);
+        }
+        assert!(tap.send(Bytes(vec![0; 42])).is_ok(), "what is not TCP crosses unrecorded");
+        drop(tap);
+        assert_eq!(record.recv().unwrap().len(), 4, "the segment and its answer, each sent and received");
     }
 
     #[test]

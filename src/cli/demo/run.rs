@@ -168,7 +168,7 @@ fn plan(duration: Duration) -> Plan {
 }
 
 fn tapped<D: Driver>(drivers: Vec<D>) -> (Vec<Tap<D>>, Vec<Record>) {
-    drivers.into_iter().map(|driver| Tap::new(driver, TAPPED)).unzip()
+    drivers.into_iter().map(|driver| Tap::of_first_connection(driver, TAPPED)).unzip()
 }
 
 /// What the taps have kept, in the order of time. The taps are gone with their workers.
