@@ -9,6 +9,7 @@ pub mod lab;
 pub mod ledger;
 mod ownership;
 mod setup_error;
+pub mod sim;
 pub mod stack;
 pub mod stats;
 pub mod tcp;
