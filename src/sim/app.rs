@@ -364,6 +364,9 @@ impl App for Player {
     fn on_closed(&mut self, cx: &mut Cx<'_>, conn: ConnId, ending: Ending) {
         let Some(end) = (cx.token(conn) as usize).checked_sub(1) else { return };
         let mut ground = self.ground.borrow_mut();
+        if ground.ends[end].outcome == Some(Outcome::Lonely) {
+            return;
+        }
         if ground.ends[end].outcome.is_some() {
             ground.blame(end, format!("it ended twice, now as {ending}"));
         }
