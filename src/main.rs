@@ -1,1 +1,5 @@
-fn main() {}
+//! The `handfast` command; everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    handfast::cli::run()
+}

@@ -1,8 +1,10 @@
 //! What a running stack shows: a snapshot of counters and gauges, summed over its workers.
 
 use crate::driver::ChunkCensus;
+use crate::tcp::State;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use strum::IntoEnumIterator;
 
 /// Counters and gauges of one worker, or the sum over several.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
@@ -114,8 +116,249 @@ pub struct LedgerCheck {
 }
 
 impl Snapshot {
-    /// Adds another worker's snapshot to this one.
-    pub fn merge(&mut self, _other: &Snapshot) {
-        todo!()
+    /// The sum over several workers; every state has its key, also when nothing is in it.
+    pub fn sum<'a>(parts: impl IntoIterator<Item = &'a Snapshot>) -> Snapshot {
+        let states = State::iter().map(|state| (state.key().to_string(), 0)).collect();
+        let ledger = LedgerCheck { exact: true, broken: Vec::new() };
+        let mut sum = Snapshot { states, ledger, ..Snapshot::default() };
+        for part in parts {
+            sum.merge(part);
+        }
+        sum
+    }
+
+    /// Adds another worker's snapshot to this one. Counters and gauges are summed, sizes of entries are the larger,
+    /// workers are listed one after another, and the ledger is exact when both are.
+    pub fn merge(&mut self, other: &Snapshot) {
+        add_map(&mut self.states, &other.states);
+        self.connections.merge(&other.connections);
+        self.frames.merge(&other.frames);
+        self.bytes_per_entry.merge(&other.bytes_per_entry);
+        add_map(&mut self.half_open, &other.half_open);
+        add_map(&mut self.time_wait, &other.time_wait);
+        for (name, pool) in &other.pools {
+            let sum = self.pools.entry(name.clone()).or_default();
+            sum.used += pool.used;
+            sum.limit += pool.limit;
+        }
+        add_map(&mut self.refused, &other.refused);
+        merge_census(&mut self.chunks, &other.chunks);
+        self.workers.extend(other.workers.iter().cloned());
+        add_map(&mut self.xdp, &other.xdp);
+        self.ledger.exact &= other.ledger.exact;
+        self.ledger.broken.extend(other.ledger.broken.iter().cloned());
+    }
+
+    /// Enters what the XDP program did: every verdict in [`Snapshot::xdp`]; and each frame that it dropped counts as
+    /// received and as dropped for the reason `xdp_NAME`, so that the sum over all frames holds.
+    pub fn add_verdicts(&mut self, verdicts: &BTreeMap<String, u64>) {
+        add_map(&mut self.xdp, verdicts);
+        for (verdict, frames) in verdicts {
+            if let Some(reason) = verdict.strip_prefix("drop_").filter(|_| *frames > 0) {
+                *self.frames.dropped.entry(format!("xdp_{reason}")).or_default() += frames;
+                self.frames.received += frames;
+            }
+        }
+    }
+
+    /// The laws of the ledger with their sums, for people.
+    pub fn laws(&self) -> Vec<Law> {
+        let c = &self.connections;
+        let living = |states: &[State]| states.iter().map(|s| self.states.get(s.key()).copied().unwrap_or(0)).sum();
+        let open: u64 = living(&[
+            State::SynSent,
+            State::Established,
+            State::FinWait1,
+            State::FinWait2,
+            State::CloseWait,
+            State::Closing,
+            State::LastAck,
+        ]);
+        let ended = c.closed + c.reset + c.aborted + c.refused + c.timed_out;
+        let k = &self.chunks;
+        let entries = |name, kind: &'static str, map: &BTreeMap<String, u64>| {
+            let created = map.get("created").copied().unwrap_or(0);
+            let ended = map.iter().filter(|(key, _)| *key != "created").map(|(_, count)| count).sum();
+            Law::new(name, created, &[ended, self.pools.get(kind).map_or(0, |pool| pool.used)])
+        };
+        vec![
+            Law::new(
+                "frames received = of use + dropped",
+                self.frames.received,
+                &[self.frames.handled.values().sum(), self.frames.dropped.values().sum()],
+            ),
+            Law::new("connections opened = ended + open", c.opened, &[ended, open]),
+            entries("half-open entries made = ended + there", "half_open", &self.half_open),
+            entries("TIME-WAIT entries made = ended + there", "time_wait", &self.time_wait),
+            Law::new("chunks = free + receiving + sending + held", k.total, &[k.free, k.receiving, k.sending, k.held]),
+        ]
+    }
+}
+
+/// A law of the ledger and its sums.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Law {
+    /// What is said to be equal.
+    pub name: &'static str,
+    /// The left side.
+    pub total: u64,
+    /// The terms of the right side.
+    pub parts: Vec<u64>,
+}
+
+impl Law {
+    fn new(name: &'static str, total: u64, parts: &[u64]) -> Law {
+        Law { name, total, parts: parts.to_vec() }
+    }
+
+    /// Whether both sides are equal.
+    pub fn holds(&self) -> bool {
+        self.total == self.parts.iter().sum::<u64>()
+    }
+}
+
+impl std::fmt::Display for Law {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let parts: Vec<_> = self.parts.iter().map(u64::to_string).collect();
+        let verdict = if self.holds() { "holds" } else { "DOES NOT HOLD" };
+        write!(f, "{}: {} = {} {verdict}", self.name, self.total, parts.join(" + "))
+    }
+}
+
+impl Connections {
+    fn merge(&mut self, other: &Connections) {
+        self.opened += other.opened;
+        self.passive += other.passive;
+        self.active += other.active;
+        self.closed += other.closed;
+        self.reset += other.reset;
+        self.aborted += other.aborted;
+        self.refused += other.refused;
+        self.timed_out += other.timed_out;
+        self.retransmitted += other.retransmitted;
+    }
+}
+
+impl Frames {
+    fn merge(&mut self, other: &Frames) {
+        self.received += other.received;
+        self.sent += other.sent;
+        self.bytes_received += other.bytes_received;
+        self.bytes_sent += other.bytes_sent;
+        add_map(&mut self.handled, &other.handled);
+        add_map(&mut self.dropped, &other.dropped);
+    }
+}
+
+impl BytesPerEntry {
+    fn merge(&mut self, other: &BytesPerEntry) {
+        self.half_open = self.half_open.max(other.half_open);
+        self.established = self.established.max(other.established);
+        self.time_wait = self.time_wait.max(other.time_wait);
+    }
+}
+
+fn merge_census(sum: &mut ChunkCensus, other: &ChunkCensus) {
+    sum.total += other.total;
+    sum.free += other.free;
+    sum.receiving += other.receiving;
+    sum.sending += other.sending;
+    sum.held += other.held;
+}
+
+fn add_map(sum: &mut BTreeMap<String, u64>, other: &BTreeMap<String, u64>) {
+    for (name, count) in other {
+        *sum.entry(name.clone()).or_default() += count;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A snapshot in which every number is drawn, made through JSON so that a new field cannot be forgotten.
+    fn any_snapshot() -> impl Strategy<Value = Snapshot> {
+        prop::collection::vec(0..1u64 << 40, 64).prop_map(|numbers| {
+            let mut full = Snapshot::sum([]);
+            for map in [&mut full.half_open, &mut full.time_wait, &mut full.refused, &mut full.xdp] {
+                map.insert("one".into(), 0);
+            }
+            full.frames.handled.insert("segment".into(), 0);
+            full.frames.dropped.insert("truncated".into(), 0);
+            full.pools.insert("connections".into(), Pool::default());
+            let mut json = serde_json::to_value(&full).unwrap();
+            let mut next = numbers.into_iter().cycle();
+            fill(&mut json, &mut || next.next().unwrap());
+            serde_json::from_value(json).unwrap()
+        })
+    }
+
+    fn fill(value: &mut serde_json::Value, next: &mut impl FnMut() -> u64) {
+        match value {
+            serde_json::Value::Number(n) => *n = next().into(),
+            serde_json::Value::Object(map) => map.values_mut().for_each(|v| fill(v, next)),
+            _ => {}
+        }
+    }
+
+    /// Every number of the JSON form, by its path.
+    fn numbers(value: &serde_json::Value, path: String, into: &mut BTreeMap<String, u64>) {
+        match value {
+            serde_json::Value::Number(n) => drop(into.insert(path, n.as_u64().unwrap())),
+            serde_json::Value::Object(map) => map.iter().for_each(|(k, v)| numbers(v, format!("{path}.{k}"), into)),
+            _ => {}
+        }
+    }
+
+    fn by_path(snapshot: &Snapshot) -> BTreeMap<String, u64> {
+        let mut all = BTreeMap::new();
+        numbers(&serde_json::to_value(snapshot).unwrap(), String::new(), &mut all);
+        all
+    }
+
+    proptest! {
+        #[test]
+        fn merging_equals_the_sum_of_every_number(a in any_snapshot(), b in any_snapshot()) {
+            let (left, right) = (by_path(&a), by_path(&b));
+            let merged = by_path(&Snapshot::sum([&a, &b]));
+            prop_assert_eq!(merged.len(), left.len());
+            for (path, value) in merged {
+                let (l, r) = (left[&path], right[&path]);
+                let expected = if path.starts_with(".bytes_per_entry") { l.max(r) } else { l + r };
+                prop_assert_eq!(value, expected, "{}", path);
+            }
+        }
+    }
+
+    #[test]
+    fn every_state_has_its_key_even_when_empty() {
+        let json = serde_json::to_value(Snapshot::sum([])).unwrap();
+        for state in State::iter() {
+            assert_eq!(json["states"][state.key()], 0, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn one_inexact_worker_makes_the_sum_inexact() {
+        let good = Snapshot::sum([]);
+        let mut bad = good.clone();
+        bad.ledger = LedgerCheck { exact: false, broken: vec!["frames".into()] };
+        let sum = Snapshot::sum([&good, &bad]);
+        assert!(!sum.ledger.exact);
+        assert_eq!(sum.ledger.broken, ["frames"]);
+    }
+
+    #[test]
+    fn frames_dropped_in_xdp_keep_the_sum_law() {
+        let mut snapshot = Snapshot::sum([]);
+        snapshot.frames.received = 5;
+        snapshot.frames.handled.insert("segment".into(), 5);
+        snapshot.add_verdicts(&[("pass_not_ip".into(), 9), ("drop_truncated".into(), 2)].into());
+        assert_eq!((snapshot.frames.received, snapshot.frames.dropped["xdp_truncated"]), (7, 2));
+        assert_eq!((snapshot.xdp["pass_not_ip"], snapshot.xdp["drop_truncated"]), (9, 2));
+        assert!(snapshot.laws()[0].holds());
+        snapshot.frames.received += 1;
+        assert!(!snapshot.laws()[0].holds());
     }
 }

@@ -7,6 +7,7 @@ pub mod af_xdp;
 mod bpf_link;
 mod event;
 pub mod memory;
+pub mod tap;
 mod xdp_error;
 mod xdp_program;
 mod xdp_verdict;

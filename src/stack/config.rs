@@ -39,8 +39,6 @@ pub struct Limits {
     pub neighbours: u32,
     /// Timers that applications may set.
     pub app_timers: u32,
-    /// Frames waiting for one neighbour's address.
-    pub frames_per_neighbour: u32,
     /// RST, challenge ACK and ICMP replies in a second.
     pub replies_per_second: u32,
 }
@@ -54,7 +52,6 @@ impl Default for Limits {
             buffer_bytes: 1 << 30,
             neighbours: 4_096,
             app_timers: 65_536,
-            frames_per_neighbour: 16,
             replies_per_second: 100_000,
         }
     }

@@ -241,19 +241,13 @@ impl Shard {
     /// Learns where a neighbour is, and wakes what waited for it.
     pub fn learn(&mut self, addr: Addr, mac: crate::wire::MacAddr, enter: bool, now: Instant) {
         for flow in self.neighbours.learn(addr, mac, enter, now.as_millis() as u32) {
-            self.make_ready(flow);
-        }
-    }
-
-    /// Puts a flow into the list of those with something to send.
-    pub fn make_ready(&mut self, flow: Flow) {
-        if flow.phase() == Phase::Connection {
-            match self.connections.get_mut(flow.place()) {
-                Some(tcb) if !tcb.facts.has(Facts::READY) => tcb.facts.set(Facts::READY),
-                _ => return,
+            let Some(tcb) = self.connections.get_mut(flow.place()) else { continue };
+            tcb.facts.clear(Facts::RESOLVING);
+            if !tcb.facts.has(Facts::READY) {
+                tcb.facts.set(Facts::READY);
+                self.ready.push_back(flow);
             }
         }
-        self.ready.push_back(flow);
     }
 
     /// RFC 826, packet reception; where the host owns the address, ARP is the host's.

@@ -50,18 +50,16 @@ pub struct Neighbours {
     table: HashTable<Neighbour>,
     keyed: SipHasher13,
     limit: usize,
-    waiting_limit: usize,
     questions: Vec<Addr>,
 }
 
 impl Neighbours {
-    /// An empty table of at most `limit` neighbours, at each of which at most `waiting_limit` flows wait.
-    pub fn new(key: &[u8; 16], limit: u32, waiting_limit: u32) -> Self {
+    /// An empty table of at most `limit` neighbours.
+    pub fn new(key: &[u8; 16], limit: u32) -> Self {
         Neighbours {
             table: HashTable::new(),
             keyed: SipHasher13::new_with_key(key),
             limit: limit as usize,
-            waiting_limit: waiting_limit as usize,
             questions: Vec::new(),
         }
     }
@@ -96,12 +94,12 @@ impl Neighbours {
         !self.questions.is_empty()
     }
 
-    /// The Ethernet address of `addr`; when it is unknown, `flow` is told by [`Neighbours::learn`] once it is not.
-    pub fn find(&mut self, addr: &Addr, flow: Flow, tick: u32) -> Lookup {
+    /// The Ethernet address of `addr`; when it is unknown, `waiting` is given back by [`Neighbours::learn`] once it is
+    /// not. A caller waits once at a time, so that no more wait than there are connections.
+    pub fn find(&mut self, addr: &Addr, waiting: Option<Flow>, tick: u32) -> Lookup {
         if self.get_mut(addr).is_none() && !self.enter(*addr, None, tick) {
             return Lookup::Refused;
         }
-        let waiting_limit = self.waiting_limit;
         let Some(neighbour) = self.get_mut(addr) else { return Lookup::Refused };
         let stale = is_due(neighbour.confirmed_at.wrapping_add(FRESH_FOR), tick);
         let mut ask = false;
@@ -118,9 +116,7 @@ impl Neighbours {
         let answer = match neighbour.mac {
             Some(mac) => Lookup::Known(mac),
             None => {
-                if !neighbour.waiting.contains(&flow) && neighbour.waiting.len() < waiting_limit {
-                    neighbour.waiting.push(flow);
-                }
+                neighbour.waiting.extend(waiting);
                 Lookup::Unknown { ask }
             }
         };
@@ -205,24 +201,23 @@ mod tests {
     }
 
     const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
-    fn flow(place: u32) -> Flow {
-        Flow::new(Phase::Connection, place)
+    fn flow(place: u32) -> Option<Flow> {
+        Some(Flow::new(Phase::Connection, place))
     }
 
     #[test]
     fn one_question_a_second_and_the_waiting_are_told() {
-        let mut table = Neighbours::new(&[0; 16], 8, 2);
+        let mut table = Neighbours::new(&[0; 16], 8);
         assert_eq!(table.find(&addr(1), flow(1), 0), Lookup::Unknown { ask: true });
         assert_eq!(table.find(&addr(1), flow(2), 10), Lookup::Unknown { ask: false });
-        assert_eq!(table.find(&addr(1), flow(3), 20), Lookup::Unknown { ask: false }, "the queue is bounded");
-        assert_eq!(table.find(&addr(1), flow(1), 1_000), Lookup::Unknown { ask: true });
-        assert_eq!(table.learn(addr(1), MAC, false, 1_001), [flow(1), flow(2)]);
+        assert_eq!(table.find(&addr(1), None, 1_000), Lookup::Unknown { ask: true });
+        assert_eq!(table.learn(addr(1), MAC, false, 1_001), [flow(1).unwrap(), flow(2).unwrap()]);
         assert_eq!(table.find(&addr(1), flow(1), 1_002), Lookup::Known(MAC));
     }
 
     #[test]
     fn strangers_are_not_entered_and_gateways_not_evicted() {
-        let mut table = Neighbours::new(&[0; 16], 4, 2);
+        let mut table = Neighbours::new(&[0; 16], 4);
         table.pin(addr(99), Some(MAC), 0);
         table.learn(addr(1), MAC, false, 0);
         assert_eq!(table.len(), 1);
@@ -235,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_silent_neighbour_is_forgotten_after_three_questions() {
-        let mut table = Neighbours::new(&[0; 16], 4, 2);
+        let mut table = Neighbours::new(&[0; 16], 4);
         table.learn(addr(1), MAC, true, 0);
         let mut known = 0;
         for second in 0..70 {

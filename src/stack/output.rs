@@ -69,8 +69,9 @@ impl Shard {
             if sent == BURST {
                 break Progress::More;
             }
-            let Some(mac) = self.find_next_hop(&tuple, flow, now) else {
-                self.give_up_last_words(index);
+            let waiting = (!tcb.facts.has(Facts::RESOLVING)).then_some(flow);
+            let Some(mac) = self.find_next_hop(&tuple, waiting, now) else {
+                self.wait_for_neighbour(index);
                 break Progress::Done;
             };
             let envelope = self.envelope(mac, tuple);
@@ -107,11 +108,12 @@ impl Shard {
         }
     }
 
-    /// A connection that is over does not wait for a neighbour: its RST or last ACK stays unsaid.
-    fn give_up_last_words(&mut self, index: u32) {
-        if let Some(tcb) = self.connections.get_mut(index)
-            && tcb.ending.is_some()
-        {
+    /// A connection waits for its neighbour's address once. One that is over does not wait: its RST or last ACK stays
+    /// unsaid.
+    fn wait_for_neighbour(&mut self, index: u32) {
+        let Some(tcb) = self.connections.get_mut(index) else { return };
+        tcb.facts.set(Facts::RESOLVING);
+        if tcb.ending.is_some() {
             tcb.facts.clear(Facts::RST_DUE | Facts::LAST_ACK_DUE);
         }
     }
@@ -122,7 +124,8 @@ impl Shard {
         let our_mss = self.our_mss(tuple.local_addr.is_v4());
         let ts_offset = self.isns.timestamp_offset(&tuple);
         let header = entry.syn_ack(our_mss, ts_offset, &env!(self, now));
-        let Some(mac) = self.find_next_hop(&tuple, flow, now) else { return Progress::Done };
+        // If the neighbour is unknown, the next SYN-ACK finds it known.
+        let Some(mac) = self.find_next_hop(&tuple, None, now) else { return Progress::Done };
         let envelope = self.envelope(mac, tuple);
         let written = out.transmit(|buffer| frame::emit_tcp(buffer, &envelope, &header, 0, |_| {}));
         if !written {
@@ -138,9 +141,9 @@ impl Shard {
     }
 
     /// Where the next hop towards the peer is; `None` when it must be asked for first, which then is under way.
-    fn find_next_hop(&mut self, tuple: &FourTuple, flow: Flow, now: Instant) -> Option<MacAddr> {
+    fn find_next_hop(&mut self, tuple: &FourTuple, waiting: Option<Flow>, now: Instant) -> Option<MacAddr> {
         let next_hop = self.routes.next_hop(&tuple.remote_addr)?;
-        match self.neighbours.find(&next_hop, flow, now.as_millis() as u32) {
+        match self.neighbours.find(&next_hop, waiting, now.as_millis() as u32) {
             Lookup::Known(mac) => Some(mac),
             Lookup::Unknown { .. } => None,
             Lookup::Refused => {

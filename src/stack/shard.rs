@@ -84,7 +84,7 @@ impl Shard {
         let (tick, now_ms) = (now.as_millis() as u32, now.as_millis());
         let key = &config.secrets.flow_hash;
         let mut gauges = StateGauges::tracing(config.traced_connections as usize);
-        let mut neighbours = Neighbours::new(key, limits.neighbours, limits.frames_per_neighbour);
+        let mut neighbours = Neighbours::new(key, limits.neighbours);
         for gateway in &config.gateways {
             neighbours.pin(*gateway, None, tick);
         }
@@ -304,9 +304,10 @@ impl Shard {
 
     /// Takes a connection out of its table, after the application was told and the last segment has left.
     pub fn free_if_done(&mut self, index: u32) {
-        let done = self.connections.get(index).is_some_and(|tcb| {
-            tcb.facts.has(Facts::TOLD) && !tcb.facts.has(Facts::RST_DUE | Facts::LAST_ACK_DUE | Facts::READY)
-        });
+        let done = self
+            .connections
+            .get(index)
+            .is_some_and(|tcb| tcb.facts.has(Facts::TOLD) && !tcb.facts.has(Facts::RST_DUE | Facts::LAST_ACK_DUE));
         if done && let Some(mut tcb) = self.connections.remove(index) {
             tcb.drop_transfer(&mut self.pools);
         }

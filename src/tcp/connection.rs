@@ -81,6 +81,8 @@ impl Facts {
     pub const UNINDEXED: u32 = 1 << 17;
     /// On entering TIME-WAIT: the peer's FIN is still to be acknowledged.
     pub const LAST_ACK_DUE: u32 = 1 << 18;
+    /// Waits for a neighbour's Ethernet address.
+    pub const RESOLVING: u32 = 1 << 19;
 
     #[inline]
     pub fn has(self, fact: u32) -> bool {

@@ -1,0 +1,261 @@
+//! The admin socket of a running stack: one request line, one JSON answer.
+//!
+//! A Unix stream socket, mode 0600, served by a thread of its own, one client after another; a slow client delays other
+//! clients for two seconds at most, and workers never.
+
+use crate::SetupError;
+use crate::stats::Snapshot;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// The request for a snapshot.
+const REQUEST: &str = "stats";
+/// The longest request line in octets.
+const MAX_REQUEST: u64 = 64;
+/// The longest answer in octets.
+const MAX_ANSWER: u64 = 4 << 20;
+/// How long either side waits for the other.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What is answered.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Answer {
+    Stats(Box<Snapshot>),
+    Error(String),
+}
+
+/// A served admin socket; dropping it ends the thread and removes the file.
+pub struct Admin {
+    path: PathBuf,
+    ending: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Admin {
+    /// Serves snapshots at `path`, whose folder is made if it is missing. A file left by a process that is gone is
+    /// replaced.
+    ///
+    /// # Errors
+    /// Another process serves there, or the file cannot be made.
+    pub fn serve(
+        path: &Path,
+        snapshot: impl Fn() -> Result<Snapshot, SetupError> + Send + 'static,
+    ) -> Result<Admin, SetupError> {
+        if UnixStream::connect(path).is_ok() {
+            return Err(SetupError::new(
+                format!("admin socket {}", path.display()),
+                "another handfast serves there",
+                "give this one its own with `--admin SOCKET`",
+            ));
+        }
+        let fail = |e: io::Error| {
+            SetupError::new(
+                format!("admin socket {}", path.display()),
+                e.to_string(),
+                "give a path in a folder that you may write to, with `--admin SOCKET`",
+            )
+        };
+        let listener = listen(path).map_err(fail)?;
+        let ending = Arc::new(AtomicBool::new(false));
+        let end = ending.clone();
+        let thread = std::thread::Builder::new()
+            .name("hf-admin".into())
+            .spawn(move || answer_all(&listener, &end, &snapshot))
+            .map_err(fail)?;
+        Ok(Admin { path: path.to_path_buf(), ending, thread: Some(thread) })
+    }
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        self.ending.store(true, Ordering::Release);
+        // The connection wakes the thread out of `accept`.
+        let woken = UnixStream::connect(&self.path).is_ok();
+        if let Some(thread) = self.thread.take().filter(|_| woken) {
+            let _ = thread.join();
+        }
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Asks the stack at `path` for a snapshot.
+///
+/// # Errors
+/// Nothing serves there, or it did not answer as it should.
+pub fn ask(path: &Path) -> Result<Snapshot, SetupError> {
+    let what = || format!("asking the stack at {}", path.display());
+    let mut stream = UnixStream::connect(path).map_err(|e| {
+        SetupError::new(
+            what(),
+            e.to_string(),
+            "start `handfast serve`, or name its socket with `--admin SOCKET`; the user must be the one who serves",
+        )
+    })?;
+    let answer = exchange(&mut stream)
+        .map_err(|e| SetupError::new(what(), e.to_string(), "is this the socket of `handfast serve`?"))?;
+    match answer {
+        Answer::Stats(snapshot) => Ok(*snapshot),
+        Answer::Error(cause) => Err(SetupError::new(what(), cause, "try again")),
+    }
+}
+
+fn exchange(stream: &mut UnixStream) -> io::Result<Answer> {
+    // The server may have to wait for its workers first.
+    stream.set_read_timeout(Some(PATIENCE * 3))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    writeln!(stream, "{REQUEST}")?;
+    let mut text = String::new();
+    stream.take(MAX_ANSWER).read_to_string(&mut text)?;
+    serde_json::from_str(&text).map_err(io::Error::other)
+}
+
+/// Binds beside `path` and moves the socket there: at no time can others connect, and a stale file is replaced.
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder)?;
+    }
+    if std::fs::symlink_metadata(path).is_ok_and(|meta| !is_socket(&meta)) {
+        return Err(io::Error::other("a file that is no socket stands there"));
+    }
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}", std::process::id()));
+    let beside = PathBuf::from(beside);
+    let _ = std::fs::remove_file(&beside);
+    let listener = UnixListener::bind(&beside)?;
+    let moved = std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o600))
+        .and_then(|()| std::fs::rename(&beside, path));
+    if moved.is_err() {
+        let _ = std::fs::remove_file(&beside);
+    }
+    moved.map(|()| listener)
+}
+
+fn is_socket(meta: &std::fs::Metadata) -> bool {
+    std::os::unix::fs::FileTypeExt::is_socket(&meta.file_type())
+}
+
+fn answer_all(listener: &UnixListener, ending: &AtomicBool, snapshot: &dyn Fn() -> Result<Snapshot, SetupError>) {
+    for client in listener.incoming() {
+        if ending.load(Ordering::Acquire) {
+            return;
+        }
+        match client.and_then(|client| answer(client, snapshot)) {
+            Ok(()) => {}
+            Err(e) => {
+                tracing::debug!("admin client: {e}");
+                // Out of descriptors, for example: do not spin.
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+    }
+}
+
+fn answer(mut client: UnixStream, snapshot: &dyn Fn() -> Result<Snapshot, SetupError>) -> io::Result<()> {
+    client.set_read_timeout(Some(PATIENCE))?;
+    client.set_write_timeout(Some(PATIENCE))?;
+    let mut line = String::new();
+    BufReader::new((&client).take(MAX_REQUEST)).read_line(&mut line)?;
+    let answer = if line.trim_end() == REQUEST {
+        snapshot().map_or_else(|e| Answer::Error(e.to_string()), |s| Answer::Stats(Box::new(s)))
+    } else {
+        Answer::Error(format!("unknown request; known is `{REQUEST}`"))
+    };
+    let mut text = serde_json::to_vec(&answer).map_err(io::Error::other)?;
+    text.push(b'\n');
+    client.write_all(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A path of its own for each test; the folder goes with it.
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new(name: &str) -> Self {
+            let folder = std::env::temp_dir().join(format!("hf-admin-{}-{name}", std::process::id()));
+            Place(folder)
+        }
+        fn socket(&self) -> PathBuf {
+            self.0.join("run/admin.sock")
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn sample() -> Snapshot {
+        let mut snapshot = Snapshot::sum([]);
+        snapshot.connections.opened = 7;
+        snapshot
+    }
+
+    #[test]
+    fn several_clients_one_after_another_get_the_snapshot() {
+        let place = Place::new("several");
+        let admin = Admin::serve(&place.socket(), || Ok(sample())).unwrap();
+        for _ in 0..5 {
+            assert_eq!(ask(&place.socket()).unwrap(), sample());
+        }
+        drop(admin);
+        assert!(!place.socket().exists());
+        assert!(ask(&place.socket()).unwrap_err().to_string().contains("start `handfast serve`"));
+    }
+
+    #[test]
+    fn only_the_owner_may_connect() {
+        let place = Place::new("mode");
+        let _admin = Admin::serve(&place.socket(), || Ok(sample())).unwrap();
+        let mode = std::fs::metadata(place.socket()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
+        let place = Place::new("stale");
+        std::fs::create_dir_all(place.socket().parent().unwrap()).unwrap();
+        drop(UnixListener::bind(place.socket()).unwrap());
+        let _admin = Admin::serve(&place.socket(), || Ok(sample())).unwrap();
+        let second = Admin::serve(&place.socket(), || Ok(sample())).err().unwrap();
+        assert!(second.to_string().contains("another handfast serves there"), "{second}");
+        assert!(ask(&place.socket()).is_ok());
+    }
+
+    #[test]
+    fn a_plain_file_is_never_replaced() {
+        let place = Place::new("plain");
+        std::fs::create_dir_all(place.socket().parent().unwrap()).unwrap();
+        std::fs::write(place.socket(), "mine").unwrap();
+        assert!(Admin::serve(&place.socket(), || Ok(sample())).is_err());
+        assert_eq!(std::fs::read_to_string(place.socket()).unwrap(), "mine");
+    }
+
+    #[test]
+    fn a_client_that_says_nonsense_or_nothing_leaves_the_next_one_served() {
+        let place = Place::new("nonsense");
+        let _admin = Admin::serve(&place.socket(), || Ok(sample())).unwrap();
+        let mut rude = UnixStream::connect(place.socket()).unwrap();
+        rude.write_all(&[b'x'; 1000]).unwrap();
+        drop(UnixStream::connect(place.socket()).unwrap());
+        assert!(ask(&place.socket()).is_ok());
+    }
+
+    #[test]
+    fn a_worker_that_does_not_answer_is_told_to_the_client() {
+        let place = Place::new("silent");
+        let silent = || Err(SetupError::new("worker 0", "it did not answer", "wait"));
+        let _admin = Admin::serve(&place.socket(), silent).unwrap();
+        assert!(ask(&place.socket()).unwrap_err().to_string().contains("it did not answer"));
+    }
+}

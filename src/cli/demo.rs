@@ -1,0 +1,101 @@
+//! `handfast demo`: serve and load against each other, on this machine, and a report.
+//!
+//! Two network namespaces and a veth pair are made for it, and deleted afterwards. Both stacks run in this process: only
+//! the sockets belong to the namespaces, entered by a thread each while they are opened. Without root or AF_XDP the same
+//! runs over the in-memory link.
+
+mod machine;
+mod report;
+mod run;
+
+use super::interrupt::Interrupts;
+use super::{Outcome, print_json};
+use crate::SetupError;
+use crate::driver::memory;
+use crate::driver::{XdpProgram, af_xdp};
+use crate::engine::Link;
+use crate::lab::{self, Lab, LabConfig, Namespace};
+use crate::time::Duration;
+use crate::wire::{Addr, MacAddr};
+use report::{LinkKind, Report};
+use run::{End, Network};
+use std::process::ExitCode;
+
+/// Frames that the in-memory link holds each way.
+const MEMORY_RING: usize = 2_048;
+/// Largest IP packet of the in-memory link, in octets.
+const MEMORY_MTU: u16 = 1_500;
+
+/// Flags of `handfast demo`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// How long connections are opened, in seconds
+    #[arg(long, value_name = "S", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    seconds: u32,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs it; as root over a veth pair.
+pub fn run(args: Args) -> Outcome {
+    let interrupts = Interrupts::listen()?;
+    let duration = Duration::from_secs(u64::from(args.seconds));
+    let report = match over_veth(duration, &interrupts) {
+        Err(Failure::NoLab(why)) => {
+            eprintln!("handfast demo: {why}; running over the in-memory link instead");
+            over_memory(duration, &interrupts)?
+        }
+        Err(Failure::Run(e)) => return Err(e),
+        Ok(report) => report,
+    };
+    if args.json {
+        return print_json(&report);
+    }
+    print!("{report}");
+    Ok(ExitCode::SUCCESS)
+}
+
+enum Failure {
+    /// It cannot be done over veth here.
+    NoLab(SetupError),
+    /// It went wrong while it ran.
+    Run(SetupError),
+}
+
+fn over_veth(duration: Duration, interrupts: &Interrupts) -> Result<Report, Failure> {
+    let network = Network::sized(duration, LinkKind::Veth);
+    let config = LabConfig { left_addresses: Vec::new(), ..LabConfig::default() };
+    // Dropped last: sockets and programs go before their namespaces.
+    let lab = Lab::create(&config).map_err(Failure::NoLab)?;
+    let (client, client_program) = open_in(&lab.left, lab::LEFT, network.client_addrs()).map_err(Failure::NoLab)?;
+    let (server, server_program) = open_in(&lab.right, lab::RIGHT, network.server_addrs()).map_err(Failure::NoLab)?;
+    let report = network.run(duration, server, client, interrupts).map_err(Failure::Run)?;
+    drop((client_program, server_program));
+    Ok(report)
+}
+
+/// Opens an interface of a namespace by a thread that enters it. The program stays attached while it is kept.
+fn open_in(
+    namespace: &Namespace,
+    interface: &str,
+    addresses: Vec<Addr>,
+) -> Result<(End<af_xdp::AfXdp>, XdpProgram), SetupError> {
+    let open = || {
+        lab::enter(namespace)?;
+        af_xdp::open(&af_xdp::PortConfig { addresses, ..af_xdp::PortConfig::new(interface) })
+    };
+    let port = std::thread::scope(|scope| scope.spawn(open).join()).unwrap_or_else(|panic| {
+        std::panic::resume_unwind(panic);
+    })?;
+    Ok((End { drivers: port.drivers, link: Link { mac: port.mac, mtu: port.mtu } }, port.program))
+}
+
+fn over_memory(duration: Duration, interrupts: &Interrupts) -> Result<Report, SetupError> {
+    let (a, b) = memory::link(4 * MEMORY_RING, MEMORY_RING);
+    let end = |driver, last| End {
+        drivers: vec![driver],
+        link: Link { mac: MacAddr([0x02, 0, 0, 0, 0, last]), mtu: MEMORY_MTU },
+    };
+    Network::sized(duration, LinkKind::Memory).run(duration, end(a, 1), end(b, 2), interrupts)
+}

@@ -1,0 +1,82 @@
+//! `handfast doctor`: what this host and NIC can do, and what mends each lack.
+
+use super::{Outcome, print_json, say};
+use crate::doctor::{Finding, State, examine};
+use comfy_table::{ContentArrangement, Table, presets};
+use std::process::ExitCode;
+
+/// Flags of `handfast doctor`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+An interface that nobody uses is tried: each queue is bound and let go again, for which a NIC may reset its link.
+Exit code 1 when something does not work.
+
+Examples:
+  handfast doctor
+  handfast doctor --interface eth1")]
+pub struct Args {
+    /// Interface to look at; without it only the host is
+    #[arg(long, value_name = "IF")]
+    interface: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(serde::Serialize)]
+struct Report {
+    /// Whether nothing was found that does not work.
+    works: bool,
+    findings: Vec<Finding>,
+}
+
+/// Runs it.
+pub fn run(args: Args) -> Outcome {
+    let findings = examine(args.interface.as_deref());
+    let report = Report { works: findings.iter().all(|finding| finding.state != State::Bad), findings };
+    if args.json {
+        print_json(&report)?;
+    } else {
+        say(&page(&report));
+    }
+    Ok(if report.works { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn page(report: &Report) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(["", "looked at", "found"]);
+    // On a terminal long findings are broken to its width; in a pipe each keeps its line.
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    for finding in &report.findings {
+        table.add_row([mark(finding.state), &finding.topic, &finding.found]);
+    }
+    let mut page = format!("{}\n", table.trim_fmt());
+    for finding in &report.findings {
+        if let Some(cure) = &finding.cure {
+            page.push_str(&format!("{} {}: {cure}\n", mark(finding.state), finding.topic));
+        }
+    }
+    page
+}
+
+const fn mark(state: State) -> &'static str {
+    match state {
+        State::Good => "good",
+        State::Warn => "warn",
+        State::Bad => "BAD",
+        State::Unknown => "?",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_lack_is_shown_with_its_cure() {
+        let cure = Some("`ulimit -l unlimited`".to_string());
+        let lack = Finding { topic: "locked memory".into(), state: State::Bad, found: "8 MiB".into(), cure };
+        let page = page(&Report { works: false, findings: vec![lack] });
+        assert!(page.contains("BAD locked memory: `ulimit -l unlimited`\n") && page.contains("8 MiB"), "{page}");
+    }
+}

@@ -1,0 +1,165 @@
+//! The command line: what is asked, checked before anything is touched.
+//!
+//! Results go to stdout (with `--json` exactly one JSON object), everything else to stderr. An error is one line,
+//! `handfast: what: cause; cure`, and exit code 2.
+
+mod demo;
+mod doctor;
+mod interrupt;
+mod link;
+mod load;
+mod serve;
+mod stats;
+mod tables;
+
+pub use link::{LinkArgs, parse_size};
+
+use crate::{SetupError, config};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// What a command ends with: an exit code, or the line that says what went wrong.
+pub type Outcome = Result<ExitCode, SetupError>;
+
+const EXAMPLES: &str = "\
+Examples:
+  handfast doctor --interface eth1
+  handfast serve --interface eth1 --address 10.0.0.2/24 --service echo@7 --service http@80
+  handfast load --interface eth2 --address 10.0.0.3/24 --target 10.0.0.2:80 --connections 100000
+  handfast stats --json
+  handfast demo
+
+`handfast COMMAND --help` tells each command's flags. RUST_LOG=debug makes it more talkative.";
+
+/// A user-space TCP stack on AF_XDP, for servers whose hard part is connections.
+#[derive(Debug, Parser)]
+#[command(name = "handfast", version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve TCP services on an interface
+    Serve(Box<serve::Args>),
+    /// Open and close connections against a TCP server, and report
+    Load(Box<load::Args>),
+    /// Show states, counters and the ledger of a running stack
+    Stats(stats::Args),
+    /// Serve and load in network namespaces made for it, and report
+    Demo(demo::Args),
+    /// Say what this host and NIC can do, and what mends each lack
+    Doctor(doctor::Args),
+}
+
+/// Runs the command that the process was started with.
+pub fn run() -> ExitCode {
+    let cli = match parse(std::env::args_os().collect()) {
+        Ok(cli) => cli,
+        Err(Refused::Clap(e)) => return refuse(&e),
+        Err(Refused::Config(e)) => return fail(&e),
+    };
+    log_to_stderr();
+    let outcome = match cli.command {
+        Command::Serve(args) => serve::run(*args),
+        Command::Load(args) => load::run(*args),
+        Command::Stats(args) => stats::run(args),
+        Command::Demo(args) => demo::run(args),
+        Command::Doctor(args) => doctor::run(args),
+    };
+    outcome.unwrap_or_else(|e| fail(&e))
+}
+
+enum Refused {
+    Clap(clap::Error),
+    Config(SetupError),
+}
+
+/// Reads flags, and the configuration file that they name.
+fn parse(args: Vec<OsString>) -> Result<Cli, Refused> {
+    let args = match config::with_file(&Cli::command(), args) {
+        Ok(args) => args,
+        Err(config::Error::Flags(e)) => return Err(Refused::Clap(*e)),
+        Err(config::Error::File(e)) => return Err(Refused::Config(e)),
+    };
+    let matches = Cli::command().try_get_matches_from(args).map_err(Refused::Clap)?;
+    Cli::from_arg_matches(&matches).map_err(Refused::Clap)
+}
+
+fn fail(error: &SetupError) -> ExitCode {
+    eprintln!("handfast: {}", one_line(&error.to_string()));
+    ExitCode::from(2)
+}
+
+/// Shows help and version as they are, and every refusal on one line.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = error.print();
+        return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+    }
+    eprintln!("handfast: {}; `handfast --help` and `handfast COMMAND --help` list what there is", brief(error));
+    ExitCode::from(2)
+}
+
+/// The sentence of a clap error, without its usage text.
+pub(crate) fn brief(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let end = ["\n\nUsage:", "\n\nFor more"].iter().filter_map(|mark| text.find(mark)).min().unwrap_or(text.len());
+    one_line(&text[..end])
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    // A second initialisation (a command run twice in one test process) changes nothing.
+    let _ = tracing_subscriber::fmt()
+        .compact()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_writer(std::io::stderr)
+        .try_init();
+}
+
+/// Writes to stdout; a reader that has gone is no reason to stop.
+pub(crate) fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Prints one JSON object on stdout.
+pub(crate) fn print_json<T: serde::Serialize>(value: &T) -> Outcome {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => {
+            say(&format!("{text}\n"));
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(e) => Err(SetupError::new("writing the report as JSON", e.to_string(), "please report this as a bug")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_refusal_is_one_line_without_usage() {
+        let error = Cli::command().try_get_matches_from(["handfast", "serve", "--nonsense"]).unwrap_err();
+        let line = brief(&error);
+        assert!(line.contains("--nonsense") && !line.contains("Usage") && !line.contains('\n'), "{line}");
+    }
+}

@@ -1,0 +1,176 @@
+//! `handfast serve`: services on an interface, until a signal ends it in order.
+
+use super::{LinkArgs, Outcome, parse_size, say, stats, tables};
+use crate::SetupError;
+use crate::admin::Admin;
+use crate::engine::{Ended, Engine, EngineConfig};
+use crate::services::{Listener, Services};
+use crate::stats::Snapshot;
+use crossbeam::channel::{Receiver, bounded, select};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+const EXAMPLES: &str = "\
+Services: echo, discard, chargen, daytime, close, http
+
+Examples:
+  handfast serve --interface eth1 --address 10.0.0.2/24 --service echo@7 --service http@80
+  handfast serve --interface eth1 --address 10.0.0.2/24 --share-address --service http@8080 --http-body 64K
+  handfast serve --config /etc/handfast.toml --drain 30s
+
+A configuration file has the flags' names as keys:
+  interface = \"eth1\"
+  address = [\"10.0.0.2/24\"]
+  service = [\"echo@7\", \"http@80\"]
+  time-wait = \"60s\"";
+
+/// Flags of `handfast serve`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    link: LinkArgs,
+    /// Service and port that it listens on, as echo@7; may be repeated
+    #[arg(long = "service", value_name = "NAME@PORT")]
+    services: Vec<Listener>,
+    /// Octets of the http service's page, as 64K [default: a small page]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    http_body: Option<u64>,
+    /// How long open connections may take to close when a signal ends the run; then they are reset
+    #[arg(long, value_name = "T", default_value = "5s", value_parser = humantime::parse_duration)]
+    drain: Duration,
+    /// Socket for `handfast stats` [default: /run/handfast/IF.sock, or in $XDG_RUNTIME_DIR/handfast]
+    #[arg(long, value_name = "SOCKET")]
+    admin: Option<PathBuf>,
+}
+
+/// Runs it.
+pub fn run(args: Args) -> Outcome {
+    let interface = args.link.interface()?.to_string();
+    let mut config = args.link.engine_config()?;
+    check_services(&args.services)?;
+    config.listen = args.services.iter().map(|listener| listener.port).collect();
+    let port = args.link.port_config()?;
+    let signals = Signals::catch()?;
+
+    let app = app_maker(&args, &config);
+    let engine = Engine::start(config, port, app)?;
+    let handle = engine.handle();
+    let path = args.admin.clone().unwrap_or_else(|| stats::default_socket(&interface));
+    let admin = match Admin::serve(&path, move || handle.snapshot()) {
+        Ok(admin) => admin,
+        Err(e) => {
+            // Nothing was promised yet: end at once, and detach.
+            engine.drain(Duration::ZERO);
+            engine.join()?;
+            return Err(e);
+        }
+    };
+    say(&greeting(&args, &interface, &engine.snapshot()?));
+    tracing::info!("`handfast stats --admin {}` shows what it does", path.display());
+
+    wait_for_end(&engine, &signals.received, args.drain);
+    let ended = engine.join()?;
+    drop(admin);
+    report(&ended)
+}
+
+fn app_maker(args: &Args, config: &EngineConfig) -> impl Fn(usize) -> Services + Send + Sync + 'static {
+    let (services, body, connections) = (args.services.clone(), args.http_body, config.limits.connections);
+    move |_| Services::new(services.clone(), body, connections)
+}
+
+fn check_services(services: &[Listener]) -> Result<(), SetupError> {
+    if services.is_empty() {
+        return Err(SetupError::new(
+            "reading the flags",
+            "no service was named",
+            "add `--service NAME@PORT`, as `--service echo@7`; known are echo, discard, chargen, daytime, close, http",
+        ));
+    }
+    for (index, listener) in services.iter().enumerate() {
+        if let Some(other) = services[..index].iter().find(|other| other.port == listener.port) {
+            return Err(SetupError::new(
+                format!("service {listener}"),
+                format!("port {} is taken by {other}", listener.port),
+                "give each service a port of its own",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// One line: what is served where, and on what.
+fn greeting(args: &Args, interface: &str, snapshot: &Snapshot) -> String {
+    let list = |items: Vec<String>| items.join(", ");
+    let services = list(args.services.iter().map(Listener::to_string).collect());
+    let addresses = list(args.link.addresses.iter().map(|net| net.addr().to_string()).collect());
+    let workers = list(
+        snapshot
+            .workers
+            .iter()
+            .map(|w| match w.core {
+                Some(core) => format!("queue {} on core {core} ({})", w.queue, w.driver),
+                None => format!("queue {} ({})", w.queue, w.driver),
+            })
+            .collect(),
+    );
+    let shared = if args.link.share_address { ", shared with the host" } else { "" };
+    format!("serving {services} at {addresses}{shared} on {interface}: {workers}\n")
+}
+
+/// SIGTERM and SIGINT. The first one comes through the channel, a second one ends the process at once; the kernel then
+/// detaches the XDP program with the last descriptor.
+struct Signals {
+    received: Receiver<i32>,
+}
+
+impl Signals {
+    fn catch() -> Result<Signals, SetupError> {
+        let fail = |e: std::io::Error| SetupError::new("catching signals", e.to_string(), "is a sandbox in the way?");
+        let again = Arc::new(AtomicBool::new(false));
+        for signal in [SIGTERM, SIGINT] {
+            // In this order: the first signal finds the flag unset and sets it.
+            signal_hook::flag::register_conditional_shutdown(signal, 130, again.clone()).map_err(fail)?;
+            signal_hook::flag::register(signal, again.clone()).map_err(fail)?;
+        }
+        let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT]).map_err(fail)?;
+        let (tell, received) = bounded(1);
+        std::thread::Builder::new()
+            .name("hf-signals".into())
+            .spawn(move || {
+                signals.forever().take(1).for_each(|signal| {
+                    let _ = tell.send(signal);
+                })
+            })
+            .map_err(fail)?;
+        Ok(Signals { received })
+    }
+}
+
+/// Returns when a signal came, or when a worker ended by itself; either way all are told to end.
+fn wait_for_end(engine: &Engine<Services>, signals: &Receiver<i32>, drain: Duration) {
+    select! {
+        recv(signals) -> _ => {
+            let seconds = drain.as_secs_f64();
+            tracing::info!("ending: open connections have {seconds} s to close; a second signal ends at once");
+        }
+        recv(engine.ended()) -> worker => {
+            tracing::error!("worker {} ended by itself, so all do", worker.map_or("?".into(), |w| w.to_string()));
+        }
+    }
+    engine.drain(drain);
+}
+
+fn report(ended: &Ended<Services>) -> Outcome {
+    let refused: u64 = ended.workers.iter().map(|worker| worker.app.sessions_refused()).sum();
+    if refused > 0 {
+        tracing::warn!("{refused} http connections were aborted: too many had something pending");
+    }
+    say(&tables::ledger(&ended.snapshot));
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,146 @@
+//! Tables for people.
+
+use crate::stats::Snapshot;
+use crate::tcp::State;
+use comfy_table::{CellAlignment, Table, presets};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use strum::IntoEnumIterator;
+
+/// A snapshot as a page of tables; empty counters are left out, states are not.
+pub(super) fn snapshot(snapshot: &Snapshot) -> String {
+    let mut page = String::new();
+    let states: Vec<_> = State::iter().filter(|state| *state != State::Closed).collect();
+    let states = states.iter().map(|s| (s.rfc_name(), snapshot.states.get(s.key()).copied().unwrap_or(0)));
+    section(&mut page, "State", states);
+    let c = &snapshot.connections;
+    section(
+        &mut page,
+        "Connections",
+        [
+            ("opened", c.opened),
+            ("passive", c.passive),
+            ("active", c.active),
+            ("closed", c.closed),
+            ("reset by the peer", c.reset),
+            ("aborted by us", c.aborted),
+            ("refused", c.refused),
+            ("timed out", c.timed_out),
+            ("segments sent again", c.retransmitted),
+        ],
+    );
+    let f = &snapshot.frames;
+    section(
+        &mut page,
+        "Frames",
+        [
+            ("received", f.received),
+            ("sent", f.sent),
+            ("octets received", f.bytes_received),
+            ("octets sent", f.bytes_sent),
+        ],
+    );
+    for (title, map) in [
+        ("Of use", &f.handled),
+        ("Dropped", &f.dropped),
+        ("XDP verdicts", &snapshot.xdp),
+        ("Half-open entries", &snapshot.half_open),
+        ("TIME-WAIT entries", &snapshot.time_wait),
+        ("Refused: pool full", &snapshot.refused),
+    ] {
+        section(&mut page, title, counted(map));
+    }
+    pools(&mut page, snapshot);
+    workers(&mut page, snapshot);
+    let b = &snapshot.bytes_per_entry;
+    let _ = writeln!(
+        page,
+        "octets each: half-open {}, connection {}, TIME-WAIT {}",
+        b.half_open, b.established, b.time_wait
+    );
+    page.push_str(&ledger(snapshot));
+    page
+}
+
+/// The sums of the ledger, a line each, and the verdict.
+pub(super) fn ledger(snapshot: &Snapshot) -> String {
+    let mut lines = String::new();
+    let laws = snapshot.laws();
+    for law in &laws {
+        let _ = writeln!(lines, "ledger: {law}");
+    }
+    for broken in &snapshot.ledger.broken {
+        let _ = writeln!(lines, "ledger: {broken}");
+    }
+    let exact = snapshot.ledger.exact && laws.iter().all(|law| law.holds());
+    let _ = writeln!(lines, "ledger: {}", if exact { "exact" } else { "NOT EXACT, please report this as a bug" });
+    lines
+}
+
+fn counted(map: &BTreeMap<String, u64>) -> impl Iterator<Item = (&str, u64)> {
+    map.iter().filter(|(_, count)| **count > 0).map(|(name, count)| (name.as_str(), *count))
+}
+
+fn section<'a>(page: &mut String, title: &str, rows: impl IntoIterator<Item = (&'a str, u64)>) {
+    let mut table = new_table([title, ""]);
+    for (name, count) in rows {
+        table.add_row([name.to_string(), count.to_string()]);
+    }
+    finish(page, table, 1);
+}
+
+fn pools(page: &mut String, snapshot: &Snapshot) {
+    let mut table = new_table(["Pool", "used", "limit"]);
+    for (name, pool) in &snapshot.pools {
+        table.add_row([name.clone(), pool.used.to_string(), pool.limit.to_string()]);
+    }
+    let k = &snapshot.chunks;
+    let chunks = format!("{} free, {} receiving, {} sending, {} held", k.free, k.receiving, k.sending, k.held);
+    table.add_row(["chunks".to_string(), chunks, k.total.to_string()]);
+    finish(page, table, 1);
+}
+
+fn workers(page: &mut String, snapshot: &Snapshot) {
+    let mut table = new_table(["Queue", "core", "driver"]);
+    for worker in &snapshot.workers {
+        let core = worker.core.map_or("any".to_string(), |core| core.to_string());
+        table.add_row([worker.queue.to_string(), core, worker.driver.clone()]);
+    }
+    finish(page, table, usize::MAX);
+}
+
+fn new_table<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header);
+    table
+}
+
+/// Appends a table that has rows; numbers, from column `right` on, stand to the right.
+fn finish(page: &mut String, mut table: Table, right: usize) {
+    if table.is_empty() {
+        return;
+    }
+    for column in table.column_iter_mut().skip(right) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let _ = writeln!(page, "{}\n", table.trim_fmt());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_state_is_shown_and_a_broken_law_cries() {
+        let mut s = Snapshot::sum([]);
+        s.frames.received = 3;
+        let page = snapshot(&s);
+        for state in State::iter().filter(|state| *state != State::Closed) {
+            assert!(page.contains(state.rfc_name()), "{page}");
+        }
+        assert!(page.contains("frames received = of use + dropped: 3 = 0 + 0 DOES NOT HOLD"), "{page}");
+        assert!(page.contains("NOT EXACT"));
+        s.frames.received = 0;
+        assert!(ledger(&s).ends_with("ledger: exact\n"));
+    }
+}

@@ -1,0 +1,198 @@
+//! The configuration file: the same keys as the flags, in TOML; a flag wins.
+//!
+//! A key is turned into the flag of its name and read by the flag's own parser, so the two cannot drift apart.
+
+use crate::SetupError;
+use clap::parser::ValueSource;
+use std::ffi::OsString;
+use std::path::Path;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// Why flags and file could not be joined.
+#[derive(Debug)]
+pub enum Error {
+    /// The flags themselves (help and version arrive here as well).
+    Flags(Box<clap::Error>),
+    /// The file: names file, line and key.
+    File(SetupError),
+}
+
+/// The largest file that is read, in octets.
+const MAX_FILE: u64 = 1 << 20;
+
+/// Appends what the file named by `--config` says, as flags, to the flags in `args`; those given win.
+///
+/// # Errors
+/// The flags that [`clap`] refuses; a file that cannot be read, is no TOML, or has a key or value that is none.
+pub fn with_file(root: &clap::Command, mut args: Vec<OsString>) -> Result<Vec<OsString>, Error> {
+    let matches = root.clone().try_get_matches_from(&args).map_err(|e| Error::Flags(Box::new(e)))?;
+    let Some((name, given)) = matches.subcommand() else { return Ok(args) };
+    let Ok(Some(path)) = given.try_get_one::<std::path::PathBuf>("config") else { return Ok(args) };
+    let command = root.find_subcommand(name).expect("clap matched it");
+    let text = read(path).map_err(Error::File)?;
+    let file = File { path, text: &text, command };
+    for (flag, values) in file.flags().map_err(Error::File)? {
+        if given.value_source(&flag) != Some(ValueSource::CommandLine) {
+            args.extend(values);
+        }
+    }
+    Ok(args)
+}
+
+fn read(path: &Path) -> Result<String, SetupError> {
+    let what = || format!("reading {}", path.display());
+    let fail = |e: std::io::Error| SetupError::new(what(), e.to_string(), "check the path given to `--config`");
+    let length = std::fs::metadata(path).map_err(fail)?.len();
+    if length > MAX_FILE {
+        return Err(SetupError::new(what(), format!("{length} octets, more than 1 MiB"), "is this the right file?"));
+    }
+    std::fs::read_to_string(path).map_err(fail)
+}
+
+struct File<'a> {
+    path: &'a Path,
+    text: &'a str,
+    command: &'a clap::Command,
+}
+
+impl File<'_> {
+    /// The id of each flag, and the arguments that its key stands for, in the order of the file.
+    fn flags(&self) -> Result<Vec<(String, Vec<OsString>)>, SetupError> {
+        let table = DeTable::parse(self.text).map_err(|e| {
+            let at = e.span().map_or(0, |span| span.start);
+            self.error(at, &self.key_near(at), e.message())
+        })?;
+        let mut keys: Vec<_> = table.get_ref().iter().collect();
+        keys.sort_by_key(|(key, _)| key.span().start);
+        keys.into_iter().map(|(key, value)| self.flag(key.get_ref(), key.span().start, value)).collect()
+    }
+
+    fn flag(&self, key: &str, at: usize, value: &Spanned<DeValue<'_>>) -> Result<(String, Vec<OsString>), SetupError> {
+        let arg = self.command.get_arguments().find(|arg| arg.get_long() == Some(key) && key != "config");
+        let Some(arg) = arg.filter(|arg| !matches!(arg.get_id().as_str(), "help" | "version")) else {
+            return Err(self.error(at, key, &format!("no such key; known are {}", self.known())));
+        };
+        let arguments = arguments(key, value.get_ref()).map_err(|cause| self.error(at, key, &cause))?;
+        let trial = std::iter::once(OsString::from(self.command.get_name())).chain(arguments.iter().cloned());
+        if let Err(e) = self.command.clone().try_get_matches_from(trial) {
+            return Err(self.error(at, key, &crate::cli::brief(&e)));
+        }
+        Ok((arg.get_id().to_string(), arguments))
+    }
+
+    fn known(&self) -> String {
+        let names = self.command.get_arguments().filter_map(|arg| arg.get_long());
+        names.filter(|name| !matches!(*name, "config" | "help" | "version")).collect::<Vec<_>>().join(", ")
+    }
+
+    fn line_of(&self, at: usize) -> usize {
+        1 + self.text.as_bytes()[..at.min(self.text.len())].iter().filter(|octet| **octet == b'\n').count()
+    }
+
+    /// What stands before the `=` on the line at `at`.
+    fn key_near(&self, at: usize) -> String {
+        let line = self.text.lines().nth(self.line_of(at) - 1).unwrap_or_default();
+        line.split('=').next().unwrap_or_default().trim().chars().take(40).collect()
+    }
+
+    fn error(&self, at: usize, key: &str, cause: &str) -> SetupError {
+        SetupError::new(
+            format!("{} line {}, key `{key}`", self.path.display(), self.line_of(at)),
+            cause.split_whitespace().collect::<Vec<_>>().join(" "),
+            format!("`handfast {} --help` tells the flags, which are the keys", self.command.get_name()),
+        )
+    }
+}
+
+/// The flags that one key stands for; an array repeats the flag.
+fn arguments(key: &str, value: &DeValue<'_>) -> Result<Vec<OsString>, String> {
+    match value {
+        DeValue::Boolean(true) => Ok(vec![format!("--{key}").into()]),
+        DeValue::Boolean(false) => Ok(Vec::new()),
+        DeValue::Array(items) => {
+            items.iter().map(|item| scalar(item.get_ref()).map(|text| format!("--{key}={text}").into())).collect()
+        }
+        one => Ok(vec![format!("--{key}={}", scalar(one)?).into()]),
+    }
+}
+
+fn scalar(value: &DeValue<'_>) -> Result<String, String> {
+    match value {
+        DeValue::String(text) => Ok(text.to_string()),
+        DeValue::Integer(number) if number.radix() == 10 => Ok(number.as_str().to_string()),
+        DeValue::Float(number) => Ok(number.as_str().to_string()),
+        _ => Err("not a string, a decimal number, true, false, or an array of those".to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Arg, ArgAction, Command};
+
+    fn command() -> Command {
+        let serve = Command::new("serve")
+            .arg(Arg::new("config").long("config").value_parser(clap::value_parser!(std::path::PathBuf)))
+            .arg(Arg::new("drain").long("drain").value_parser(humantime::parse_duration))
+            .arg(Arg::new("names").long("name").action(ArgAction::Append))
+            .arg(Arg::new("share").long("share").action(ArgAction::SetTrue))
+            .arg(Arg::new("workers").long("workers").value_parser(clap::value_parser!(u32)));
+        Command::new("handfast").subcommand(serve)
+    }
+
+    /// Runs `with_file` on a file of this text and these further flags.
+    fn joined(text: &str, flags: &[&str]) -> Result<clap::ArgMatches, String> {
+        let dir =
+            std::env::temp_dir().join(format!("hf-config-{}-{:?}", std::process::id(), std::thread::current().id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("c.toml");
+        std::fs::write(&path, text).unwrap();
+        let mut args: Vec<OsString> = vec!["handfast".into(), "serve".into(), "--config".into(), path.into()];
+        args.extend(flags.iter().map(OsString::from));
+        let joined = with_file(&command(), args);
+        std::fs::remove_dir_all(&dir).unwrap();
+        match joined {
+            Ok(args) => {
+                Ok(command().try_get_matches_from(args).expect("flags and file fit").subcommand().unwrap().1.clone())
+            }
+            Err(Error::File(e)) => Err(e.to_string()),
+            Err(Error::Flags(e)) => panic!("{e}"),
+        }
+    }
+
+    #[test]
+    fn every_kind_of_value_reaches_its_flag() {
+        let m = joined("drain = \"7s\"\nname = [\"a\", \"b\"]\nshare = true\nworkers = 3\n", &[]).unwrap();
+        assert_eq!(m.get_one::<std::time::Duration>("drain").unwrap().as_secs(), 7);
+        assert_eq!(m.get_many::<String>("names").unwrap().collect::<Vec<_>>(), ["a", "b"]);
+        assert!(m.get_flag("share"));
+        assert_eq!(m.get_one::<u32>("workers"), Some(&3));
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file() {
+        let m = joined("name = [\"file\"]\nworkers = 3\nshare = false\n", &["--name", "flag", "--workers=4"]).unwrap();
+        assert_eq!(m.get_many::<String>("names").unwrap().collect::<Vec<_>>(), ["flag"]);
+        assert_eq!(m.get_one::<u32>("workers"), Some(&4));
+        assert!(!m.get_flag("share"));
+    }
+
+    #[test]
+    fn an_error_names_file_line_and_key() {
+        for (text, line, key) in [
+            ("workers = 1\nwrokers = 2\n", 2, "wrokers"),
+            ("\n\nworkers = \"many\"\n", 3, "workers"),
+            ("drain = \"5s\"\nworkers = \n", 2, "workers"),
+            ("workers = 1\nworkers = 2\n", 2, "workers"),
+            ("config = \"other.toml\"\n", 1, "config"),
+            ("workers = 1979-05-27\n", 1, "workers"),
+            ("share = \"yes\"\n", 1, "share"),
+            ("[drain]\nx = 1\n", 1, "drain"),
+        ] {
+            let error = joined(text, &[]).unwrap_err();
+            assert!(error.contains(&format!("c.toml line {line}, key `{key}`")), "{text:?}: {error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+}

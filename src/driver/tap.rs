@@ -1,0 +1,302 @@
+//! A driver that remembers the first frames that cross another one, or those of the first connection.
+
+use super::{ChunkCensus, Driver, Frame, Wake};
+use crate::clock;
+use crate::time::{Duration, Instant};
+use std::io;
+use std::sync::Arc;
+
+/// Octets kept of each frame: all headers and options fit.
+pub const KEPT: usize = 128;
+
+/// Which way a frame went, seen from the worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the driver to the worker.
+    Received,
+    /// From the worker to the driver.
+    Sent,
+}
+
+/// A frame that crossed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Crossed {
+    /// When the worker got it or gave it away, on `CLOCK_MONOTONIC`.
+    pub at: Instant,
+    /// Which way.
+    pub direction: Direction,
+    /// Its length in octets.
+    pub len: u32,
+    kept: [u8; KEPT],
+}
+
+impl Crossed {
+    /// A record of this frame.
+    pub fn new(at: Instant, direction: Direction, frame: &[u8]) -> Self {
+        let mut kept = [0; KEPT];
+        let n = frame.len().min(KEPT);
+        kept[..n].copy_from_slice(&frame[..n]);
+        Crossed { at, direction, len: frame.len() as u32, kept }
+    }
+
+    /// Its first octets, at most [`KEPT`].
+    pub fn bytes(&self) -> &[u8] {
+        &self.kept[..(self.len as usize).min(KEPT)]
+    }
+}
+
+impl std::fmt::Debug for Crossed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Crossed")
+            .field("at", &self.at)
+            .field("direction", &self.direction)
+            .field("len", &self.len)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Takes a tap's record when its worker is gone.
+pub type Record = crossbeam::channel::Receiver<Vec<Crossed>>;
+
+/// A driver around another one that keeps the first octets of the first frames, with the time. When its quota is used
+/// up it does nothing more than compare two numbers.
+pub struct Tap<D> {
+    inner: D,
+    crossed: Vec<Crossed>,
+    quota: usize,
+    /// Whether only the first connection is followed, and which one that is.
+    follows: bool,
+    followed: Option<[Ends; 2]>,
+    deliver: crossbeam::channel::Sender<Vec<Crossed>>,
+}
+
+/// Addresses and ports of a TCP frame as they stand in it: source, then destination.
+type Ends = ([u8; 16], [u8; 16], [u8; 4]);
+
+/// The ends of a TCP frame, without checking anything else of it; as sent and as answered.
+fn ends(frame: &[u8]) -> Option<[Ends; 2]> {
+    let addr = |at: usize, len: usize| {
+        let mut addr = [0; 16];
+        addr[..len].copy_from_slice(frame.get(at..at + len)?);
+        Some(addr)
+    };
+    let (src, dst, ports) = match frame.get(12..14)? {
+        [0x08, 0x00] if frame.get(23) == Some(&6) => {
+            (addr(26, 4)?, addr(30, 4)?, 14 + 4 * usize::from(frame.get(14)? & 0xf))
+        }
+        [0x86, 0xdd] if frame.get(20) == Some(&6) => (addr(22, 16)?, addr(38, 16)?, 54),
+        _ => return None,
+    };
+    let [a, b, c, d] = *frame.get(ports..ports + 4)?.first_chunk()?;
+    Some([(src, dst, [a, b, c, d]), (dst, src, [c, d, a, b])])
+}
+
+impl<D: Driver> Tap<D> {
+    /// Keeps the first `quota` frames that cross `inner`, whichever way; the record arrives when the tap is dropped.
+    pub fn new(inner: D, quota: usize) -> (Self, Record) {
+        let (deliver, record) = crossbeam::channel::bounded(1);
+        let crossed = Vec::with_capacity(quota);
+        (Tap { inner, crossed, quota, follows: false, followed: None, deliver }, record)
+    }
+
+    /// Keeps the first `quota` frames of the first TCP connection that crosses `inner`, and no others.
+    pub fn of_first_connection(inner: D, quota: usize) -> (Self, Record) {
+        let (mut tap, record) = Tap::new(inner, quota);
+        tap.follows = true;
+        (tap, record)
+    }
+
+    /// Keeps a frame if it is one to keep; says whether.
+    fn note(&mut self, direction: Direction, frame: &[u8]) -> bool {
+        if self.follows {
+            let Some(ends) = ends(frame) else { return false };
+            let [followed, _] = self.followed.get_or_insert(ends);
+            if !ends.contains(followed) {
+                return false;
+            }
+        }
+        self.crossed.push(Crossed::new(clock::now(), direction, frame));
+        true
+    }
+
+    fn has_room(&self) -> bool {
+        self.crossed.len() < self.quota
+    }
+}
+
+impl<D> Drop for Tap<D> {
+    fn drop(&mut self) {
+        // Nobody may want it any more.
+        let _ = self.deliver.try_send(std::mem::take(&mut self.crossed));
+    }
+}
+
+impl<D: Driver> Driver for Tap<D> {
+    type Frame = D::Frame;
+
+    fn receive(&mut self, burst: &mut Vec<D::Frame>, max: usize) -> usize {
+        let before = burst.len();
+        let received = self.inner.receive(burst, max);
+        if self.has_room() {
+            for frame in &burst[before..] {
+                if !self.has_room() {
+                    break;
+                }
+                self.note(Direction::Received, frame.bytes());
+            }
+        }
+        received
+    }
+
+    fn alloc(&mut self) -> Option<D::Frame> {
+        self.inner.alloc()
+    }
+
+    fn send(&mut self, frame: D::Frame) -> Result<(), D::Frame> {
+        if !self.has_room() {
+            return self.inner.send(frame);
+        }
+        // The frame is gone once it is sent: note it before, and strike it out again if it was refused.
+        let noted = self.note(Direction::Sent, frame.bytes());
+        self.inner.send(frame).inspect_err(|_| self.crossed.truncate(self.crossed.len() - usize::from(noted)))
+    }
+
+    fn release(&mut self, frame: D::Frame) {
+        self.inner.release(frame);
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.inner.wait(timeout)
+    }
+
+    fn waker(&self) -> Arc<dyn Wake> {
+        self.inner.waker()
+    }
+
+    fn census(&self) -> ChunkCensus {
+        self.inner.census()
+    }
+
+    fn describe(&self) -> String {
+        self.inner.describe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A driver that sends back to itself and has room for two frames.
+    #[derive(Default)]
+    struct Loopback(Vec<Bytes>);
+    struct Bytes(Vec<u8>);
+    struct Nobody;
+
+    impl Frame for Bytes {
+        fn bytes(&self) -> &[u8] {
+            &self.0
+        }
+        fn buffer(&mut self) -> &mut [u8] {
+            &mut self.0
+        }
+        fn set_len(&mut self, len: usize) {
+            self.0.truncate(len);
+        }
+    }
+
+    impl Wake for Nobody {
+        fn wake(&self) {}
+    }
+
+    impl Driver for Loopback {
+        type Frame = Bytes;
+        fn receive(&mut self, burst: &mut Vec<Bytes>, max: usize) -> usize {
+            let n = self.0.len().min(max);
+            burst.extend(self.0.drain(..n));
+            n
+        }
+        fn alloc(&mut self) -> Option<Bytes> {
+            Some(Bytes(vec![0; 2048]))
+        }
+        fn send(&mut self, frame: Bytes) -> Result<(), Bytes> {
+            if self.0.len() == 2 {
+                return Err(frame);
+            }
+            self.0.push(frame);
+            Ok(())
+        }
+        fn release(&mut self, _: Bytes) {}
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+        fn wait(&mut self, _: Option<Duration>) -> io::Result<()> {
+            Ok(())
+        }
+        fn waker(&self) -> Arc<dyn Wake> {
+            Arc::new(Nobody)
+        }
+        fn census(&self) -> ChunkCensus {
+            ChunkCensus::default()
+        }
+        fn describe(&self) -> String {
+            "loopback".into()
+        }
+    }
+
+    #[test]
+    fn it_records_what_crossed_and_not_what_was_refused() {
+        let (mut tap, record) = Tap::new(Loopback::default(), 10);
+        assert!(tap.send(Bytes(vec![1; 60])).is_ok());
+        assert!(tap.send(Bytes(vec![2; 1500])).is_ok());
+        assert!(tap.send(Bytes(vec![3; 60])).is_err(), "the ring is full");
+        let mut burst = vec![Bytes(vec![9; 9])];
+        assert_eq!(tap.receive(&mut burst, 1), 1, "what was in the burst before did not cross now");
+        drop(tap);
+        let seen: Vec<_> =
+            record.recv().unwrap().iter().map(|c| (c.direction, c.len, c.bytes().len(), c.bytes()[0])).collect();
+        let expected =
+            [(Direction::Sent, 60, 60, 1), (Direction::Sent, 1500, KEPT, 2), (Direction::Received, 60, 60, 1)];
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn it_follows_the_first_connection_both_ways() {
+        let segment = |src: u8, dst: u8, ports: [u8; 4]| {
+            let mut frame = vec![0; 54];
+            frame[12] = 0x08;
+            frame[14] = 0x45;
+            frame[23] = 6;
+            (frame[29], frame[33]) = (src, dst);
+            frame[34..38].copy_from_slice(&ports);
+            Bytes(frame)
+        };
+        let (mut tap, record) = Tap::of_first_connection(Loopback::default(), 10);
+        let mut burst = Vec::new();
+        for (src, dst, ports) in
+            [(1, 2, [0, 9, 0, 7]), (1, 2, [0, 8, 0, 7]), (2, 1, [0, 7, 0, 9]), (3, 2, [0, 9, 0, 7])]
+        {
+            assert!(tap.send(segment(src, dst, ports)).is_ok());
+            tap.receive(&mut burst, 64);
+        }
+        assert!(tap.send(Bytes(vec![0; 42])).is_ok(), "what is not TCP crosses unrecorded");
+        drop(tap);
+        assert_eq!(record.recv().unwrap().len(), 4, "the segment and its answer, each sent and received");
+    }
+
+    #[test]
+    fn it_records_no_more_than_its_quota_and_the_frames_cross_all_the_same() {
+        let (mut tap, record) = Tap::new(Loopback::default(), 3);
+        let mut burst = Vec::new();
+        for i in 0..10u8 {
+            assert!(tap.send(Bytes(vec![i; 60])).is_ok() && tap.send(Bytes(vec![i; 60])).is_ok());
+            assert_eq!(tap.receive(&mut burst, 64), 2);
+        }
+        assert_eq!(burst.len(), 20);
+        drop(tap);
+        assert_eq!(record.recv().unwrap().len(), 3);
+    }
+}

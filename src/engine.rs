@@ -1,0 +1,373 @@
+//! The engine: a worker for each queue, on a thread and a core of its own.
+//!
+//! It assembles what the lower layers offer: drivers, one stack for each with secrets in common, mailboxes to reach the
+//! workers, and their snapshots summed. It makes no decision about a packet.
+
+mod handle;
+mod sharing;
+
+pub use handle::Handle;
+
+use crate::SetupError;
+use crate::driver::Driver;
+use crate::driver::af_xdp::{self, PortConfig};
+use crate::host::{self, NeighbourWatch};
+use crate::stack::{App, Limits, LocalAddr, Ownership, RxChecksum, Secrets, Stack, StackConfig, TcpConfig};
+use crate::stats::{Snapshot, WorkerInfo};
+use crate::time::Duration;
+use crate::wire::{Addr, MacAddr};
+use crate::worker::{Finished, Idle, Mailbox, Worker};
+use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// What every worker is told; the engine makes a [`StackConfig`] for each of them out of it.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Our addresses.
+    pub addresses: Vec<LocalAddr>,
+    /// Next hops for what is not on-link, the first of each family is used.
+    pub gateways: Vec<Addr>,
+    /// Neighbours known at start.
+    pub neighbours: Vec<(Addr, MacAddr)>,
+    /// Who else owns our addresses.
+    pub ownership: Ownership,
+    /// Whether we check received checksums.
+    pub rx_checksum: RxChecksum,
+    /// Ports that listen, on each of our addresses.
+    pub listen: Vec<u16>,
+    /// First and last local port of active opens; the workers share them out in equal parts.
+    pub ephemeral_ports: (u16, u16),
+    /// Whether the application opens connections. Where addresses are shared, the ports above are then taken from the
+    /// host, so they should lie outside its own range (`net.ipv4.ip_local_port_range`).
+    pub opens: bool,
+    /// How TCP behaves.
+    pub tcp: TcpConfig,
+    /// The limit of every pool, for each worker.
+    pub limits: Limits,
+    /// What a worker does when nothing comes.
+    pub idle: Idle,
+    /// Whether each worker is pinned to a core.
+    pub pin: bool,
+    /// Of how many connections, from the first on, each worker records the changes of state.
+    pub traced_connections: u32,
+}
+
+impl EngineConfig {
+    /// The defaults, with these addresses for ours alone.
+    pub fn new(addresses: Vec<LocalAddr>) -> Self {
+        EngineConfig {
+            addresses,
+            gateways: Vec::new(),
+            neighbours: Vec::new(),
+            ownership: Ownership::Exclusive,
+            rx_checksum: RxChecksum::Verify,
+            listen: Vec::new(),
+            ephemeral_ports: (32_768, 60_999),
+            opens: false,
+            tcp: TcpConfig::default(),
+            limits: Limits::default(),
+            idle: Idle::default(),
+            pin: true,
+            traced_connections: 0,
+        }
+    }
+
+    /// The TCP ports whose frames must come to us where addresses are shared.
+    fn taken_ports(&self) -> Vec<RangeInclusive<u16>> {
+        let listening = self.listen.iter().map(|port| *port..=*port);
+        listening.chain(self.opens.then_some(self.ephemeral_ports.0..=self.ephemeral_ports.1)).collect()
+    }
+
+    fn stack_config(&self, link: Link, secrets: Secrets, share: (u16, u16)) -> StackConfig {
+        StackConfig {
+            mac: link.mac,
+            mtu: link.mtu,
+            addresses: self.addresses.clone(),
+            gateways: self.gateways.clone(),
+            neighbours: self.neighbours.clone(),
+            ownership: self.ownership,
+            rx_checksum: self.rx_checksum,
+            listen: self.listen.clone(),
+            ephemeral_ports: share,
+            tcp: self.tcp,
+            limits: self.limits,
+            secrets,
+            traced_connections: self.traced_connections,
+        }
+    }
+}
+
+/// What the drivers are attached to.
+#[derive(Clone, Copy, Debug)]
+pub struct Link {
+    /// Its Ethernet address.
+    pub mac: MacAddr,
+    /// Largest IP packet in octets.
+    pub mtu: u16,
+}
+
+/// Running workers. Dropping it without [`Engine::join`] leaves them running until the process ends.
+pub struct Engine<A: App> {
+    handle: Handle<A::Message>,
+    threads: Vec<JoinHandle<std::io::Result<Finished<A>>>>,
+    ended: Receiver<usize>,
+    /// Where the host owns ARP; ends when it is dropped.
+    watch: Option<NeighbourWatch>,
+}
+
+/// What all workers left when they had ended.
+pub struct Ended<A> {
+    /// The sum of their last snapshots, with the XDP program's verdicts.
+    pub snapshot: Snapshot,
+    /// Each of them, in the order of the drivers.
+    pub workers: Vec<Finished<A>>,
+}
+
+impl<A: App + Send + 'static> Engine<A>
+where
+    A::Message: 'static,
+{
+    /// Opens the interface (`port` names it) and starts a worker on each of its queues; `make_app` is called on each
+    /// worker's own thread with the worker's index.
+    ///
+    /// Addresses, ownership and ports of `port` are taken from `config`.
+    ///
+    /// # Errors
+    /// An address that the host should have and has not, or the other way round; a gateway that does not answer; what
+    /// [`af_xdp::open`] and [`Engine::over`] say. Then nothing is left attached.
+    pub fn start(
+        mut config: EngineConfig,
+        mut port: PortConfig,
+        make_app: impl Fn(usize) -> A + Send + Sync + 'static,
+    ) -> Result<Self, SetupError> {
+        let facts = host::interface(&port.interface)?;
+        sharing::check_addresses(&config, &facts)?;
+        let shared = config.ownership == Ownership::Shared;
+        if shared {
+            sharing::learn_from_host(&mut config, &facts)?;
+        }
+        port.ownership = config.ownership;
+        port.addresses = config.addresses.iter().map(|local| local.addr).collect();
+        port.tcp_ports = config.taken_ports();
+        let opened = af_xdp::open(&port)?;
+        let link = Link { mac: opened.mac, mtu: opened.mtu };
+        let mut engine = Self::over(config, link, opened.drivers, make_app)?;
+        engine.handle.hold(opened.program);
+        if shared {
+            let handle = engine.handle();
+            let watch = host::neighbour_watch(facts.index, move |addr, mac| handle.neighbour(addr, mac));
+            match watch {
+                Ok(watch) => engine.watch = Some(watch),
+                Err(e) => return Err(engine.abandon(watch_error(&facts.name, e))),
+            }
+        }
+        Ok(engine)
+    }
+
+    /// Starts a worker on each of these drivers. The threads live in the network namespace of the caller.
+    ///
+    /// # Errors
+    /// No randomness, or no thread to be had.
+    pub fn over<D: Driver + Send + 'static>(
+        config: EngineConfig,
+        link: Link,
+        drivers: Vec<D>,
+        make_app: impl Fn(usize) -> A + Send + Sync + 'static,
+    ) -> Result<Self, SetupError> {
+        let secrets = secrets()?;
+        let count = drivers.len();
+        let cores = if config.pin { core_affinity::get_core_ids().unwrap_or_default() } else { Vec::new() };
+        let (tell_ended, ended) = unbounded();
+        let make_app = Arc::new(make_app);
+        let mut threads = Vec::with_capacity(count);
+        let mut mailboxes = Vec::with_capacity(count);
+        let mut failure = None;
+        for (index, driver) in drivers.into_iter().enumerate() {
+            let plan = Plan {
+                index,
+                core: (!cores.is_empty()).then(|| cores[index % cores.len()]),
+                stack: config.stack_config(link, secrets, port_share(config.ephemeral_ports, index, count)),
+                idle: config.idle,
+                ended: tell_ended.clone(),
+            };
+            let make_app = make_app.clone();
+            let (tell_mailbox, mailbox) = bounded(1);
+            let thread = std::thread::Builder::new()
+                .name(format!("hf-worker-{index}"))
+                .spawn(move || run_worker(plan, driver, &*make_app, tell_mailbox));
+            match thread {
+                Ok(thread) => threads.push(thread),
+                Err(e) => failure = Some(thread_error(index, e)),
+            }
+            mailboxes.push(mailbox);
+        }
+        // They set up their tables side by side; a panic there closes the channel.
+        let received = mailboxes.into_iter().enumerate().filter_map(|(index, mailbox)| match mailbox.recv() {
+            Ok(mailbox) => Some(mailbox),
+            Err(_) => {
+                failure.get_or_insert_with(|| worker_error(index, "it ended before it began", "see the lines above"));
+                None
+            }
+        });
+        let engine = Engine { handle: Handle::new(received.collect()), threads, ended, watch: None };
+        match failure {
+            None => Ok(engine),
+            Some(failure) => Err(engine.abandon(failure)),
+        }
+    }
+
+    /// Ends what was started although `failure` makes it useless.
+    fn abandon(self, failure: SetupError) -> SetupError {
+        self.drain(Duration::ZERO);
+        let _ = self.join();
+        failure
+    }
+
+    /// A handle for other threads.
+    pub fn handle(&self) -> Handle<A::Message> {
+        self.handle.clone()
+    }
+
+    /// The sum of the workers' snapshots, see [`Handle::snapshot`].
+    ///
+    /// # Errors
+    /// A worker did not answer.
+    pub fn snapshot(&self) -> Result<Snapshot, SetupError> {
+        self.handle.snapshot()
+    }
+
+    /// Asks every worker to end, see [`Handle::drain`].
+    pub fn drain(&self, within: Duration) {
+        self.handle.drain(within);
+    }
+
+    /// Gives the index of each worker that has ended, when it does.
+    pub fn ended(&self) -> &Receiver<usize> {
+        &self.ended
+    }
+
+    /// Whether every worker has ended.
+    pub fn is_finished(&self) -> bool {
+        self.threads.iter().all(JoinHandle::is_finished)
+    }
+
+    /// Waits until every worker has ended, detaches the XDP program, and sums up.
+    ///
+    /// # Errors
+    /// A worker failed (its interface is gone) or panicked; the program is detached all the same.
+    pub fn join(mut self) -> Result<Ended<A>, SetupError> {
+        let mut workers = Vec::with_capacity(self.threads.len());
+        let mut failure = None;
+        for (index, thread) in std::mem::take(&mut self.threads).into_iter().enumerate() {
+            match thread.join() {
+                Ok(Ok(finished)) => workers.push(finished),
+                Ok(Err(e)) => {
+                    failure.get_or_insert_with(|| {
+                        worker_error(index, &e.to_string(), "`ip link` shows whether the interface is there and up")
+                    });
+                }
+                Err(_) => {
+                    failure.get_or_insert_with(|| worker_error(index, "it panicked", "please report this as a bug"));
+                }
+            }
+        }
+        self.watch = None;
+        let program = self.handle.release();
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        let mut snapshot = Snapshot::sum(workers.iter().map(|worker| &worker.snapshot));
+        if let Some(program) = &program {
+            snapshot.add_verdicts(&program.verdicts()?);
+        }
+        Ok(Ended { snapshot, workers })
+    }
+}
+
+/// What a worker's thread needs besides its driver.
+struct Plan {
+    index: usize,
+    core: Option<core_affinity::CoreId>,
+    stack: StackConfig,
+    idle: Idle,
+    ended: Sender<usize>,
+}
+
+/// Tells the engine that a worker ended, however it ended.
+struct TellEnd(usize, Sender<usize>);
+
+impl Drop for TellEnd {
+    fn drop(&mut self) {
+        let _ = self.1.send(self.0);
+    }
+}
+
+/// The life of a worker's thread. The stack is made here, so that its memory is touched first on its own core.
+fn run_worker<D: Driver, A: App>(
+    plan: Plan,
+    driver: D,
+    make_app: &(dyn Fn(usize) -> A + Send + Sync),
+    tell_mailbox: Sender<Mailbox<A::Message>>,
+) -> std::io::Result<Finished<A>> {
+    let _tell_end = TellEnd(plan.index, plan.ended);
+    let pinned = plan.core.filter(|core| core_affinity::set_for_current(*core));
+    let info = WorkerInfo { queue: plan.index as u32, core: pinned.map(|core| core.id), driver: driver.describe() };
+    let stack = Stack::new(plan.stack, make_app(plan.index), crate::clock::now());
+    let (worker, mailbox) = Worker::new(driver, stack, plan.idle, info);
+    let _ = tell_mailbox.send(mailbox);
+    worker.run()
+}
+
+/// The part of the ephemeral ports that worker `index` of `count` uses: no two workers open the same 4-tuple.
+fn port_share((first, last): (u16, u16), index: usize, count: usize) -> (u16, u16) {
+    let total = usize::from(last.saturating_sub(first)) + 1;
+    let start = total * index / count;
+    let end = (total * (index + 1) / count).max(start + 1);
+    let at = |offset: usize| first.saturating_add(offset.min(total - 1) as u16);
+    (at(start), at(end - 1))
+}
+
+fn secrets() -> Result<Secrets, SetupError> {
+    let mut secrets = Secrets { isn: [0; 16], flow_hash: [0; 16] };
+    for key in [&mut secrets.isn, &mut secrets.flow_hash] {
+        getrandom::fill(key).map_err(|e| {
+            SetupError::new("drawing the secrets", e.to_string(), "the kernel's random generator must be available")
+        })?;
+    }
+    Ok(secrets)
+}
+
+fn watch_error(interface: &str, e: std::io::Error) -> SetupError {
+    SetupError::new(format!("watching the neighbours on {interface}"), e.to_string(), "is netlink allowed here?")
+}
+
+fn thread_error(index: usize, e: std::io::Error) -> SetupError {
+    worker_error(index, &e.to_string(), "raise the limit of threads (`ulimit -u`)")
+}
+
+fn worker_error(index: usize, cause: &str, cure: &str) -> SetupError {
+    SetupError::new(format!("worker {index}"), cause, cure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_workers_port_shares_are_disjoint_and_complete() {
+        for range in [(32_768, 60_999), (1, 65_535), (1000, 1006)] {
+            for count in 1..=7 {
+                let mut next = range.0;
+                for index in 0..count {
+                    let (first, last) = port_share(range, index, count);
+                    assert_eq!(first, next, "{range:?} {index}/{count}");
+                    assert!(last >= first);
+                    next = last.wrapping_add(1);
+                }
+                assert_eq!(next, u16::wrapping_add(range.1, 1));
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! What other threads hold of a running engine.
+
+use super::worker_error;
+use crate::SetupError;
+use crate::driver::XdpProgram;
+use crate::stats::Snapshot;
+use crate::time::Duration;
+use crate::wire::{Addr, MacAddr};
+use crate::worker::{Command, Mailbox};
+use crossbeam::channel::bounded;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant as Clock;
+
+/// How long a worker may take to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// Reaches the workers of an engine from any thread.
+pub struct Handle<M> {
+    shared: Arc<Shared<M>>,
+}
+
+struct Shared<M> {
+    mailboxes: Vec<Mailbox<M>>,
+    /// Detached when it is dropped; there until the engine is joined.
+    program: Mutex<Option<XdpProgram>>,
+}
+
+impl<M> Clone for Handle<M> {
+    fn clone(&self) -> Self {
+        Handle { shared: self.shared.clone() }
+    }
+}
+
+impl<M> Handle<M> {
+    pub(super) fn new(mailboxes: Vec<Mailbox<M>>) -> Self {
+        Handle { shared: Arc::new(Shared { mailboxes, program: Mutex::new(None) }) }
+    }
+
+    /// Keeps the program attached, and its verdicts at hand, until [`Handle::release`].
+    pub(super) fn hold(&self, program: XdpProgram) {
+        *self.program() = Some(program);
+    }
+
+    /// Gives the program back; it is detached when that is dropped.
+    pub(super) fn release(&self) -> Option<XdpProgram> {
+        self.program().take()
+    }
+
+    fn program(&self) -> MutexGuard<'_, Option<XdpProgram>> {
+        self.shared.program.lock().expect("no thread panics holding it")
+    }
+
+    /// Asks each worker for a snapshot and sums them; the verdicts of the XDP program are added.
+    ///
+    /// # Errors
+    /// A worker has ended, or did not answer within two seconds.
+    pub fn snapshot(&self) -> Result<Snapshot, SetupError> {
+        let answers = self.shared.mailboxes.iter().map(|mailbox| {
+            let (answer, answered) = bounded(1);
+            let asked = mailbox.send(Command::Snapshot(answer)).is_ok();
+            (asked, answered)
+        });
+        // Ask all before waiting for the first, so that the parts are of about the same moment.
+        let answers: Vec<_> = answers.collect();
+        let until = Clock::now() + ANSWER_WITHIN;
+        let mut parts = Vec::with_capacity(answers.len());
+        for (index, (asked, answered)) in answers.into_iter().enumerate() {
+            match answered.recv_deadline(until) {
+                Ok(part) if asked => parts.push(part),
+                _ => return Err(worker_error(index, "it did not answer", "it has ended, or its core is overloaded")),
+            }
+        }
+        let mut snapshot = Snapshot::sum(&parts);
+        if let Some(program) = &*self.program() {
+            snapshot.add_verdicts(&program.verdicts()?);
+        }
+        Ok(snapshot)
+    }
+
+    /// Asks every worker to stop accepting and to close what is open; what is still open after `within` is reset.
+    pub fn drain(&self, within: Duration) {
+        for mailbox in &self.shared.mailboxes {
+            deliver(mailbox, Command::Drain(within));
+        }
+    }
+
+    /// Tells every worker a neighbour as the host knows it.
+    pub fn neighbour(&self, addr: Addr, mac: MacAddr) {
+        for mailbox in &self.shared.mailboxes {
+            deliver(mailbox, Command::Neighbour(addr, mac));
+        }
+    }
+
+    /// The mailbox of each worker.
+    pub fn mailboxes(&self) -> &[Mailbox<M>] {
+        &self.shared.mailboxes
+    }
+}
+
+/// Puts a command into a mailbox that may be full for a moment; given up when the worker is gone or stuck.
+fn deliver<M>(mailbox: &Mailbox<M>, mut command: Command<M>) {
+    let until = Clock::now() + ANSWER_WITHIN;
+    while let Err(back) = mailbox.send(command) {
+        if Clock::now() > until {
+            return;
+        }
+        command = back;
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}

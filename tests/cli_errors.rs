@@ -1,0 +1,203 @@
+//! Bad input: one line that says what, where and the cure; exit code 2; nothing on stdout.
+
+use handfast::lab::{Lab, LabConfig, RIGHT};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+/// Runs the program; flags are separated by blanks.
+fn handfast(flags: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_handfast")).args(flags.split_whitespace()).output().expect("the program starts")
+}
+
+/// The one line of a refusal, which names each of `parts`.
+fn refused(flags: &str, parts: &[&str]) -> String {
+    let output = handfast(flags);
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{flags}: {line}");
+    assert!(output.stdout.is_empty(), "{flags}: stdout is for results");
+    assert_eq!(line.lines().count(), 1, "{flags}: {line}");
+    assert!(line.starts_with("handfast: ") && line.contains("; "), "{flags}: no cure in {line}");
+    for part in parts {
+        assert!(line.contains(part), "{flags}: `{part}` is missing in {line}");
+    }
+    line
+}
+
+const ECHO: &str = "--service echo@7";
+const ADDRESS: &str = "--address 10.77.0.2/24";
+
+#[test]
+fn an_interface_that_was_not_named() {
+    refused(&format!("serve {ADDRESS} {ECHO}"), &["no interface", "--interface IF"]);
+}
+
+#[test]
+fn an_interface_that_is_not_there() {
+    refused(&format!("serve --interface hf-none {ADDRESS} {ECHO}"), &["hf-none", "no such interface", "ip -br link"]);
+}
+
+#[test]
+fn no_address() {
+    refused(&format!("serve --interface lo {ECHO}"), &["no address", "--address CIDR"]);
+}
+
+#[test]
+fn an_address_that_is_no_cidr() {
+    for (cidr, cure) in [("10.0.0.2", "10.0.0.2/24"), ("10.0.0.2/33", "10.0.0.2/24"), ("here", "2001:db8::2/64")] {
+        refused(&format!("serve --interface lo --address {cidr} {ECHO}"), &["--address", cidr, cure]);
+    }
+}
+
+#[test]
+fn an_address_that_no_host_can_have() {
+    for cidr in ["10.0.0.0/24", "10.0.0.255/24", "0.0.0.0/0", "224.0.0.1/24", "ff02::1/64"] {
+        refused(&format!("serve --interface lo --address {cidr} {ECHO}"), &[cidr, "no host can have"]);
+    }
+}
+
+#[test]
+fn an_address_given_twice() {
+    let flags = format!("serve --interface lo {ADDRESS} --address 10.77.0.2/16 {ECHO}");
+    refused(&flags, &["10.77.0.2/16", "given twice"]);
+}
+
+#[test]
+fn an_address_that_the_host_has_as_well() {
+    let flags = format!("serve --interface lo --address 127.0.0.1/8 {ECHO}");
+    refused(&flags, &["127.0.0.1/8 on lo", "the host has it as well", "--share-address"]);
+}
+
+#[test]
+fn an_address_not_on_the_link_that_shall_be_shared() {
+    let flags = format!("serve --interface lo {ADDRESS} --share-address {ECHO}");
+    refused(&flags, &["10.77.0.2/24 on lo", "not on the link", "ip addr add 10.77.0.2/24 dev lo"]);
+}
+
+#[test]
+fn a_gateway_not_on_the_link() {
+    let flags = format!("serve --interface lo {ADDRESS} --gateway 10.78.0.1 {ECHO}");
+    refused(&flags, &["gateway 10.78.0.1", "not on the link of 10.77.0.2/24"]);
+    let flags = format!("serve --interface lo {ADDRESS} --gateway 10.77.0.2 {ECHO}");
+    refused(&flags, &["gateway 10.77.0.2", "one of our own addresses"]);
+    refused(&format!("serve --interface lo {ADDRESS} --gateway router {ECHO}"), &["--gateway", "router"]);
+}
+
+#[test]
+fn no_service() {
+    refused(&format!("serve --interface lo {ADDRESS}"), &["no service", "--service NAME@PORT", "daytime"]);
+}
+
+#[test]
+fn an_unknown_service_lists_the_known_ones() {
+    let known = "echo, discard, chargen, daytime, close, http";
+    refused(&format!("serve --interface lo {ADDRESS} --service telnet@23"), &["unknown service `telnet`", known]);
+    refused(&format!("serve --interface lo {ADDRESS} --service echo"), &["no port", "NAME@PORT"]);
+    refused(&format!("serve --interface lo {ADDRESS} --service echo@70000"), &["70000", "1 to 65535"]);
+}
+
+#[test]
+fn a_port_given_twice() {
+    let flags = format!("serve --interface lo {ADDRESS} --service echo@7 --service http@7");
+    refused(&flags, &["service http@7", "port 7 is taken by echo@7"]);
+}
+
+#[test]
+fn flags_and_values_that_there_are_not() {
+    refused("serve --nonsense", &["--nonsense", "--help"]);
+    refused("walk", &["walk", "--help"]);
+    refused(&format!("serve --interface lo {ADDRESS} {ECHO} --time-wait soon"), &["--time-wait", "soon"]);
+    refused(&format!("serve --interface lo {ADDRESS} {ECHO} --xdp fast"), &["--xdp", "native", "generic"]);
+    refused(&format!("serve --interface lo {ADDRESS} {ECHO} --buffer-memory much"), &["--buffer-memory", "64K"]);
+    refused(&format!("serve --interface lo {ADDRESS} {ECHO} --workers 0"), &["--workers", "0"]);
+}
+
+/// A file that goes away with the test.
+struct File(PathBuf);
+
+impl File {
+    fn new(name: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("hf-cli-{}-{name}.toml", std::process::id()));
+        std::fs::File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();
+        File(path)
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn a_configuration_that_cannot_be_read() {
+    refused("serve --config /nowhere/h.toml", &["/nowhere/h.toml", "No such file", "--config"]);
+    refused("serve --config /", &["reading /", "--config"]);
+}
+
+#[test]
+fn a_configuration_error_names_file_line_and_key() {
+    for (name, text, line, key, why) in [
+        ("unknown", "interface = \"lo\"\n\nwrokers = 2\n", 3, "wrokers", "no such key; known are interface, address"),
+        ("value", "time-wait = \"soon\"\n", 1, "time-wait", "soon"),
+        ("service", "service = [\"echo@7\",\n  \"telnet@23\"]\n", 1, "service", "known are echo"),
+        ("cidr", "# ours\naddress = \"10.0.0.2\"\n", 2, "address", "10.0.0.2/24"),
+        ("syntax", "interface = \"lo\"\nworkers 2\n", 2, "workers 2", ""),
+    ] {
+        let file = File::new(name, text);
+        let path = file.0.display().to_string();
+        refused(&format!("serve --config {path}"), &[&path, &format!("line {line}, key `{key}`"), why]);
+    }
+}
+
+#[test]
+fn what_the_configuration_says_is_checked_like_the_flags() {
+    let file = File::new("whole", "address = [\"10.77.0.2/24\"]\nservice = \"echo@7\"\ninterface = \"hf-none\"\n");
+    refused(&format!("serve --config {}", file.0.display()), &["hf-none", "no such interface"]);
+    // A flag wins.
+    refused(&format!("serve --config {} --interface hf-other", file.0.display()), &["hf-other"]);
+}
+
+#[test]
+fn an_admin_socket_where_nobody_serves() {
+    refused("stats --admin /nowhere/h.sock", &["/nowhere/h.sock", "handfast serve"]);
+    refused("stats --admin /nowhere/h.sock --json", &["/nowhere/h.sock"]);
+}
+
+#[test]
+fn no_privilege() {
+    let lab = match Lab::create(&LabConfig::default()) {
+        Ok(lab) => lab,
+        Err(e) => return eprintln!("SKIPPED: needs root and network namespaces: {e}"),
+    };
+    // The same program, as nobody and without a capability, on an interface that would do; from where nobody may read it.
+    let copy = std::env::temp_dir().join(format!("hf-cli-{}-unprivileged", std::process::id()));
+    std::fs::copy(env!("CARGO_BIN_EXE_handfast"), &copy).unwrap();
+    let output = Command::new("ip")
+        .args(["netns", "exec", lab.right.name(), "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg("--bounding-set=-all")
+        .arg(&copy)
+        .args(format!("serve --interface {RIGHT} {ADDRESS} {ECHO}").split(' '))
+        .output()
+        .unwrap();
+    std::fs::remove_file(&copy).unwrap();
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{line}");
+    assert!(line.starts_with("handfast: ") && line.lines().count() == 1, "{line}");
+    assert!(line.contains("EPERM") && line.contains("root"), "{line}");
+    let link = lab.right.run("ip", &["link", "show", RIGHT]).unwrap();
+    assert!(!link.contains("xdp"), "nothing is left attached: {link}");
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    for flags in ["--help", "--version", "serve --help", "stats --help", "doctor --help"] {
+        let output = handfast(flags);
+        assert_eq!(output.status.code(), Some(0), "{flags}");
+        assert!(!output.stdout.is_empty() && output.stderr.is_empty(), "{flags}");
+    }
+    let help = String::from_utf8(handfast("serve --help").stdout).unwrap();
+    for part in ["Examples:", "--interface", "--share-address", "--time-wait", "echo@7"] {
+        assert!(help.contains(part), "{part}");
+    }
+}
