@@ -53,9 +53,11 @@ impl Watch {
         }
     }
 
-    /// A host is gone: what it will send has nothing to do with what it sent.
+    /// A host is gone: what it will send has nothing to do with what it sent, but its peers do not know yet.
     pub fn forget(&mut self, host: Addr) {
-        self.halves.retain(|(from, ..), _| *from != host);
+        for (_, halves) in self.halves.iter_mut().filter(|((from, ..), halves)| *from == host && halves[0].is_some()) {
+            *halves = [None, halves[0]];
+        }
     }
 
     fn on_segment(&mut self, tuple: &FourTuple, segment: &Segment<'_>) -> Result<(), String> {
@@ -69,7 +71,7 @@ impl Watch {
         if header.flags.has(Flags::SYN) && halves[0].is_none_or(|half| half.iss != header.seq) {
             let shift = header.options.window_scale.unwrap_or(0);
             let half = Half { iss: header.seq, end: header.seq + 1, fin: None, shift, ack: None, edge: None };
-            *halves = [Some(half), halves[0]];
+            *halves = [Some(half), halves[0].or(halves[1])];
         }
         let Some(half) = &mut halves[0] else { return Err("a segment of a connection that never began".into()) };
         half.check_numbers(segment)?;
@@ -131,11 +133,8 @@ impl Half {
     fn fits(&self, header: &Header, peer: &Half) -> bool {
         let acked = header.ack.distance_from(peer.iss);
         let sent = peer.end.distance_from(peer.iss);
-        let room = match peer.edge {
-            Some(edge) => self.end.at_or_before(edge + 1),
-            // No window was offered yet but in a SYN, which is for what follows the handshake.
-            None => self.end == self.iss + 1,
-        };
+        // A SYN asks for no room. (The edge may be one that was offered to an older incarnation.)
+        let room = self.end == self.iss + 1 || peer.edge.is_some_and(|edge| self.end.at_or_before(edge + 1));
         acked > 0 && acked <= sent && room
     }
 }
