@@ -81,6 +81,7 @@ pub mod load;
 mod ownership;
 pub mod services;
 mod setup_error;
+pub mod sim;
 pub mod stack;
 pub mod stats;
 pub mod tcp;

@@ -9,6 +9,7 @@ mod config;
 mod cx;
 pub mod flow_index;
 mod input;
+mod invariants;
 pub mod neighbours;
 mod output;
 mod ports;

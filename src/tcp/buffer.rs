@@ -73,6 +73,11 @@ impl ByteQueue {
         self.len == 0
     }
 
+    /// Blocks that it holds.
+    pub(crate) fn blocks(&self) -> usize {
+        self.blocks.iter().flatten().count()
+    }
+
     /// Appends as much of `octets` as the pool has blocks for; says how much.
     pub fn push(&mut self, octets: &[u8], pool: &mut BlockPool) -> usize {
         let taken = self.write_at(self.len, octets, pool);

@@ -54,6 +54,11 @@ impl Scoreboard {
         self.sent.is_empty()
     }
 
+    /// The segments, in sequence order.
+    pub(crate) fn segments(&self) -> impl Iterator<Item = &Sent> {
+        self.sent.iter()
+    }
+
     /// Enters a segment that was sent for the first time.
     pub fn push(&mut self, segment: Sent) {
         debug_assert!(self.sent.back().is_none_or(|last| last.end() == segment.seq), "a gap in what was sent");

@@ -58,7 +58,8 @@ impl Tcb {
         const DUE: u32 =
             Facts::RST_DUE | Facts::LAST_ACK_DUE | Facts::SYN_DUE | Facts::ACK_NOW | Facts::FIN_LOST | Facts::PROBE_DUE;
         let fin_due = self.facts.has(Facts::FIN_QUEUED) && !self.facts.has(Facts::FIN_SENT);
-        let has_data = || self.transfer.as_ref().is_some_and(|t| !t.send.is_empty());
+        // A FIN that follows acknowledged data is in the scoreboard alone.
+        let has_data = || self.transfer.as_ref().is_some_and(|t| !t.send.is_empty() || !t.scoreboard.is_empty());
         self.facts.has(DUE) || (self.ending.is_none() && (fin_due || has_data()))
     }
 

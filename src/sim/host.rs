@@ -1,0 +1,137 @@
+//! A simulated host: a stack, its application, its share of the clock, and the frames on their way to it.
+
+use super::app::{Ground, Player, address};
+use super::random::Random;
+use crate::stack::{
+    Limits, LocalAddr, Ownership, RxChecksum, Secrets, Stack, StackConfig, TcpConfig, Transmit,
+};
+use crate::time::{Duration, Instant};
+use crate::wire::{Addr, FourTuple, MacAddr};
+use std::cell::RefCell;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::rc::Rc;
+
+/// A frame on its way.
+pub struct Frame {
+    /// Who emitted it.
+    pub from: usize,
+    /// Its octets, in a buffer with room for any reply.
+    pub buffer: Vec<u8>,
+    /// How many they are.
+    pub len: usize,
+    /// The flow that it belongs to, as its receiver sees it.
+    pub tuple: Option<FourTuple>,
+}
+
+/// One host.
+pub struct Host {
+    /// Its stack, in its present life.
+    pub stack: Stack<Player>,
+    /// How it was made, for the next life.
+    pub config: StackConfig,
+    /// How often it was killed.
+    pub life: u32,
+    /// Its clock is so far ahead of the world's.
+    pub offset: Duration,
+    /// Frames on their way to it, by the time of their arrival.
+    pub inbox: BinaryHeap<Reverse<(u64, u64, u32)>>,
+    /// When its stack wants to be called.
+    pub wake: Option<u64>,
+    /// Until then it stands still.
+    pub still_until: u64,
+    /// When the last frame that keeps its order arrives.
+    pub last_arrival: u64,
+}
+
+impl Host {
+    /// A host in its first life.
+    pub fn new(number: usize, ground: &Rc<RefCell<Ground>>, config: StackConfig, offset: Duration) -> Self {
+        let stack = Stack::new(config.clone(), Player::new(ground.clone(), number, 0, Duration::ZERO), Instant::ZERO + offset);
+        let inbox = BinaryHeap::new();
+        Host { stack, config, life: 0, offset, inbox, wake: Some(0), still_until: 0, last_arrival: 0 }
+    }
+
+    /// Its clock.
+    pub fn clock(&self, now: u64) -> Instant {
+        Instant::from_nanos(now) + self.offset
+    }
+
+    /// When it has something to do.
+    pub fn next(&self) -> Option<u64> {
+        let arrival = self.inbox.peek().map(|Reverse((at, ..))| *at);
+        let at = arrival.into_iter().chain(self.wake).min()?;
+        Some(at.max(self.still_until))
+    }
+
+    /// Dies and starts again, with new secrets and without a memory.
+    pub fn restart(&mut self, number: usize, ground: &Rc<RefCell<Ground>>, now: u64, random: &mut Random) {
+        self.life += 1;
+        self.config.secrets = secrets(random);
+        let player = Player::new(ground.clone(), number, self.life, Duration::from_nanos(now));
+        self.stack = Stack::new(self.config.clone(), player, self.clock(now));
+        self.wake = Some(now);
+    }
+}
+
+fn secrets(random: &mut Random) -> Secrets {
+    let mut key = || (u128::from(random.bits()) << 64 | u128::from(random.bits())).to_le_bytes();
+    Secrets { isn: key(), flow_hash: key() }
+}
+
+/// How the host of that number is set up, with what may differ drawn.
+pub fn draw_config(number: usize, time_wait: Duration, random: &mut Random) -> StackConfig {
+    let buffer = |random: &mut Random| random.pick(&[3_000u32, 20_000, 65_535, 65_536, 262_144, 262_144, 1 << 20]);
+    let tcp = TcpConfig {
+        time_wait,
+        delayed_ack: Duration::from_millis(random.pick(&[0, 1, 40, 200])),
+        send_buffer: buffer(random),
+        recv_buffer: buffer(random),
+        nagle: random.below(4) != 0,
+        ..TcpConfig::default()
+    };
+    let limits = Limits { half_open: 1 << 12, connections: 1 << 13, app_timers: 1 << 16, ..Limits::default() };
+    StackConfig {
+        mac: MacAddr([2, 0, 0, 0, 0, number as u8 + 1]),
+        mtu: random.pick(&[576, 1_280, 1_500, 1_500, 1_500, 9_000]),
+        addresses: vec![LocalAddr { addr: Addr::from_v4(address(number).octets()), prefix_len: 24 }],
+        gateways: vec![],
+        neighbours: vec![],
+        ownership: Ownership::Exclusive,
+        rx_checksum: RxChecksum::Verify,
+        listen: vec![super::script::SERVICE],
+        ephemeral_ports: (1_024, 65_535),
+        tcp,
+        limits,
+        secrets: secrets(random),
+        traced_connections: 0,
+    }
+}
+
+/// The driver as a stack writes to it: room for so many frames.
+pub struct Outbox<'a> {
+    /// Whose it is.
+    pub from: usize,
+    /// What was emitted.
+    pub frames: &'a mut Vec<Frame>,
+    /// Buffers to use again.
+    pub spare: &'a mut Vec<Vec<u8>>,
+    /// How many more find room.
+    pub room: usize,
+}
+
+impl Transmit for Outbox<'_> {
+    fn transmit(&mut self, write: impl FnOnce(&mut [u8]) -> usize) -> bool {
+        if self.room == 0 {
+            return false;
+        }
+        self.room -= 1;
+        let mut buffer = self.spare.pop().unwrap_or_else(|| vec![0; BUFFER]);
+        let len = write(&mut buffer);
+        self.frames.push(Frame { from: self.from, buffer, len, tuple: None });
+        true
+    }
+}
+
+/// Octets of a buffer: the largest frame, and some.
+pub const BUFFER: usize = 9_216;

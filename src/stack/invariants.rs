@@ -1,0 +1,156 @@
+//! What must hold after every step, checked from within by the simulation and by fuzzing; a running stack never calls it.
+
+use super::shard::Shard;
+use super::{App, Stack};
+use crate::stack::flow_index::Phase;
+use crate::tcp::{Facts, State, Tcb};
+use crate::wire::FourTuple;
+use std::collections::BTreeSet;
+use strum::IntoEnumIterator;
+
+type Checked = Result<(), String>;
+
+fn law(holds: bool, what: impl FnOnce() -> String) -> Checked {
+    if holds { Ok(()) } else { Err(what()) }
+}
+
+impl<A: App> Stack<A> {
+    /// Checks the ledger, every connection, and that gauges, index, pools and lists agree with the tables. Takes time in
+    /// proportion to the connections.
+    ///
+    /// # Errors
+    /// The first law that does not hold.
+    pub fn check_invariants(&self) -> Result<(), String> {
+        self.shard.check_invariants()
+    }
+
+    /// Checks the connection of one tuple, if there is one.
+    ///
+    /// # Errors
+    /// The first law that does not hold.
+    pub fn check_connection(&self, tuple: &FourTuple) -> Result<(), String> {
+        match self.shard.find(tuple).1.filter(|flow| flow.phase() == Phase::Connection) {
+            Some(flow) => self.shard.connections.get(flow.place()).map_or(Ok(()), |tcb| self.shard.check_tcb(tcb)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Shard {
+    fn check_invariants(&self) -> Checked {
+        let ledger = self.check_ledger();
+        law(ledger.exact, || format!("ledger: {}", ledger.broken.join("; ")))?;
+        let connections = || self.connections.indices().filter_map(|i| self.connections.get(i).map(|tcb| (i, tcb)));
+        for (index, tcb) in connections() {
+            self.check_tcb(tcb)?;
+            let alive = tcb.ending.is_none();
+            let found = self.find(&tcb.tuple).1.is_some_and(|f| f.phase() == Phase::Connection && f.place() == index);
+            law(found == alive, || format!("index: a connection is found: {found}, lives: {alive}: {tcb:?}"))?;
+        }
+        self.check_gauges()?;
+        self.check_lists()?;
+        self.check_pools()
+    }
+
+    fn check_gauges(&self) -> Checked {
+        let mut counts = [0u64; 16];
+        let living = self.connections.indices().filter_map(|i| self.connections.get(i)).filter(|t| t.ending.is_none());
+        living.for_each(|tcb| counts[tcb.state as usize] += 1);
+        counts[State::SynReceived as usize] += self.half_open.len() as u64;
+        counts[State::TimeWait as usize] += (self.time_wait_v4.len() + self.time_wait_v6.len()) as u64;
+        for state in State::iter().filter(|state| !matches!(state, State::Listen | State::Closed)) {
+            let (gauge, there) = (self.gauges.of(state), counts[state as usize]);
+            law(gauge == there, || format!("gauge of {}: {gauge}, but {there} are there", state.rfc_name()))?;
+        }
+        Ok(())
+    }
+
+    fn check_lists(&self) -> Checked {
+        let ready: BTreeSet<u32> =
+            self.ready.iter().filter(|f| f.phase() == Phase::Connection).map(|f| f.place()).collect();
+        let telling: BTreeSet<u32> = self.telling.iter().copied().collect();
+        law(telling.len() == self.telling.len(), || "a connection waits twice to be told".into())?;
+        for index in self.connections.indices() {
+            let Some(tcb) = self.connections.get(index) else { continue };
+            law(!tcb.facts.has(Facts::READY) || ready.contains(&index), || format!("READY, but in no list: {tcb:?}"))?;
+            law(!tcb.facts.has(Facts::TELLING) || telling.contains(&index), || format!("TELLING, but not: {tcb:?}"))?;
+        }
+        Ok(())
+    }
+
+    fn check_pools(&self) -> Checked {
+        let transfers = self.connections.indices().filter_map(|i| self.connections.get(i)?.transfer.as_ref());
+        let (count, blocks) = transfers.fold((0, 0), |(n, b), t| (n + 1, b + t.send.blocks() + t.recv.blocks()));
+        let (taken, used) = (self.pools.transfers(), self.pools.blocks.used_bytes());
+        law(taken == count, || format!("transfers: {taken} taken, {count} there"))?;
+        let held = (blocks * crate::tcp::buffer::BLOCK) as u64;
+        law(used == held, || format!("buffers: {used} octets taken, {held} there"))?;
+        law(used <= self.pools.blocks.limit_bytes(), || format!("buffers: {used} octets, beyond the limit"))?;
+        law(self.app_timers.len() <= self.config.limits.app_timers as usize, || "too many timers".into())
+    }
+
+    /// The laws of one connection that lives.
+    fn check_tcb(&self, tcb: &Tcb) -> Checked {
+        if tcb.ending.is_some() {
+            return Ok(());
+        }
+        let law = |holds: bool, what: &str| law(holds, || format!("{what}: {tcb:?}"));
+        law(tcb.snd_una.at_or_before(tcb.snd_nxt), "SND.UNA is after SND.NXT")?;
+        law(tcb.rcv_nxt.at_or_before(tcb.rcv_adv), "the window ends before RCV.NXT")?;
+        law(tcb.smss > 0, "no segment can be sent")?;
+        let config = &self.config.tcp;
+        let slack = 1u32 << tcb.our_shift();
+        let window = tcb.rcv_adv.distance_from(tcb.rcv_nxt);
+        law(window <= config.recv_buffer.max(65_535) + slack, "more is offered than can be stored")?;
+        if tcb.state.is_synchronized() && tcb.outstanding() {
+            law(tcb.facts.has(Facts::TIMER | Facts::READY), "something is outstanding, and no timer runs")?;
+        }
+        let Some(transfer) = &tcb.transfer else {
+            return law(tcb.snd_nxt.distance_from(tcb.snd_una) <= 1, "octets in flight that nobody keeps");
+        };
+        law(tcb.data_in_flight() <= transfer.send.len() as u32, "octets in flight that nobody keeps")?;
+        law(transfer.send.len() <= config.send_buffer as usize, "more is queued than the buffer holds")?;
+        let most = config.recv_buffer.max(65_535) + slack;
+        law(transfer.recv.len() as u32 + window <= most + 65_535, "more is offered than the buffer holds")?;
+        let mut at = tcb.snd_una;
+        for sent in transfer.scoreboard.segments() {
+            law(sent.seq == at, "a gap in the scoreboard")?;
+            at = sent.end();
+        }
+        let fin_apart = tcb.facts.has(Facts::FIN_SENT) && at + 1 == tcb.snd_nxt;
+        let in_handshake = !tcb.state.is_synchronized();
+        law(at == tcb.snd_nxt || fin_apart || in_handshake, "the scoreboard ends before SND.NXT")?;
+        let mut ranges = transfer.reassembly.ranges().to_vec();
+        ranges.sort_by_key(|(left, _)| left.distance_from(tcb.rcv_nxt));
+        let mut at = tcb.rcv_nxt;
+        for (left, right) in ranges {
+            law(left.after(at) && left.before(right), "stretches that touch each other")?;
+            law(right.at_or_before(tcb.rcv_adv), "a stretch beyond the window")?;
+            at = right;
+        }
+        Ok(())
+    }
+}
+
+impl<A: App> Stack<A> {
+    /// Checks that nothing is left: no entry in any table, no buffer, no port.
+    ///
+    /// # Errors
+    /// What is left.
+    pub fn check_empty(&self) -> Result<(), String> {
+        let shard = &self.shard;
+        let left = [
+            ("connections", shard.connections.len() as u64),
+            ("half-open entries", shard.half_open.len() as u64),
+            ("TIME-WAIT entries", (shard.time_wait_v4.len() + shard.time_wait_v6.len()) as u64),
+            ("flows in the index", shard.index.len() as u64),
+            ("transfers", shard.pools.transfers() as u64),
+            ("octets of buffers", shard.pools.blocks.used_bytes()),
+            ("ports", shard.ports.in_use()),
+            ("flows with something to send", shard.ready.len() as u64),
+            ("connections with something to tell", shard.telling.len() as u64),
+            ("application timers", shard.app_timers.len() as u64),
+        ];
+        left.into_iter().try_for_each(|(what, count)| law(count == 0, || format!("{count} {what} are left")))
+    }
+}
