@@ -69,6 +69,7 @@ macro_rules! env {
     ($shard:expr, $now:expr) => {
         Env {
             now: $now,
+            marked: false,
             config: &$shard.config.tcp,
             pools: &mut $shard.pools,
             gauges: &mut $shard.gauges,
@@ -266,6 +267,7 @@ impl Shard {
         } else {
             let env = env!(self, now);
             tcb.arm_persist(&env);
+            tcb.arm_keep_alive(&env);
             match tcb.next_due() {
                 Some(due) => self.wheel.arm(&mut self.connections, index, due),
                 None => self.wheel.disarm(&mut self.connections, index),

@@ -40,6 +40,7 @@ impl Tcb {
         self.check_timestamps(&segment, env)?;
         self.check_sequence(&segment, env)?;
         self.remember_timestamp(&segment, env);
+        self.note_mark(&segment, env);
         if segment.header.flags.has(Flags::RST) {
             return self.check_rst(&segment, env);
         }
@@ -158,6 +159,19 @@ impl Tcb {
         {
             self.ts_recent = timestamps.tsval;
             self.ts_recent_at = (env.tick() >> 16) as u16;
+        }
+    }
+
+    /// RFC 3168 §6.1.3: a mark is echoed until the peer says that it has reduced its window.
+    fn note_mark(&mut self, segment: &Segment<'_>, env: &Env<'_>) {
+        if !self.facts.has(Facts::ECN) {
+            return;
+        }
+        if segment.header.flags.has(Flags::CWR) {
+            self.facts.clear(Facts::MARKED);
+        }
+        if env.marked {
+            self.facts.set(Facts::MARKED | Facts::ACK_NOW);
         }
     }
 
