@@ -84,8 +84,8 @@ impl Ground {
     }
 
     fn blame(&mut self, end: usize, what: String) {
-        let End { plan, side, host, .. } = self.ends[end];
-        let problem = format!("connection {plan}, end {side} on host {host}: {what}");
+        let end = &self.ends[end];
+        let problem = format!("{what}: {end:?} of {:?}", self.plans[end.plan as usize]);
         self.problem.get_or_insert(problem);
     }
 

@@ -100,7 +100,7 @@ pub fn draw_config(number: usize, time_wait: Duration, random: &mut Random) -> S
         ownership: Ownership::Exclusive,
         rx_checksum: RxChecksum::Verify,
         listen: vec![super::script::SERVICE],
-        ephemeral_ports: (1_024, 65_535),
+        ephemeral_ports: (super::script::FIRST_EPHEMERAL, 65_535),
         tcp,
         limits,
         secrets: secrets(random),
