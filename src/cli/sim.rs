@@ -85,9 +85,9 @@ impl Args {
         let seed = match self.seed {
             Some(seed) => seed,
             // Short, for it is to be typed again.
-            None => getrandom::u32().map(u64::from).map_err(|e| {
-                SetupError::new("drawing a seed", e.to_string(), "choose one with --seed")
-            })?,
+            None => getrandom::u32()
+                .map(u64::from)
+                .map_err(|e| SetupError::new("drawing a seed", e.to_string(), "choose one with --seed"))?,
         };
         let all = if self.duration.is_some() { u64::MAX / 2 } else { 10_000 };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);

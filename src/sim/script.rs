@@ -77,6 +77,9 @@ const CROSSING: u16 = 1_000;
 pub fn draw(connections: u32, hosts: usize, faults: &Faults, random: &mut Random) -> Vec<Plan> {
     let gap = random.pick(&[100u64, 1_000, 5_000, 20_000, 100_000]);
     let largest = random.pick(&[2_000u64, 60_000, 60_000, 600_000]);
+    // Mostly short lives; in a few worlds much data, often both ways at once.
+    let short = if random.below(32) == 0 { largest } else { 6_000 };
+    let octets = [largest.min(short), largest];
     let (mut at_us, mut crossing) = (0, CROSSING);
     let mut plans: Vec<Plan> = Vec::with_capacity(connections as usize);
     for _ in 0..connections {
@@ -90,7 +93,7 @@ pub fn draw(connections: u32, hosts: usize, faults: &Faults, random: &mut Random
             local_port: 0,
             port: SERVICE,
             crossing: None,
-            scripts: scripts(largest, faults, random),
+            scripts: scripts(octets, faults, random),
         };
         match random.below(32) {
             0 if crossing < FIRST_EPHEMERAL => {
@@ -107,8 +110,9 @@ pub fn draw(connections: u32, hosts: usize, faults: &Faults, random: &mut Random
     plans
 }
 
-fn scripts(largest: u64, faults: &Faults, random: &mut Random) -> [Script; 2] {
-    let mut scripts = [script(largest, faults, random), script(largest, faults, random)];
+/// `octets`: what an end sends at most, mostly and ever.
+fn scripts(octets: [u64; 2], faults: &Faults, random: &mut Random) -> [Script; 2] {
+    let mut scripts = [script(octets, faults, random), script(octets, faults, random)];
     // Two ends that each wait for the other would wait for ever.
     if scripts[0].leave == Leave::FinishSecond {
         scripts[1].leave = Leave::Finish;
@@ -119,11 +123,11 @@ fn scripts(largest: u64, faults: &Faults, random: &mut Random) -> [Script; 2] {
     scripts
 }
 
-fn script(largest: u64, faults: &Faults, random: &mut Random) -> Script {
+fn script(octets: [u64; 2], faults: &Faults, random: &mut Random) -> Script {
     let to_send = match random.below(16) {
         0..=3 => 0,
-        4..=14 => random.magnitude(largest.min(6_000)),
-        _ => random.magnitude(largest),
+        4..=14 => random.magnitude(octets[0]),
+        _ => random.magnitude(octets[1]),
     };
     let mut stall = || {
         let at = random.below(to_send.max(1_000));
