@@ -1,4 +1,69 @@
-//! Handfast.
+//! Handfast: a user-space TCP stack on AF_XDP whose hard part is connections.
+//!
+//! Frames arrive through AF_XDP rings at workers pinned to NIC queues; each worker owns its shard of the connections, so
+//! nothing on the path takes a lock, allocates, or asks the kernel for each packet.
+//!
+//! ```text
+//! NIC queue ─▶ rx ring ─▶ parse ─▶ lookup ─▶ state machine ─▶ emit ─▶ tx ring ─▶ NIC queue
+//!             driver     wire     stack     tcp              stack   driver
+//! ```
+//!
+//! # Map
+//!
+//! Start with [`worker`]: its turn is the picture above. A layer only looks down, from the bottom:
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`time`], [`ledger`], [`clock`] | instants as arguments; what became of every frame and connection; the one reader of the clock |
+//! | [`wire`] | octets ↔ headers, no state: Ethernet, ARP, IPv4, IPv6, ICMP, NDP, TCP |
+//! | [`tcp`] | one connection: segments and time in, segments and events out; a file for each chapter of RFC 9293 |
+//! | [`stack`] | all that one queue owns: tables, wheels, neighbours, and the application ([`stack::App`]) |
+//! | [`driver`] | beside the stack: one queue behind a small trait; AF_XDP, in memory, and the loader of the XDP program |
+//! | [`worker`] | the loop: receive a burst, process it, run the timers, emit, flush |
+//! | [`engine`] | a worker for each queue, on a thread and a core of its own |
+//! | [`services`], [`load`] | applications: echo, HTTP and others; the load generator |
+//! | [`host`], [`lab`], [`doctor`] | what the kernel knows of an interface; namespaces for trying things; what this host can do |
+//! | [`cli`], [`config`], [`admin`], [`stats`], [`ladder`] | the command, its file, its socket, its tables, its drawing of a handshake |
+//!
+//! `wire`, `tcp` and `stack` are sans-IO: no clock, no I/O, no unsafe, no randomness of their own. The very same code runs
+//! on a NIC, over veth, in memory and in a deterministic simulation.
+//!
+//! # An echo server
+//!
+//! ```
+//! use handfast::driver::memory;
+//! use handfast::engine::{Engine, EngineConfig, Link};
+//! use handfast::stack::{App, ConnId, Cx, LocalAddr};
+//! use handfast::wire::{Addr, MacAddr};
+//!
+//! struct Echo;
+//!
+//! impl App for Echo {
+//!     type Message = ();
+//!     fn on_readable(&mut self, cx: &mut Cx<'_>, conn: ConnId) {
+//!         let _ = cx.forward(conn, conn);
+//!         if cx.at_end(conn) {
+//!             cx.close(conn);
+//!         }
+//!     }
+//!     fn on_writable(&mut self, cx: &mut Cx<'_>, conn: ConnId) {
+//!         self.on_readable(cx, conn);
+//!     }
+//!     fn on_half_close(&mut self, cx: &mut Cx<'_>, conn: ConnId) {
+//!         self.on_readable(cx, conn);
+//!     }
+//! }
+//!
+//! let (ours, _theirs) = memory::link(1024, 256); // or `Engine::start` for an interface
+//! let mut config = EngineConfig::new(vec![LocalAddr { addr: Addr::from_v4([10, 0, 0, 2]), prefix_len: 24 }]);
+//! config.listen = vec![7];
+//! let link = Link { mac: MacAddr([2, 0, 0, 0, 0, 2]), mtu: 1500 };
+//! let engine = Engine::over(config, link, vec![ours], |_| Echo)?;
+//! assert_eq!(engine.snapshot()?.states["listen"], 1);
+//! # engine.drain(std::time::Duration::from_secs(1));
+//! # assert!(engine.join()?.snapshot.ledger.exact);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![warn(missing_docs)]
 
 pub mod admin;

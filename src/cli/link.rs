@@ -20,10 +20,10 @@ pub struct LinkArgs {
     #[arg(long, value_name = "IF")]
     pub interface: Option<String>,
     /// Address of the stack with its on-link prefix, as 10.0.0.2/24; may be repeated
-    #[arg(long = "address", value_name = "CIDR", value_parser = parse_cidr)]
+    #[arg(long = "address", value_name = "CIDR", num_args = 1.., value_parser = parse_cidr)]
     pub addresses: Vec<IpNet>,
     /// Next hop for what is not on-link; the first of each family is used
-    #[arg(long = "gateway", value_name = "IP")]
+    #[arg(long = "gateway", value_name = "IP", num_args = 1..)]
     pub gateways: Vec<IpAddr>,
     /// Share the addresses with the host: only our TCP ports are taken, the kernel answers everything else
     #[arg(long)]

@@ -35,7 +35,7 @@ pub struct Args {
     #[command(flatten)]
     link: LinkArgs,
     /// Service and port that it listens on, as echo@7; may be repeated
-    #[arg(long = "service", value_name = "NAME@PORT")]
+    #[arg(long = "service", value_name = "NAME@PORT", num_args = 1..)]
     services: Vec<Listener>,
     /// Octets of the http service's page, as 64K [default: a small page]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]

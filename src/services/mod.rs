@@ -21,9 +21,6 @@ use sessions::Sessions;
 use std::str::FromStr;
 use strum::IntoEnumIterator;
 
-/// Octets moved by one call between a connection's buffers.
-const SCRATCH: usize = 16 * 1024;
-
 /// A service by name.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, strum::EnumIter, strum::IntoStaticStr, strum::EnumString, strum::Display,
@@ -83,7 +80,6 @@ pub struct Services {
     page: http::Page,
     calendar: Calendar,
     sessions: Sessions,
-    scratch: Vec<u8>,
 }
 
 impl Services {
@@ -95,7 +91,6 @@ impl Services {
             page: http::Page::new(http_body),
             calendar: Calendar::default(),
             sessions: Sessions::new(connections),
-            scratch: vec![0; SCRATCH],
         }
     }
 
@@ -139,7 +134,7 @@ impl App for Services {
 
     fn on_readable(&mut self, cx: &mut Cx<'_>, conn: ConnId) {
         match self.service(cx, conn) {
-            Some(Service::Echo) => echo::pump(cx, conn, &mut self.scratch),
+            Some(Service::Echo) => echo::pump(cx, conn),
             Some(Service::Discard | Service::Chargen | Service::Daytime | Service::Close) => {
                 discard::drop_all(cx, conn)
             }
@@ -150,7 +145,7 @@ impl App for Services {
 
     fn on_writable(&mut self, cx: &mut Cx<'_>, conn: ConnId) {
         match self.service(cx, conn) {
-            Some(Service::Echo) => echo::pump(cx, conn, &mut self.scratch),
+            Some(Service::Echo) => echo::pump(cx, conn),
             Some(Service::Chargen) => chargen::send(cx, conn),
             Some(Service::Daytime) => daytime::send(cx, conn, &mut self.calendar),
             Some(Service::Http) => self.http().on_writable(cx, conn),
@@ -160,7 +155,7 @@ impl App for Services {
 
     fn on_half_close(&mut self, cx: &mut Cx<'_>, conn: ConnId) {
         match self.service(cx, conn) {
-            Some(Service::Echo) => echo::pump(cx, conn, &mut self.scratch),
+            Some(Service::Echo) => echo::pump(cx, conn),
             Some(Service::Http) => self.http().on_half_close(cx, conn),
             Some(_) => close::close(cx, conn),
             None => {}

@@ -2,6 +2,7 @@
 
 use super::app::{ConnId, Connect, ConnectError, SendError};
 use super::shard::{Shard, env};
+use crate::tcp::buffer::BLOCK;
 use crate::tcp::{Env, State, Tcb};
 use crate::time::{Duration, Instant};
 use crate::wire::ip::is_group;
@@ -97,6 +98,31 @@ impl Cx<'_> {
             Some((_, Some(taken))) => Ok(taken),
             Some((false, None)) => Err(SendError::Closing),
             _ => Err(SendError::NotConnected),
+        }
+    }
+
+    /// Queues what has come on `from` to be sent on `to`, which may be the same; says how many octets. What finds no room
+    /// stays unread on `from`: wait for `to`'s `on_writable`.
+    ///
+    /// # Errors
+    /// When nothing can be sent on `to` any more.
+    pub fn forward(&mut self, from: ConnId, to: ConnId) -> Result<usize, SendError> {
+        let mut octets = [0; BLOCK];
+        let mut moved = 0;
+        loop {
+            let come = self.peek(from);
+            let offered = come.len().min(BLOCK);
+            octets[..offered].copy_from_slice(&come[..offered]);
+            if offered == 0 {
+                return Ok(moved);
+            }
+            // Written before it is taken away: a write cut short leaves the rest where it is.
+            let taken = self.write(to, &octets[..offered])?;
+            self.consume(from, taken);
+            moved += taken;
+            if taken < offered {
+                return Ok(moved);
+            }
         }
     }
 

@@ -88,6 +88,11 @@ impl Ports {
         }
     }
 
+    /// Ports that one of our addresses has for one destination.
+    pub fn limit(&self) -> u64 {
+        u64::from(self.last - self.first) + 1
+    }
+
     /// Ports in use, for all destinations together.
     pub fn in_use(&self) -> u64 {
         self.destinations.values().map(|used| u64::from(used.count)).sum()

@@ -62,6 +62,7 @@ impl Shard {
             ("buffer_bytes", self.pools.blocks.used_bytes(), self.pools.blocks.limit_bytes()),
             ("neighbours", self.neighbours.len() as u64, u64::from(limits.neighbours)),
             ("app_timers", self.app_timers.len() as u64, u64::from(limits.app_timers)),
+            ("ports", self.ports.in_use(), self.ports.limit() * self.routes.len() as u64),
             ("transfers", self.pools.transfers() as u64, self.connections.limit() as u64),
         ];
         pools.into_iter().map(|(name, used, limit)| (name.to_string(), Pool { used, limit })).collect()

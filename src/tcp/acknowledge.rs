@@ -88,7 +88,9 @@ impl Tcb {
                 }
                 Some(_) => transfer.recover = None,
                 // Growing without using what one has would prove nothing (RFC 7661's concern, the simple rule).
-                None if flight + 2 * smss >= transfer.congestion.cwnd => transfer.congestion.on_ack(octets, smss),
+                None if flight + 2 * smss >= transfer.congestion.cwnd() => {
+                    transfer.congestion.on_ack(octets, smss, tick, transfer.rtt.srtt_us);
+                }
                 None => {}
             }
         }

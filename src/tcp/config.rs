@@ -1,5 +1,6 @@
 //! How TCP behaves: what a stack may set, with the RFCs' defaults.
 
+use super::congestion::Algorithm;
 use crate::time::Duration;
 
 /// How TCP behaves.
@@ -27,6 +28,8 @@ pub struct TcpConfig {
     pub send_buffer: u32,
     /// Most octets buffered for reading, for each connection; also the largest window.
     pub recv_buffer: u32,
+    /// Congestion control of new connections.
+    pub congestion: Algorithm,
     /// Whether small segments wait for an acknowledgement (RFC 9293 §3.7.4).
     pub nagle: bool,
 }
@@ -45,6 +48,7 @@ impl Default for TcpConfig {
             orphan_timeout: Duration::from_secs(60),
             send_buffer: 256 * 1024,
             recv_buffer: 256 * 1024,
+            congestion: Algorithm::default(),
             nagle: true,
         }
     }

@@ -300,11 +300,11 @@ impl Tcb {
     }
 
     /// The transfer, made if there is none.
-    pub(crate) fn transfer_mut(&mut self, pools: &mut Pools) -> &mut Transfer {
+    pub(crate) fn transfer_mut(&mut self, pools: &mut Pools, config: &TcpConfig) -> &mut Transfer {
         let (smss, lost) = (u32::from(self.smss), self.facts.has(Facts::SYN_RESENT));
         self.transfer.get_or_insert_with(|| {
             let mut transfer = pools.take();
-            transfer.congestion = super::congestion::Reno::new(smss, lost);
+            transfer.congestion = super::congestion::Congestion::new(config.congestion, smss, lost);
             transfer
         })
     }

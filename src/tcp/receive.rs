@@ -20,7 +20,7 @@ impl Tcb {
         let tick = env.tick();
         let rcv_nxt = self.rcv_nxt;
         let in_order = fitted.seq == rcv_nxt;
-        self.transfer_mut(env.pools);
+        self.transfer_mut(env.pools, env.config);
         let Some(transfer) = &mut self.transfer else { return };
         let offset = transfer.recv.len() + fitted.seq.distance_from(rcv_nxt) as usize;
         let stored = transfer.recv.write_at(offset, fitted.text, &mut env.pools.blocks);

@@ -258,7 +258,7 @@ impl Tcb {
         self.facts.set(Facts::ACK_NOW);
         if fin_seq != self.rcv_nxt {
             if fin_seq.after(self.rcv_nxt) {
-                self.transfer_mut(env.pools).early_fin = Some(fin_seq);
+                self.transfer_mut(env.pools, env.config).early_fin = Some(fin_seq);
             }
             return;
         }

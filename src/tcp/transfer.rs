@@ -3,7 +3,7 @@
 //! An idle connection has none, so that ten million of them need no more than their control blocks.
 
 use super::buffer::{BlockPool, ByteQueue};
-use super::congestion::Reno;
+use super::congestion::{Algorithm, Congestion};
 use super::reassembly::Reassembly;
 use super::rto::RttEstimator;
 use super::scoreboard::Scoreboard;
@@ -17,7 +17,7 @@ pub struct Transfer {
     /// What is in flight.
     pub scoreboard: Scoreboard,
     /// Congestion control.
-    pub congestion: Reno,
+    pub congestion: Congestion,
     /// Round-trip time.
     pub rtt: RttEstimator,
     /// Duplicate acknowledgements in a row (RFC 5681 §2).
@@ -47,7 +47,7 @@ impl Default for Transfer {
         Transfer {
             send: ByteQueue::default(),
             scoreboard: Scoreboard::default(),
-            congestion: Reno::new(536, false),
+            congestion: Congestion::new(Algorithm::Reno, 536, false),
             rtt: RttEstimator::default(),
             dup_acks: 0,
             recover: None,

@@ -92,7 +92,7 @@ impl Tcb {
         let (place, lost) = transfer.scoreboard.next_lost()?;
         let lost = *lost;
         let pipe = transfer.scoreboard.pipe();
-        if pipe > 0 && pipe + lost.len > transfer.congestion.cwnd {
+        if pipe > 0 && pipe + lost.len > transfer.congestion.cwnd() {
             return None;
         }
         let fin = u32::from(lost.fin);
@@ -120,7 +120,7 @@ impl Tcb {
         let in_flight = self.data_in_flight();
         let window = self.snd_wnd.saturating_sub(in_flight);
         let pipe = transfer.scoreboard.pipe();
-        let congestion = transfer.congestion.cwnd.saturating_sub(self.adjusted_pipe(pipe));
+        let congestion = transfer.congestion.cwnd().saturating_sub(self.adjusted_pipe(pipe));
         let most = self.most_text() as u32;
         let mut len = unsent.min(most).min(window);
         if len > congestion && pipe > 0 {

@@ -17,7 +17,7 @@ impl Tcb {
         let offered = &octets[..octets.len().min(room)];
         let mut taken = 0;
         if !offered.is_empty() {
-            self.transfer_mut(env.pools);
+            self.transfer_mut(env.pools, env.config);
             if let Some(transfer) = &mut self.transfer {
                 taken = transfer.send.push(offered, &mut env.pools.blocks);
                 transfer.active_at = env.now.as_millis() as u32;

@@ -1,4 +1,4 @@
-//! Congestion control, RFC 5681 (Reno), with the initial window of RFC 6928.
+//! Reno, RFC 5681 §3.
 
 /// Congestion window and slow-start threshold, in octets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,10 +12,8 @@ pub struct Reno {
 }
 
 impl Reno {
-    /// IW = min(10 * SMSS, max(2 * SMSS, 14600)), RFC 6928 §2; one segment when the SYN had to be sent again
-    /// (RFC 5681 §3.1).
-    pub fn new(smss: u32, syn_was_lost: bool) -> Self {
-        let cwnd = if syn_was_lost { smss } else { (10 * smss).min((2 * smss).max(14_600)) };
+    /// From this window, in slow start.
+    pub fn new(cwnd: u32) -> Self {
         Reno { cwnd, ssthresh: u32::MAX, acked: 0 }
     }
 
@@ -55,16 +53,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn initial_windows_are_those_of_rfc_6928() {
-        assert_eq!(Reno::new(1460, false).cwnd, 14_600);
-        assert_eq!(Reno::new(536, false).cwnd, 5_360);
-        assert_eq!(Reno::new(9_000, false).cwnd, 18_000);
-        assert_eq!(Reno::new(1460, true).cwnd, 1460);
-    }
-
-    #[test]
     fn it_doubles_in_slow_start_and_adds_one_segment_a_round_after() {
-        let mut reno = Reno::new(1000, false);
+        let mut reno = Reno::new(10_000);
         reno.ssthresh = 20_000;
         (0..10).for_each(|_| reno.on_ack(1000, 1000));
         assert_eq!(reno.cwnd, 20_000);
@@ -74,7 +64,7 @@ mod tests {
 
     #[test]
     fn a_timeout_leaves_one_segment_and_half_the_flight_as_threshold() {
-        let mut reno = Reno::new(1000, false);
+        let mut reno = Reno::new(10_000);
         reno.on_timeout(30_000, 1000, true);
         assert_eq!((reno.cwnd, reno.ssthresh), (1000, 15_000));
         reno.on_timeout(1000, 1000, false);
