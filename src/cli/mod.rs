@@ -9,6 +9,7 @@ mod interrupt;
 mod link;
 mod load;
 mod serve;
+mod sim;
 mod stats;
 mod tables;
 
@@ -54,6 +55,8 @@ enum Command {
     Demo(demo::Args),
     /// Say what this host and NIC can do, and what mends each lack
     Doctor(doctor::Args),
+    /// Play simulated networks that lose, reorder, corrupt and kill, and check everything
+    Sim(sim::Args),
 }
 
 /// Runs the command that the process was started with.
@@ -70,6 +73,7 @@ pub fn run() -> ExitCode {
         Command::Stats(args) => stats::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Doctor(args) => doctor::run(args),
+        Command::Sim(args) => sim::run(args),
     };
     outcome.unwrap_or_else(|e| fail(&e))
 }

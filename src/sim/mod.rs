@@ -21,6 +21,7 @@ pub mod world;
 pub use faults::Asked;
 pub use report::{Failure, Report, Tally};
 
+use crate::time::Duration;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,6 +35,8 @@ pub struct SimConfig {
     pub seed: u64,
     /// Connections, over all worlds.
     pub connections: u64,
+    /// Worlds are begun for so long, if it is bounded.
+    pub duration: Option<Duration>,
     /// Connections of one world.
     pub per_world: u32,
     /// Hosts of one world, at least 2, at most 100.
@@ -43,7 +46,7 @@ pub struct SimConfig {
     /// Faults that are not left to the seed.
     pub asked: Asked,
     /// Whether each frame is shown on stderr.
-    pub trace: bool,
+    pub steps: bool,
 }
 
 impl Default for SimConfig {
@@ -51,11 +54,12 @@ impl Default for SimConfig {
         SimConfig {
             seed: 1,
             connections: 10_000,
+            duration: None,
             per_world: 500,
             hosts: 2,
             threads: 1,
             asked: Asked::default(),
-            trace: false,
+            steps: false,
         }
     }
 }
@@ -71,7 +75,7 @@ impl SimConfig {
         let per_world = u64::from(self.per_world.max(1));
         let seed = if number == 0 { self.seed } else { random::mix(self.seed, number) };
         let connections = per_world.min(self.connections - number * per_world) as u32;
-        WorldConfig { seed, connections, hosts: self.hosts.clamp(2, 100), asked: self.asked, trace: self.trace }
+        WorldConfig { seed, connections, hosts: self.hosts.clamp(2, 100), asked: self.asked, steps: self.steps }
     }
 }
 
@@ -83,7 +87,7 @@ pub fn run(config: &SimConfig, progress: &(dyn Fn(u64) + Sync)) -> Report {
     let play = || {
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= config.worlds() {
+            if number >= config.worlds() || config.duration.is_some_and(|most| began.elapsed() >= most) {
                 return;
             }
             let world = config.world(number);

@@ -66,18 +66,23 @@ pub struct Plan {
 
 /// The port that listens on every host.
 pub const SERVICE: u16 = 7;
+/// First of the ports that stacks choose by themselves.
+pub const FIRST_EPHEMERAL: u16 = 10_000;
 /// First of the ports of openers that use one port again and again.
 const REUSED: u16 = 900;
-/// First of the ports of crossing opens; none listens.
-const CROSSING: u16 = 500;
+/// First of the ports of crossing opens, a pair for each; none listens, and none is used twice.
+const CROSSING: u16 = 1_000;
 
 /// Draws the plans of a world, in the order in which they open.
 pub fn draw(connections: u32, hosts: usize, faults: &Faults, random: &mut Random) -> Vec<Plan> {
     let gap = random.pick(&[100u64, 1_000, 5_000, 20_000, 100_000]);
     let largest = random.pick(&[2_000u64, 60_000, 60_000, 600_000]);
-    let mut at_us = 0;
+    // Mostly short lives; in a few worlds much data, often both ways at once.
+    let short = if random.below(32) == 0 { largest } else { 6_000 };
+    let octets = [largest.min(short), largest];
+    let (mut at_us, mut crossing) = (0, CROSSING);
     let mut plans: Vec<Plan> = Vec::with_capacity(connections as usize);
-    for number in 0..connections {
+    for _ in 0..connections {
         at_us += random.below(2 * gap);
         let opener = random.below(hosts as u64) as usize;
         let acceptor = (opener + 1 + random.below(hosts as u64 - 1) as usize) % hosts;
@@ -88,12 +93,13 @@ pub fn draw(connections: u32, hosts: usize, faults: &Faults, random: &mut Random
             local_port: 0,
             port: SERVICE,
             crossing: None,
-            scripts: scripts(largest, faults, random),
+            scripts: scripts(octets, faults, random),
         };
         match random.below(32) {
-            0 => {
-                plan.local_port = CROSSING + (number % 150) as u16;
-                plan.port = plan.local_port + 150;
+            0 if crossing < FIRST_EPHEMERAL => {
+                plan.local_port = crossing;
+                plan.port = crossing + 1;
+                crossing += 2;
                 plan.crossing = Some(Duration::from_micros(random.magnitude(2 * faults.delay.as_micros() as u64)));
             }
             1..=3 => plan.local_port = REUSED + random.below(4) as u16,
@@ -104,8 +110,9 @@ pub fn draw(connections: u32, hosts: usize, faults: &Faults, random: &mut Random
     plans
 }
 
-fn scripts(largest: u64, faults: &Faults, random: &mut Random) -> [Script; 2] {
-    let mut scripts = [script(largest, faults, random), script(largest, faults, random)];
+/// `octets`: what an end sends at most, mostly and ever.
+fn scripts(octets: [u64; 2], faults: &Faults, random: &mut Random) -> [Script; 2] {
+    let mut scripts = [script(octets, faults, random), script(octets, faults, random)];
     // Two ends that each wait for the other would wait for ever.
     if scripts[0].leave == Leave::FinishSecond {
         scripts[1].leave = Leave::Finish;
@@ -116,11 +123,11 @@ fn scripts(largest: u64, faults: &Faults, random: &mut Random) -> [Script; 2] {
     scripts
 }
 
-fn script(largest: u64, faults: &Faults, random: &mut Random) -> Script {
+fn script(octets: [u64; 2], faults: &Faults, random: &mut Random) -> Script {
     let to_send = match random.below(16) {
         0..=3 => 0,
-        4..=14 => random.magnitude(largest.min(6_000)),
-        _ => random.magnitude(largest),
+        4..=14 => random.magnitude(octets[0]),
+        _ => random.magnitude(octets[1]),
     };
     let mut stall = || {
         let at = random.below(to_send.max(1_000));

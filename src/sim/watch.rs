@@ -53,6 +53,15 @@ impl Watch {
         }
     }
 
+    /// A reply for which there was no room: nobody sees it, but a SYN among them began an incarnation all the same.
+    pub fn on_unsent(&mut self, bytes: &[u8]) {
+        if let Ok(Incoming::Tcp { tuple, segment, .. }) = frame::parse(bytes, VerifyChecksum::Yes)
+            && segment.header.flags.has(Flags::SYN)
+        {
+            let _ = self.on_segment(&tuple, &segment);
+        }
+    }
+
     /// A host is gone: what it will send has nothing to do with what it sent, but its peers do not know yet.
     pub fn forget(&mut self, host: Addr) {
         for (_, halves) in self.halves.iter_mut().filter(|((from, ..), halves)| *from == host && halves[0].is_some()) {
@@ -79,7 +88,9 @@ impl Watch {
         let talks_on = !peers[0].is_some_and(|peer| peer.fin.is_some_and(|fin| header.ack == fin + 1));
         half.check_window(header, talks_on)?;
         if header.flags.has(Flags::ACK) && !peers.iter().flatten().any(|peer| half.fits(header, peer)) {
-            return Err(format!("acknowledges what was never sent, or goes beyond the window: {half:?}, peer {peers:?}"));
+            return Err(format!(
+                "acknowledges what was never sent, or goes beyond the window: {half:?}, peer {peers:?}"
+            ));
         }
         Ok(())
     }

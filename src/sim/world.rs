@@ -38,7 +38,7 @@ pub struct WorldConfig {
     /// Faults that were asked for.
     pub asked: Asked,
     /// Whether each frame is shown on stderr.
-    pub trace: bool,
+    pub steps: bool,
 }
 
 /// What happens at a set time.
@@ -138,7 +138,7 @@ impl World {
     /// # Errors
     /// The first thing that should not be.
     pub fn run(&mut self) -> Result<(), String> {
-        if self.config.trace {
+        if self.config.steps {
             eprintln!("{:?}, arrivals every {} ns", self.faults, self.grid);
         }
         let most = 100_000 + u64::from(self.config.connections) * TURNS_PER_CONNECTION;
@@ -223,7 +223,10 @@ impl World {
             let living: Vec<(u32, u8)> = ground.ends.iter().filter(alive).map(|end| (end.plan, end.side)).collect();
             for (number, end) in ground.ends.iter().enumerate().filter(|(_, end)| end.outcome.is_none()) {
                 if living.contains(&(end.plan, 1 - end.side)) {
-                    return Err(format!("both ends live, and nothing moves: {end:?}; {:?}", ground.plans[end.plan as usize]));
+                    return Err(format!(
+                        "both ends live, and nothing moves: {end:?}; {:?}",
+                        ground.plans[end.plan as usize]
+                    ));
                 }
                 lonely.push((number as u32, end.host));
             }
@@ -269,16 +272,21 @@ impl World {
                     host.stack.on_sent(Some(len));
                     outbox.frames.push(Frame { from: number, len, tuple: None, ..frame });
                 }
-                reply => {
-                    reply.into_iter().for_each(|_| host.stack.on_sent(None));
+                Some(len) => {
+                    host.stack.on_sent(None);
+                    self.watch.on_unsent(&frame.buffer[..len]);
                     outbox.spare.push(frame.buffer);
                 }
+                None => outbox.spare.push(frame.buffer),
             }
         }
         host.stack.on_timers(clock);
         let left = host.stack.poll_transmit(clock, &mut outbox);
         let soon = left.then_some(self.now + 200_000);
-        let due = host.stack.next_timeout(clock).map(|at| (self.now + at.since(clock).as_nanos() as u64).max(self.now + 50_000));
+        let due = host
+            .stack
+            .next_timeout(clock)
+            .map(|at| (self.now + at.since(clock).as_nanos() as u64).max(self.now + 50_000));
         host.wake = soon.into_iter().chain(due).min();
         for frame in out.drain(..) {
             self.emit(number, frame)?;
@@ -296,7 +304,7 @@ impl World {
     fn emit(&mut self, from: usize, mut frame: Frame) -> Result<(), String> {
         let mtu = self.hosts[from].config.mtu;
         let seen = self.watch.on_frame(&frame.buffer[..frame.len], mtu);
-        if self.config.trace {
+        if self.config.steps {
             super::trace::show(self.now, &frame.buffer[..frame.len]);
         }
         frame.tuple = seen.map_err(|what| format!("host {from}: {what}"))?;

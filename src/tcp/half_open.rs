@@ -149,7 +149,8 @@ impl HalfOpen {
         let mut header = self.syn_ack(0, ts_offset, env);
         header.seq = self.iss + 1;
         header.flags = Flags::ACK;
-        header.wnd >>= header.options.window_scale.unwrap_or(0);
+        // Rounded up: what the SYN-ACK offered is not taken back.
+        header.wnd = header.wnd.div_ceil(1 << header.options.window_scale.unwrap_or(0));
         header.options = crate::wire::tcp::Options { timestamps: header.options.timestamps, ..Default::default() };
         header
     }

@@ -1,0 +1,253 @@
+//! `handfast sim`: plays simulated worlds until something is not as it must be, or all are played.
+
+use super::{Outcome, print_json, say};
+use crate::SetupError;
+use crate::sim::{self, Asked, Failure, Report, SimConfig};
+use crate::time::Duration;
+use comfy_table::{CellAlignment, Table, presets};
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use std::fmt::Write;
+use std::process::ExitCode;
+
+/// Flags of `handfast sim`.
+///
+/// A fault that is not named is drawn by each world for itself, often as "not at all".
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The seed of everything [default: a fresh one, which is shown]
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+    /// Connections, over all worlds [default: 10000, unless --duration is given]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    connections: Option<u64>,
+    /// Begin worlds for this long
+    #[arg(long, value_name = "T", value_parser = humantime::parse_duration)]
+    duration: Option<Duration>,
+    /// Connections of one world
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=5_000))]
+    per_world: u32,
+    /// Hosts of one world
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(2..=100))]
+    hosts: u8,
+    /// Threads that play worlds [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+    /// Frames that are lost
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    loss: Option<f64>,
+    /// Frames that others overtake
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    reorder: Option<f64>,
+    /// Frames that come twice
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    duplicate: Option<f64>,
+    /// Frames in which bits are flipped
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    corrupt: Option<f64>,
+    /// One-way delay
+    #[arg(long, value_name = "T", value_parser = humantime::parse_duration)]
+    delay: Option<Duration>,
+    /// What is added to it, at most
+    #[arg(long, value_name = "T", value_parser = humantime::parse_duration)]
+    jitter: Option<Duration>,
+    /// Turns before which a host stands still for up to 3 s
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    skips: Option<f64>,
+    /// Ends whose application stops reading or writing for a while
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    stalls: Option<f64>,
+    /// Turns in which the driver has room for a few frames only
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    tx_full: Option<f64>,
+    /// Time in which the path carries small frames only
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    mtu_dips: Option<f64>,
+    /// Times that a host of a world is killed
+    #[arg(long, value_name = "N")]
+    kills: Option<u32>,
+    /// Show each frame on stderr; for a single world
+    #[arg(long)]
+    steps: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// A share as people write it: `5%` or `0.05`.
+fn share(text: &str) -> Result<f64, String> {
+    let (number, unit) = text.strip_suffix('%').map_or((text, 1.0), |number| (number, 100.0));
+    let value = number.trim().parse::<f64>().ok().map(|value| value / unit);
+    value.filter(|value| (0.0..=1.0).contains(value)).ok_or_else(|| "not a share; write 5% or 0.05".to_string())
+}
+
+impl Args {
+    fn config(&self) -> Result<SimConfig, SetupError> {
+        let seed = match self.seed {
+            Some(seed) => seed,
+            // Short, for it is to be typed again.
+            None => getrandom::u32()
+                .map(u64::from)
+                .map_err(|e| SetupError::new("drawing a seed", e.to_string(), "choose one with --seed"))?,
+        };
+        let all = if self.duration.is_some() { u64::MAX / 2 } else { 10_000 };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = self.threads.map_or(cores, usize::from);
+        Ok(SimConfig {
+            seed,
+            connections: self.connections.unwrap_or(all),
+            duration: self.duration,
+            per_world: self.per_world,
+            hosts: usize::from(self.hosts),
+            threads: if self.steps { 1 } else { threads },
+            asked: Asked {
+                loss: self.loss,
+                reorder: self.reorder,
+                duplicate: self.duplicate,
+                corrupt: self.corrupt,
+                delay: self.delay,
+                jitter: self.jitter,
+                skips: self.skips,
+                stalls: self.stalls,
+                tx_full: self.tx_full,
+                mtu_dips: self.mtu_dips,
+                kills: self.kills,
+            },
+            steps: self.steps,
+        })
+    }
+}
+
+/// Runs it. Exit code 1 when something was not as it must be.
+pub fn run(args: Args) -> Outcome {
+    let config = args.config()?;
+    let bar = progress_bar(&config, args.duration.is_none() || args.connections.is_some());
+    let report = sim::run(&config, &|connections| bar.inc(connections));
+    bar.finish_and_clear();
+    if args.json {
+        print_json(&report)?;
+    } else {
+        say(&page(&config, &report));
+    }
+    let Some(failure) = &report.failure else { return Ok(ExitCode::SUCCESS) };
+    eprintln!("{}", complaint(&config, failure));
+    Ok(ExitCode::from(1))
+}
+
+fn progress_bar(config: &SimConfig, ends: bool) -> ProgressBar {
+    if config.steps {
+        return ProgressBar::hidden();
+    }
+    let bar = if ends { ProgressBar::new(config.connections) } else { ProgressBar::no_length() };
+    let template = "{spinner} {human_pos}/{human_len} connections {wide_bar} {per_sec} {elapsed} ({eta} left)";
+    let endless = "{spinner} {human_pos} connections {per_sec} {elapsed}";
+    if let Ok(style) = ProgressStyle::with_template(if ends { template } else { endless }) {
+        bar.set_style(style);
+    }
+    bar
+}
+
+fn page(config: &SimConfig, report: &Report) -> String {
+    let t = &report.tally;
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    let counts = [
+        ("worlds", t.worlds),
+        ("connections", t.connections),
+        ("octets compared", t.octets),
+        ("frames", t.frames),
+        ("  lost", t.lost),
+        ("  reordered", t.reordered),
+        ("  duplicated", t.duplicated),
+        ("  corrupted", t.corrupted),
+        ("hosts killed", t.kills),
+        ("clocks skipped", t.skips),
+        ("turns", t.turns),
+        ("checks of everything", t.checks),
+        ("simulated seconds", t.virtual_seconds),
+    ];
+    let endings = t.endings.iter().map(|(name, count)| (format!("ends {}", name.replace('_', " ")), *count));
+    for (name, count) in counts.into_iter().map(|(name, count)| (name.to_string(), count)).chain(endings) {
+        table.add_row([name, HumanCount(count).to_string()]);
+    }
+    if let Some(column) = table.column_mut(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let mut page = format!("{table}\n");
+    let rate = t.connections as f64 / report.seconds.max(1e-9);
+    let verdict = if report.failure.is_some() { "a failure, see below" } else { "nothing found" };
+    let _ = writeln!(page, "seed {}: {verdict}; {:.1} s, {rate:.0} connections/s", config.seed, report.seconds);
+    page
+}
+
+/// What was wrong, and the one command that shows it again.
+fn complaint(config: &SimConfig, failure: &Failure) -> String {
+    let Failure { what, seed, connections, at_ns, turn, .. } = failure;
+    let seconds = *at_ns as f64 / 1e9;
+    let mut again = format!("handfast sim --seed {seed} --connections {connections} --per-world {}", config.per_world);
+    if config.hosts != 2 {
+        let _ = write!(again, " --hosts {}", config.hosts);
+    }
+    let a = &config.asked;
+    let shares = [
+        ("loss", a.loss),
+        ("reorder", a.reorder),
+        ("duplicate", a.duplicate),
+        ("corrupt", a.corrupt),
+        ("skips", a.skips),
+        ("stalls", a.stalls),
+        ("tx-full", a.tx_full),
+        ("mtu-dips", a.mtu_dips),
+    ];
+    for (name, share) in shares.into_iter().filter_map(|(name, share)| Some((name, share?))) {
+        let _ = write!(again, " --{name} {share}");
+    }
+    for (name, time) in [("delay", a.delay), ("jitter", a.jitter)].into_iter().filter_map(|(n, t)| Some((n, t?))) {
+        let _ = write!(again, " --{name} '{}'", humantime::format_duration(time));
+    }
+    if let Some(kills) = a.kills {
+        let _ = write!(again, " --kills {kills}");
+    }
+    format!("FAILED after {seconds:.6} simulated seconds, in turn {turn}: {what}\nreplay: {again} --steps")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn a_share_is_a_percentage_or_a_fraction() {
+        assert_eq!((share("5%"), share("0.05"), share("100%")), (Ok(0.05), Ok(0.05), Ok(1.0)));
+        for bad in ["", "%", "101%", "-1%", "2", "NaN"] {
+            assert!(share(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_command_that_is_printed_plays_the_same_world() {
+        let line = "sim --seed 7 --connections 5000 --hosts 3 --loss 5% --delay 1ms --kills 2";
+        let config = Line::parse_from(line.split(' ')).args.config().unwrap();
+        let world = config.world(3);
+        let failure = Failure {
+            world: 3,
+            seed: world.seed,
+            connections: world.connections,
+            what: String::new(),
+            at_ns: 0,
+            turn: 0,
+        };
+        let complaint = complaint(&config, &failure);
+        let again = complaint.split("replay: handfast ").nth(1).unwrap().replace('\'', "");
+        let again = Line::parse_from(again.split(' ')).args.config().unwrap();
+        assert_eq!(again.worlds(), 1);
+        let replayed = again.world(0);
+        assert_eq!((replayed.seed, replayed.connections), (world.seed, world.connections));
+        assert_eq!((replayed.hosts, replayed.asked), (world.hosts, world.asked));
+    }
+}
