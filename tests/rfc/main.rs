@@ -19,5 +19,9 @@ mod requirements;
 mod segment;
 mod target;
 
+mod checks;
 mod closing;
 mod opening;
+mod options;
+mod resets;
+mod time_wait;

@@ -20,11 +20,13 @@ pub struct Flow {
     pub rcv_nxt: u32,
     /// Our TSval at the start and the last TSval seen, when timestamps are in use.
     pub ts: Option<(u32, u32)>,
+    /// Our timestamp clock stands still.
+    pub ts_frozen: bool,
 }
 
 impl Flow {
     pub fn new(port: u16, isn: u32) -> Self {
-        Flow { port, isn, irs: None, snd_nxt: 0, rcv_nxt: 0, ts: None }
+        Flow { port, isn, irs: None, snd_nxt: 0, rcv_nxt: 0, ts: None, ts_frozen: false }
     }
 }
 
@@ -204,7 +206,8 @@ impl Peer {
             && !segment.bare
             && segment.options.is_empty()
         {
-            segment = segment.ts(tsval.wrapping_add(self.target.now().as_millis() as u32), tsecr);
+            let passed = if self.flow.ts_frozen { 0 } else { self.target.now().as_millis() as u32 };
+            segment = segment.ts(tsval.wrapping_add(passed), tsecr);
         }
         self.log('<', &segment.to_string());
         let frame = write_tcp(&ends, &segment, seq, ack);
