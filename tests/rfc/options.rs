@@ -17,12 +17,9 @@ fn unknown_options_are_skipped_in_any_segment() {
         p.expect(ack(5).seq(1));
         p.app_write(&[b'x'; 1_000]);
         p.expect(seg(A).seq(1).text_len(777));
-        p.send(fin(5).ack(1_001).options(&unknown));
-        let mut last = p.next(secs(1)).unwrap();
-        if last.ack != 6 {
-            last = p.next(secs(1)).unwrap();
-        }
-        assert_eq!(last.ack, 6);
+        p.send(fin(5).ack(778).options(&unknown));
+        let answers = p.pass(millis(50));
+        assert!(answers.iter().any(|got| got.ack == 6), "{answers:?}");
     });
 }
 
@@ -171,10 +168,10 @@ fn windows_are_scaled_only_if_both_syns_say_so() {
         let got = p.accept_with(syn());
         assert_eq!(got.options.wscale, None, "not offered, not answered");
         p.on_port(42_200, |p| {
-            let got = p.accept_with(syn().wscale(3));
+            let got = p.accept_with_window(syn().wscale(3), 100);
             let shift = got.options.wscale.expect("offered, and answered");
             p.send(data(1, b"x").wnd(100));
-            let got = p.expect(ack(2));
+            let got = p.expect(ack(2).seq(1));
             assert!(u32::from(got.wnd) << shift >= 60_000, "the window is scaled now: {} << {shift}", got.wnd);
             // 100 << 3 octets may leave, 800 in all.
             p.app_write(&[b'x'; 2_000]);

@@ -359,9 +359,17 @@ impl Peer {
         }
     }
 
-    /// Nothing answers what was sent last: for a time that is shorter than any retransmission.
+    /// Nothing answers what was sent last; that what is outstanding is sent again is no answer.
     pub fn expect_no_answer(&mut self) {
-        self.expect_silence(SOON);
+        let nxt = self.flow.rcv_nxt;
+        let until = self.target.now() + SOON;
+        while let Some(got) = self.next(until.saturating_sub(self.target.now())) {
+            let len = got.text.len() as u32 + u32::from(got.flags & F != 0);
+            let again = len > 0 && got.flags & (S | R) == 0 && got.seq.wrapping_add(len) == nxt;
+            if !again {
+                panic!("expected no answer, got {} seq {} ack {}", flag_names(got.flags), got.seq, got.ack);
+            }
+        }
     }
 
     /// Lets time pass; says what came in it.
@@ -425,12 +433,18 @@ impl Peer {
 
     /// The host's application accepts a connection after this SYN.
     pub fn accept_with(&mut self, syn: Seg) -> Got {
+        self.accept_with_window(syn, 65_535)
+    }
+
+    /// The same; this window stands on the handshake's last ACK.
+    pub fn accept_with_window(&mut self, syn: Seg, wnd: u16) -> Got {
+        let offered = syn.read_options().ts.map_or(TS_BASE, |(tsval, _)| tsval);
         self.send(syn);
         let syn_ack = self.expect(syn_ack().ack(1));
         if let Some((tsval, _)) = syn_ack.options.ts {
-            self.flow.ts = Some((TS_BASE, tsval));
+            self.flow.ts = Some((offered, tsval));
         }
-        self.send(ack(1));
+        self.send(ack(1).wnd(wnd));
         self.sock = self.target.accept();
         assert!(self.sock.is_some(), "the application is told");
         syn_ack

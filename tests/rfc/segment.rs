@@ -170,6 +170,10 @@ impl Seg {
         let [e, f, g, h] = tsecr.to_be_bytes();
         self.options(&[8, 10, a, b, c, d, e, f, g, h])
     }
+    /// The options as a receiver reads them.
+    pub fn read_options(&self) -> Options {
+        read_options(&self.options)
+    }
     pub fn tweak(mut self, change: impl FnOnce(&mut Tweak)) -> Self {
         change(&mut self.tweak);
         self
@@ -311,16 +315,19 @@ fn read_options(mut octets: &[u8]) -> Options {
         let len = match kind {
             0 => break,
             1 => 1,
-            _ => usize::from(rest[0]),
+            _ => usize::from(rest.first().copied().unwrap_or(0)),
         };
+        if len == 0 || len > octets.len() {
+            break;
+        }
         let value = octets.get(2..len).unwrap_or(&[]);
         match kind {
             1 => {}
-            2 => options.mss = Some(u16::from_be_bytes([value[0], value[1]])),
-            3 => options.wscale = Some(value[0]),
+            2 if len == 4 => options.mss = Some(u16::from_be_bytes([value[0], value[1]])),
+            3 if len == 3 => options.wscale = Some(value[0]),
             4 => options.sack_ok = true,
-            5 => options.sack = value.chunks(8).map(|b| (be32(b), be32(&b[4..]))).collect(),
-            8 => options.ts = Some((be32(value), be32(&value[4..]))),
+            5 => options.sack = value.chunks_exact(8).map(|b| (be32(b), be32(&b[4..]))).collect(),
+            8 if len == 10 => options.ts = Some((be32(value), be32(&value[4..]))),
             other => options.unknown.push(*other),
         }
         octets = &octets[len..];
