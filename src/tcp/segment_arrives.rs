@@ -60,6 +60,10 @@ impl Tcb {
         self.on_ack(&segment, env)?;
         if self.ending.is_none() && self.state.receives() {
             let fitted = self.fit(&segment);
+            if fitted.text.len() < segment.text.len() {
+                // Some of it had come before, or the window does not take it (a probe of a closed one): say what stands.
+                self.facts.set(Facts::ACK_NOW);
+            }
             self.on_text(&fitted, env);
             self.on_fin(&fitted, env);
         } else if self.ending.is_none() && segment.len() > 0 {
