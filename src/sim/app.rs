@@ -197,7 +197,11 @@ impl Player {
         let conn = {
             let mut ground = self.ground.borrow_mut();
             let end = &mut ground.ends[end];
-            if kind == READ_AGAIN { end.reading_stalled = false } else { end.writing_stalled = false }
+            if kind == READ_AGAIN {
+                end.reading_stalled = false
+            } else {
+                end.writing_stalled = false
+            }
             if end.outcome.is_some() {
                 return;
             }
@@ -259,7 +263,9 @@ fn write(ground: &mut Ground, cx: &mut Cx<'_>, conn: ConnId, end: usize) {
         let taken = match cx.write(conn, &ground.scratch[..n]) {
             Ok(taken) => taken,
             Err(SendError::NotConnected) => return,
-            Err(SendError::Closing) => return ground.blame(end, "a write was refused although it was not closed".into()),
+            Err(SendError::Closing) => {
+                return ground.blame(end, "a write was refused although it was not closed".into());
+            }
         };
         let state = &mut ground.ends[end];
         state.sent += taken as u64;

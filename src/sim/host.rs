@@ -2,9 +2,7 @@
 
 use super::app::{Ground, Player, address};
 use super::random::Random;
-use crate::stack::{
-    Limits, LocalAddr, Ownership, RxChecksum, Secrets, Stack, StackConfig, TcpConfig, Transmit,
-};
+use crate::stack::{Limits, LocalAddr, Ownership, RxChecksum, Secrets, Stack, StackConfig, TcpConfig, Transmit};
 use crate::time::{Duration, Instant};
 use crate::wire::{Addr, FourTuple, MacAddr};
 use std::cell::RefCell;
@@ -47,7 +45,8 @@ pub struct Host {
 impl Host {
     /// A host in its first life.
     pub fn new(number: usize, ground: &Rc<RefCell<Ground>>, config: StackConfig, offset: Duration) -> Self {
-        let stack = Stack::new(config.clone(), Player::new(ground.clone(), number, 0, Duration::ZERO), Instant::ZERO + offset);
+        let stack =
+            Stack::new(config.clone(), Player::new(ground.clone(), number, 0, Duration::ZERO), Instant::ZERO + offset);
         let inbox = BinaryHeap::new();
         Host { stack, config, life: 0, offset, inbox, wake: Some(0), still_until: 0, last_arrival: 0 }
     }

@@ -34,7 +34,10 @@ pub fn check(world: &mut World) -> Result<(), String> {
         let losses = world.lost.get(&key).copied().unwrap_or(0);
         let spared = world.tally.kills == 0 && !shared && losses < MANY;
         judge(&ground, *plan, sides, spared).map_err(|what| {
-            format!("connection {plan}, {tuple:?}, {losses} frames lost: {what}; {:?}; {sides:?}", ground.plans[*plan as usize])
+            format!(
+                "connection {plan}, {tuple:?}, {losses} frames lost: {what}; {:?}; {sides:?}",
+                ground.plans[*plan as usize]
+            )
         })?;
     }
     Ok(())

@@ -79,7 +79,9 @@ impl Watch {
         let talks_on = !peers[0].is_some_and(|peer| peer.fin.is_some_and(|fin| header.ack == fin + 1));
         half.check_window(header, talks_on)?;
         if header.flags.has(Flags::ACK) && !peers.iter().flatten().any(|peer| half.fits(header, peer)) {
-            return Err(format!("acknowledges what was never sent, or goes beyond the window: {half:?}, peer {peers:?}"));
+            return Err(format!(
+                "acknowledges what was never sent, or goes beyond the window: {half:?}, peer {peers:?}"
+            ));
         }
         Ok(())
     }

@@ -223,7 +223,10 @@ impl World {
             let living: Vec<(u32, u8)> = ground.ends.iter().filter(alive).map(|end| (end.plan, end.side)).collect();
             for (number, end) in ground.ends.iter().enumerate().filter(|(_, end)| end.outcome.is_none()) {
                 if living.contains(&(end.plan, 1 - end.side)) {
-                    return Err(format!("both ends live, and nothing moves: {end:?}; {:?}", ground.plans[end.plan as usize]));
+                    return Err(format!(
+                        "both ends live, and nothing moves: {end:?}; {:?}",
+                        ground.plans[end.plan as usize]
+                    ));
                 }
                 lonely.push((number as u32, end.host));
             }
@@ -278,7 +281,10 @@ impl World {
         host.stack.on_timers(clock);
         let left = host.stack.poll_transmit(clock, &mut outbox);
         let soon = left.then_some(self.now + 200_000);
-        let due = host.stack.next_timeout(clock).map(|at| (self.now + at.since(clock).as_nanos() as u64).max(self.now + 50_000));
+        let due = host
+            .stack
+            .next_timeout(clock)
+            .map(|at| (self.now + at.since(clock).as_nanos() as u64).max(self.now + 50_000));
         host.wake = soon.into_iter().chain(due).min();
         for frame in out.drain(..) {
             self.emit(number, frame)?;

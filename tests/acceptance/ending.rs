@@ -57,10 +57,7 @@ fn killed_in_mid_load_it_leaves_an_ordinary_interface_and_can_be_restarted_at_on
         assert!(link.contains("xdp"), "it was attached: {link}");
         site.server.signal(Signal::KILL);
         // As soon as the process is gone, so is the program.
-        let pid = site.server.pid();
-        while std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z ")) {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        site.server.wait_until_gone();
         site.assert_detached();
     });
 
@@ -114,10 +111,10 @@ fn sigterm_in_mid_load_drains_with_an_exact_ledger_and_aborts_nothing() {
         // The held client sees the FIN, and closes in turn.
         assert_eq!(held.read(&mut [0; 1]).unwrap(), 0);
         drop(held);
-        std::thread::sleep(Duration::from_millis(500));
+        site.server.wait_until_gone();
     });
-    site.assert_detached();
     let (code, ledger) = site.server.wait();
+    site.assert_detached();
     assert!(code == Some(0) && ledger.ends_with("ledger: exact\n"), "{code:?} {ledger}");
     assert!(!ledger.contains("DOES NOT HOLD"), "{ledger}");
 }

@@ -12,7 +12,6 @@ use std::os::fd::{AsRawFd, OwnedFd};
 pub const STRANGER: [u8; 4] = [10, 77, 0, 9];
 /// Flags of TCP.
 pub const SYN: u8 = 0x02;
-pub const RST: u8 = 0x04;
 pub const ACK: u8 = 0x10;
 /// Octets of the Ethernet and IPv4 headers.
 pub const ETHERNET: usize = 14;

@@ -2,7 +2,7 @@
 
 use crate::common;
 use handfast::lab::{self, Lab, LabConfig, Namespace, RIGHT};
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, kill_process, setrlimit, waitid};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
@@ -114,8 +114,10 @@ impl Server {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    /// Waits until all of the process's threads have ended; its exit code can still be had.
+    pub fn wait_until_gone(&self) {
+        let id = WaitId::Pid(Pid::from_child(&self.child));
+        waitid(id, WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
     }
 
     pub fn is_running(&mut self) -> bool {
