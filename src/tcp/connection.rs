@@ -390,9 +390,11 @@ impl Tcb {
     }
 }
 
-/// The window of a SYN: never scaled (RFC 7323 §2.2).
+/// The window of a SYN: never scaled (RFC 7323 §2.2), but one that the segments after it can express as well, so that
+/// none of them takes back what another offered.
 pub(crate) fn syn_window(config: &TcpConfig) -> u16 {
-    config.recv_buffer.min(u32::from(u16::MAX)) as u16
+    let shift = window_shift(config);
+    config.recv_buffer.min(u32::from(u16::MAX)) as u16 >> shift << shift
 }
 
 /// The least shift with which the whole receive buffer can be offered.
