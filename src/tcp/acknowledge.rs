@@ -17,13 +17,17 @@ impl Tcb {
             self.challenge(env);
             return Err(DropReason::AckUnacceptable);
         }
-        self.unanswered = 0;
+        let advanced = ack.after(self.snd_una);
+        // R2 counts from the last progress. A closed window is none, but a peer that says so may take its time while the
+        // application is there to wait; an orphan's patience ends (RFC 9293 §3.8.6.1, RFC 6429).
+        if advanced || (self.has_reader() && (self.snd_wnd == 0 || !self.outstanding())) {
+            self.unanswered = 0;
+        }
         if self.facts.has(Facts::KEEP_ALIVE) && !self.outstanding() {
             // Idle time counts from here; the shard starts the timer again.
             self.facts.clear(Facts::TIMER);
         }
         let window_before = self.snd_wnd;
-        let advanced = ack.after(self.snd_una);
         let is_duplicate = self.is_duplicate_ack(segment);
         self.update_window(segment);
         if advanced {
@@ -148,7 +152,8 @@ impl Tcb {
 
     fn on_window_opened(&mut self, env: &Env<'_>) {
         self.facts.clear(Facts::PROBE_DUE);
-        if !self.outstanding() {
+        // The persist timer; in FIN-WAIT-2 what runs is the orphan's.
+        if !self.outstanding() && self.state != State::FinWait2 {
             self.facts.clear(Facts::TIMER);
         }
         self.backoff = 0;
@@ -179,7 +184,8 @@ mod tests {
         let config = TcpConfig { nagle: false, ..TcpConfig::default() };
         let (mut pools, mut gauges, mut ledger) = (Pools::new(1 << 20), StateGauges::default(), Ledger::default());
         let now = Instant::from_millis(1_000);
-        let mut env = Env { now, config: &config, pools: &mut pools, gauges: &mut gauges, ledger: &mut ledger };
+        let mut env =
+            Env { now, marked: false, config: &config, pools: &mut pools, gauges: &mut gauges, ledger: &mut ledger };
         let (ours, theirs) = (Addr::from_v4([10, 0, 0, 1]), Addr::from_v4([10, 0, 0, 2]));
         let tuple = FourTuple { local_addr: ours, remote_addr: theirs, local_port: 1, remote_port: 2 };
         let mut tcb = Tcb::active_open(tuple, SeqNum(100), 0, 1_460, &mut env);
