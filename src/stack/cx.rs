@@ -147,6 +147,23 @@ impl Cx<'_> {
         self.with(conn, |tcb, env| tcb.abort(crate::ledger::Ending::Aborted, env));
     }
 
+    /// Whether small segments leave at once instead of waiting for an acknowledgement (Nagle's algorithm off).
+    pub fn set_no_delay(&mut self, conn: ConnId, on: bool) {
+        self.with(conn, |tcb, _| tcb.set_no_delay(on));
+    }
+
+    /// Whether the peer is asked for a sign of life while the connection is idle, with the times of
+    /// [`TcpConfig`](super::TcpConfig); does nothing while `keep_alive` there is `None`.
+    pub fn set_keep_alive(&mut self, conn: ConnId, on: bool) {
+        self.with(conn, |tcb, _| tcb.set_keep_alive(on));
+    }
+
+    /// How long data may go unacknowledged before the connection is given up (R2, RFC 9293 §3.8.3): rounded up to 2 s,
+    /// at most 510 s.
+    pub fn set_user_timeout(&mut self, conn: ConnId, patience: Duration) {
+        self.with(conn, |tcb, _| tcb.set_user_timeout(patience));
+    }
+
     /// Its state; CLOSED once it is over.
     pub fn state(&self, conn: ConnId) -> State {
         self.shard.tcb(conn).map_or(State::Closed, |tcb| tcb.state)

@@ -21,12 +21,17 @@ type Outcome = Result<Handled, DropReason>;
 /// Hop limit of what we send (RFC 9293 §3.9.2, MUST-49).
 pub(super) const HOP_LIMIT: u8 = 64;
 
+/// The ECN field of a packet that met congestion (RFC 3168 §5).
+const CONGESTION_EXPERIENCED: u8 = 0b11;
+
 /// A segment with what carried it.
 struct Arrival<'a> {
     link: Link,
     tuple: FourTuple,
     segment: Segment<'a>,
     hash: u64,
+    /// Whether a router marked it (RFC 3168 §5, CE).
+    marked: bool,
 }
 
 /// A reply that needs no state, to be written over the frame that asked for it.
@@ -57,7 +62,7 @@ impl Shard {
             Incoming::Tcp { link, ip, tuple, segment } => {
                 self.check_destination(&link, &ip)?;
                 let (hash, flow) = self.find(&tuple);
-                let arrival = Arrival { link, tuple, segment, hash };
+                let arrival = Arrival { link, tuple, segment, hash, marked: ip.ecn == CONGESTION_EXPERIENCED };
                 match flow.map(|flow| (flow, flow.phase())) {
                     Some((flow, Phase::Connection)) => self.on_connection(now, flow.place(), &arrival, reply),
                     Some((flow, Phase::HalfOpen)) => self.on_half_open(now, flow.place(), &arrival, reply),
@@ -98,7 +103,9 @@ impl Shard {
 
     fn on_connection(&mut self, now: Instant, index: u32, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
         let Some(tcb) = self.connections.get_mut(index) else { return Err(DropReason::NoAck) };
-        let outcome = tcb.on_segment(&arrival.segment, &mut env!(self, now));
+        let mut env = env!(self, now);
+        env.marked = arrival.marked;
+        let outcome = tcb.on_segment(&arrival.segment, &mut env);
         self.settle(index, now);
         if outcome == Ok(Handled::AnsweredByReset) {
             return self.reset(now, arrival, reply);
@@ -195,7 +202,7 @@ impl Shard {
             iss = snd_nxt + 1;
         }
         let our_mss = self.our_mss(arrival.tuple.local_addr.is_v4());
-        let entry = HalfOpen::new(arrival.tuple, &arrival.segment, iss, our_mss);
+        let entry = HalfOpen::new(arrival.tuple, &arrival.segment, iss, our_mss, &self.config.tcp);
         let place = self.add_half_open(arrival.hash, entry, now)?;
         self.answer_syn(now, place, arrival, reply);
         Ok(Handled::SynReceived)

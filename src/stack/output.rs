@@ -74,7 +74,7 @@ impl Shard {
                 self.wait_for_neighbour(index);
                 break Progress::Done;
             };
-            let envelope = self.envelope(mac, tuple);
+            let envelope = Envelope { ecn: plan.ecn, ..self.envelope(mac, tuple) };
             let Some(tcb) = self.connections.get_mut(index) else { return Progress::Done };
             let written = out.transmit(|buffer| {
                 frame::emit_tcp(buffer, &envelope, &plan.header, plan.text_len, |text| tcb.copy_text(&plan, text))

@@ -69,6 +69,7 @@ macro_rules! env {
     ($shard:expr, $now:expr) => {
         Env {
             now: $now,
+            marked: false,
             config: &$shard.config.tcp,
             pools: &mut $shard.pools,
             gauges: &mut $shard.gauges,
@@ -266,6 +267,7 @@ impl Shard {
         } else {
             let env = env!(self, now);
             tcb.arm_persist(&env);
+            tcb.arm_keep_alive(&env);
             match tcb.next_due() {
                 Some(due) => self.wheel.arm(&mut self.connections, index, due),
                 None => self.wheel.disarm(&mut self.connections, index),
@@ -292,9 +294,10 @@ impl Shard {
         let entry = TimeWait::of(tcb);
         tcb.state = State::Closed;
         tcb.facts.set(Facts::UNINDEXED);
+        let owes_ack = tcb.facts.has(Facts::ACK_NOW);
         tcb.over(crate::ledger::Ending::Closed, &mut env!(self, now));
-        // The last ACK still leaves from the control block.
-        tcb.facts.set(Facts::LAST_ACK_DUE);
+        // The last ACK still leaves from the control block; out of CLOSING there is none to send.
+        tcb.facts.put(Facts::LAST_ACK_DUE, owes_ack);
         self.make_room_in_time_wait(&entry, now);
         let flow = self.store_time_wait(&entry, now);
         let hash = self.index.hash(&entry.tuple);

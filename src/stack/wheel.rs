@@ -100,6 +100,11 @@ impl Wheel {
 
     /// Takes out one entry that is due at tick `now` or before, if there is one.
     pub fn pop_due<T: Timed>(&mut self, slab: &mut Slab<T>, now: u32) -> Option<u32> {
+        if self.armed == 0 {
+            // No rounds to go through, however long it was idle.
+            self.now = now;
+            return None;
+        }
         loop {
             let index = self.heads[self.now as usize % SLOTS];
             if index != Link::NONE {

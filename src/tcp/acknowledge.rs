@@ -1,8 +1,7 @@
 //! Fifth step of SEGMENT ARRIVES: the acknowledgement, RFC 9293 §3.10.7.4, with RFC 5961 §5 (old and future ones),
-//! RFC 5681 §3.2 and RFC 6582 (fast retransmit and recovery), RFC 6675 (the same with SACK).
+//! and RFC 5681 §3.1 (growth). What it says of losses is `recovery`'s.
 
 use super::connection::{Env, Facts, News, Tcb};
-use super::scoreboard::DUP_THRESH;
 use super::state::{Event, State};
 use crate::ledger::{DropReason, Ending};
 use crate::wire::tcp::{Flags, Segment};
@@ -19,6 +18,10 @@ impl Tcb {
             return Err(DropReason::AckUnacceptable);
         }
         self.unanswered = 0;
+        if self.facts.has(Facts::KEEP_ALIVE) && !self.outstanding() {
+            // Idle time counts from here; the shard starts the timer again.
+            self.facts.clear(Facts::TIMER);
+        }
         let window_before = self.snd_wnd;
         let advanced = ack.after(self.snd_una);
         let is_duplicate = self.is_duplicate_ack(segment);
@@ -64,43 +67,24 @@ impl Tcb {
 
     fn on_new_ack(&mut self, segment: &Segment<'_>, env: &mut Env<'_>) {
         let ack = segment.header.ack;
-        let (now_us, tick) = (env.now_us(), env.tick());
         let fin_acked = self.facts.has(Facts::FIN_SENT) && ack == self.snd_nxt;
         let octets = ack.distance_from(self.snd_una) - u32::from(fin_acked);
         let flight = self.data_in_flight();
-        let smss = u32::from(self.smss);
         self.snd_una = ack;
         self.backoff = 0;
         if fin_acked {
             self.facts.clear(Facts::FIN_LOST);
         }
-        if let Some(transfer) = &mut self.transfer {
-            transfer.active_at = tick;
-            transfer.dup_acks = 0;
-            transfer.send.consume(octets as usize, &mut env.pools.blocks);
-            let acked = transfer.scoreboard.acknowledge(ack, now_us);
-            transfer.scoreboard.sack(segment.header.options.sack.as_slice());
-            if let Some(rtt_us) = acked.rtt_us {
-                transfer.rtt.sample(rtt_us);
-                self.rto_ms = transfer.rtt.rto_ms(env.config);
-            }
-            match transfer.recover {
-                // A partial acknowledgement: the next hole is lost as well (RFC 6582 §3.2).
-                Some(recover) if ack.before(recover) => {
-                    if !transfer.scoreboard.mark_lost_by_sack() && transfer.scoreboard.sacked() == 0 {
-                        transfer.scoreboard.mark_first_lost();
-                    }
-                }
-                Some(_) => transfer.recover = None,
-                // Growing without using what one has would prove nothing (RFC 7661's concern, the simple rule).
-                None if flight + 2 * smss >= transfer.congestion.cwnd() => {
-                    transfer.congestion.on_ack(octets, smss, tick, transfer.rtt.srtt_us);
-                }
-                None => {}
-            }
+        self.take_delivered(segment, octets, env);
+        self.settle_probe(segment, flight);
+        self.on_congestion_echo(segment, flight);
+        if !self.recovering() {
+            self.grow(octets, flight, env);
         }
+        self.detect_loss(flight, env);
+        self.restore_smss(env.tick());
         // RFC 6298 §5.2, §5.3.
-        self.facts.clear(Facts::TIMER | Facts::PROBE_DUE);
+        self.facts.clear(Facts::TIMER | Facts::PROBE_DUE | Facts::TAIL_DUE);
         if self.outstanding() {
             self.arm(env);
         }
@@ -109,8 +93,31 @@ impl Tcb {
         }
         if fin_acked {
             self.on_fin_acked(env);
-        } else if !self.outstanding() {
-            self.arm_persist(env);
+        }
+    }
+
+    /// Octets were delivered: they leave the send buffer and the scoreboard, and may give a round-trip sample.
+    fn take_delivered(&mut self, segment: &Segment<'_>, octets: u32, env: &mut Env<'_>) {
+        let (now_us, snd_una) = (env.now_us(), self.snd_una);
+        let Some(transfer) = &mut self.transfer else { return };
+        transfer.active_at = env.now.as_millis() as u32;
+        transfer.dup_acks = 0;
+        transfer.send.consume(octets as usize, &mut env.pools.blocks);
+        let acked = transfer.scoreboard.acknowledge(snd_una, now_us, &mut transfer.rack);
+        transfer.scoreboard.sack(segment.header.options.sack.as_slice(), now_us, &mut transfer.rack);
+        if let Some(rtt_us) = acked.rtt_us {
+            transfer.rtt.sample(rtt_us);
+            self.rto_ms = transfer.rtt.rto_ms(env.config);
+        }
+    }
+
+    /// The congestion window grows when it was in use: growing without need would prove nothing (RFC 7661 §1).
+    fn grow(&mut self, octets: u32, flight: u32, env: &Env<'_>) {
+        let smss = u32::from(self.smss);
+        if let Some(transfer) = &mut self.transfer
+            && flight + 2 * smss >= transfer.congestion.cwnd()
+        {
+            transfer.congestion.on_ack(octets, smss, env.tick(), transfer.rtt.srtt_us);
         }
     }
 
@@ -129,27 +136,14 @@ impl Tcb {
     }
 
     fn on_same_ack(&mut self, segment: &Segment<'_>, is_duplicate: bool, env: &mut Env<'_>) {
-        let flight = self.data_in_flight();
-        let (smss, snd_nxt) = (u32::from(self.smss), self.snd_nxt);
-        let has_sack = self.facts.has(Facts::SACK);
+        let (flight, now_us) = (self.data_in_flight(), env.now_us());
         let Some(transfer) = &mut self.transfer else { return };
-        let news = transfer.scoreboard.sack(segment.header.options.sack.as_slice());
-        if !is_duplicate && news.sacked == 0 {
-            return;
+        transfer.scoreboard.sack(segment.header.options.sack.as_slice(), now_us, &mut transfer.rack);
+        self.on_congestion_echo(segment, flight);
+        if is_duplicate {
+            self.count_duplicate(flight, env);
         }
-        transfer.dup_acks += u32::from(is_duplicate);
-        let lost_by_sack = has_sack && transfer.scoreboard.mark_lost_by_sack();
-        if transfer.recover.is_some() {
-            return;
-        }
-        if lost_by_sack || transfer.dup_acks >= DUP_THRESH {
-            transfer.recover = Some(snd_nxt);
-            transfer.congestion.on_loss(flight, smss);
-            if !lost_by_sack {
-                transfer.scoreboard.mark_first_lost();
-            }
-            env.ledger.fast_retransmits += 1;
-        }
+        self.detect_loss(flight, env);
     }
 
     fn on_window_opened(&mut self, env: &Env<'_>) {

@@ -28,6 +28,17 @@ pub struct TcpConfig {
     pub send_buffer: u32,
     /// Most octets buffered for reading, for each connection; also the largest window.
     pub recv_buffer: u32,
+    /// How long a connection may be idle before the peer is asked for a sign of life; `None`: for ever (RFC 9293 §3.8.4,
+    /// MUST-25: off by default).
+    pub keep_alive: Option<Duration>,
+    /// How long to wait for an answer to that.
+    pub keep_alive_interval: Duration,
+    /// Questions without an answer before the connection is given up.
+    pub keep_alive_probes: u8,
+    /// Whether a peer that asks for ECN gets it (RFC 3168).
+    pub ecn: bool,
+    /// Whether active opens ask for ECN.
+    pub ecn_request: bool,
     /// Congestion control of new connections.
     pub congestion: Algorithm,
     /// Whether small segments wait for an acknowledgement (RFC 9293 §3.7.4).
@@ -48,6 +59,11 @@ impl Default for TcpConfig {
             orphan_timeout: Duration::from_secs(60),
             send_buffer: 256 * 1024,
             recv_buffer: 256 * 1024,
+            keep_alive: None,
+            keep_alive_interval: Duration::from_secs(75),
+            keep_alive_probes: 9,
+            ecn: true,
+            ecn_request: false,
             congestion: Algorithm::default(),
             nagle: true,
         }

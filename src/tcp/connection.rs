@@ -13,6 +13,8 @@ use crate::wire::{FourTuple, SeqNum};
 pub struct Env<'a> {
     /// The time of this turn.
     pub now: Instant,
+    /// Whether the segment being processed was marked by a router (RFC 3168 §5, CE).
+    pub marked: bool,
     /// How TCP behaves.
     pub config: &'a TcpConfig,
     /// Buffers and transfers.
@@ -83,6 +85,22 @@ impl Facts {
     pub const LAST_ACK_DUE: u32 = 1 << 18;
     /// Waits for a neighbour's Ethernet address.
     pub const RESOLVING: u32 = 1 << 19;
+    /// The running timer is the probe timeout of a tail loss (RFC 8985 §7), not the retransmission timeout.
+    pub const PROBE_TIMER: u32 = 1 << 20;
+    /// A tail-loss probe must leave.
+    pub const TAIL_DUE: u32 = 1 << 21;
+    /// ECN was negotiated (RFC 3168 §6.1.1).
+    pub const ECN: u32 = 1 << 22;
+    /// A segment came with a congestion mark: every ACK says so (ECE) until the peer has answered (CWR).
+    pub const MARKED: u32 = 1 << 23;
+    /// The next new data tells that the window was reduced (CWR).
+    pub const REDUCED: u32 = 1 << 24;
+    /// The peer is asked for a sign of life when the connection is idle (RFC 9293 §3.8.4).
+    pub const KEEP_ALIVE: u32 = 1 << 25;
+    /// A keep-alive probe must leave.
+    pub const ALIVE_DUE: u32 = 1 << 26;
+    /// Small segments do not wait for an acknowledgement (RFC 9293 §3.7.4).
+    pub const NO_DELAY: u32 = 1 << 27;
 
     #[inline]
     pub fn has(self, fact: u32) -> bool {
@@ -152,6 +170,8 @@ pub struct Tcb {
     pub(crate) news: News,
     /// How it ended; it is out of the flow index then, and waits only for the application to be told.
     pub(crate) ending: Option<Ending>,
+    /// R2 of this connection in units of 2 s; 0: as configured (RFC 9293 §3.8.3, MUST-21).
+    pub(crate) patience: u8,
     /// Timeouts in a row: the exponent of the retransmission timer.
     pub(crate) backoff: u8,
     /// Of those, the ones since the peer was last heard.
@@ -203,6 +223,7 @@ impl Tcb {
             facts: Facts::default(),
             news: News::default(),
             ending: None,
+            patience: 0,
             backoff: 0,
             unanswered: 0,
             challenges: 0,
@@ -259,6 +280,9 @@ impl Tcb {
         self.last_ack_sent = self.rcv_nxt;
         self.smss = agreed.smss;
         self.facts.put(Facts::SACK, agreed.sack_permitted);
+        self.facts.put(Facts::ECN, agreed.ecn);
+        self.facts.put(Facts::KEEP_ALIVE, env.config.keep_alive.is_some());
+        self.facts.put(Facts::NO_DELAY, !env.config.nagle);
         if let Some(shift) = agreed.window_scale {
             self.shifts = shift << 4 | window_shift(env.config);
         }
@@ -285,7 +309,15 @@ impl Tcb {
         debug_assert!(self.ending.is_none(), "a connection ends once");
         self.ending = Some(ending);
         env.ledger.endings.count(ending);
-        self.facts.clear(Facts::TIMER | Facts::ACK_NOW | Facts::SYN_DUE | Facts::FIN_LOST | Facts::PROBE_DUE);
+        self.facts.clear(
+            Facts::TIMER
+                | Facts::TAIL_DUE
+                | Facts::ALIVE_DUE
+                | Facts::ACK_NOW
+                | Facts::SYN_DUE
+                | Facts::FIN_LOST
+                | Facts::PROBE_DUE,
+        );
         let keep = ending == Ending::Closed && !self.facts.has(Facts::APP_CLOSED) && self.readable() > 0;
         if !keep {
             self.drop_transfer(env.pools);

@@ -1,5 +1,6 @@
 //! A half-open entry: what a listener remembers between a SYN and the ACK that completes the handshake.
 
+use super::TcpConfig;
 use super::connection::{Env, syn_window};
 use super::negotiation::Negotiated;
 use super::timer::Link;
@@ -17,14 +18,16 @@ pub struct HalfOpen {
     pub(crate) link: Link,
     ts_recent: u32,
     smss: u16,
-    /// What the SYN offered: window scale in the lower four bits, then [`SCALED`], [`SACK`], [`TIMESTAMPS`].
+    /// What the SYN offered: window scale in the lower four bits ([`UNSCALED`]: none), then [`ECN`], [`SACK`],
+    /// [`TIMESTAMPS`].
     /// Bit 7 is always set, so that an empty slot of the table costs nothing.
     offered: NonZeroU8,
     /// How often the SYN-ACK was sent again.
     pub(crate) resent: u8,
 }
 
-const SCALED: u8 = 1 << 4;
+const UNSCALED: u8 = 0xf;
+const ECN: u8 = 1 << 4;
 const SACK: u8 = 1 << 5;
 const TIMESTAMPS: u8 = 1 << 6;
 
@@ -56,8 +59,10 @@ pub enum HalfOpenVerdict {
 impl HalfOpen {
     /// The entry for a SYN that a listener accepts (RFC 9293 §3.10.7.2, third). Text on the SYN is not kept: the peer
     /// sends it again (9293-SYN-DATA).
-    pub(crate) fn new(tuple: FourTuple, syn: &Segment<'_>, iss: SeqNum, our_mss: u16) -> Self {
+    pub(crate) fn new(tuple: FourTuple, syn: &Segment<'_>, iss: SeqNum, our_mss: u16, config: &TcpConfig) -> Self {
         let negotiated = Negotiated::from_syn(&syn.header.options, our_mss, tuple.local_addr.is_v4());
+        // RFC 3168 §6.1.1: both bits on the SYN ask for ECN.
+        let ecn = config.ecn && syn.header.flags.has(Flags::ECE | Flags::CWR);
         HalfOpen {
             tuple,
             irs: syn.header.seq,
@@ -66,7 +71,8 @@ impl HalfOpen {
             ts_recent: negotiated.ts_recent.unwrap_or(0),
             smss: negotiated.smss,
             offered: NEVER_ZERO
-                | negotiated.window_scale.map_or(0, |shift| shift | SCALED)
+                | negotiated.window_scale.unwrap_or(UNSCALED)
+                | if ecn { ECN } else { 0 }
                 | if negotiated.sack_permitted { SACK } else { 0 }
                 | negotiated.ts_recent.map_or(0, |_| TIMESTAMPS),
             resent: 0,
@@ -77,7 +83,8 @@ impl HalfOpen {
     pub(crate) fn negotiated(&self) -> Negotiated {
         Negotiated {
             smss: self.smss,
-            window_scale: (self.offered.get() & SCALED != 0).then_some(self.offered.get() & 0xf),
+            window_scale: Some(self.offered.get() & 0xf).filter(|shift| *shift != UNSCALED),
+            ecn: self.offered.get() & ECN != 0,
             sack_permitted: self.offered.get() & SACK != 0,
             ts_recent: (self.offered.get() & TIMESTAMPS != 0).then_some(self.ts_recent),
         }
@@ -88,7 +95,7 @@ impl HalfOpen {
         Header {
             seq: self.iss,
             ack: self.irs + 1,
-            flags: Flags::SYN | Flags::ACK,
+            flags: Flags::SYN | Flags::ACK | if self.negotiated().ecn { Flags::ECE } else { Flags(0) },
             wnd: syn_window(env.config),
             urgent: 0,
             options: self.negotiated().syn_ack_options(our_mss, env.tick().wrapping_add(ts_offset), env.config),

@@ -24,6 +24,8 @@ pub struct Negotiated {
     pub sack_permitted: bool,
     /// The peer's TSval, when it offers timestamps.
     pub ts_recent: Option<u32>,
+    /// Whether both ends do ECN (RFC 3168 §6.1.1).
+    pub ecn: bool,
 }
 
 impl Negotiated {
@@ -34,6 +36,7 @@ impl Negotiated {
             window_scale: options.window_scale.map(|shift| shift.min(14)),
             sack_permitted: options.sack_permitted,
             ts_recent: options.timestamps.map(|t| t.tsval),
+            ecn: false,
         }
     }
 

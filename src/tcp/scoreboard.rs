@@ -1,6 +1,7 @@
 //! What was sent and not yet acknowledged, segment by segment: which of it the peer holds (RFC 2018), which is lost
-//! (RFC 6675 §4), and how much is in the network.
+//! (RFC 8985, RFC 5681), and how much is in the network (RFC 6675 §4).
 
+use super::rack::Rack;
 use crate::wire::SeqNum;
 use std::collections::VecDeque;
 
@@ -30,7 +31,7 @@ impl Sent {
     }
 }
 
-/// Segments reported above one that is missing before it is taken for lost (RFC 6675 §2, DupThresh).
+/// Segments reported above one that is missing before it is plainly lost (RFC 5681 §3.2, RFC 8985 §6.2).
 pub const DUP_THRESH: u32 = 3;
 
 /// All segments in flight, in sequence order, without gaps.
@@ -46,6 +47,15 @@ pub struct Acked {
     pub rtt_us: Option<u32>,
     /// Octets newly reported by SACK.
     pub sacked: u32,
+}
+
+/// What [`Scoreboard::mark_lost_by_time`] found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Whether a segment is newly taken for lost.
+    pub any: bool,
+    /// When the rest of what was overtaken is to be looked at again.
+    pub ask_again_us: Option<u32>,
 }
 
 impl Scoreboard {
@@ -66,7 +76,7 @@ impl Scoreboard {
     }
 
     /// Takes out what lies before `una`.
-    pub fn acknowledge(&mut self, una: SeqNum, now_us: u32) -> Acked {
+    pub fn acknowledge(&mut self, una: SeqNum, now_us: u32, rack: &mut Rack) -> Acked {
         let mut acked = Acked::default();
         while let Some(first) = self.sent.front_mut() {
             if first.seq.at_or_after(una) {
@@ -78,6 +88,9 @@ impl Scoreboard {
                 first.len -= covered;
                 break;
             }
+            if !first.sacked {
+                rack.on_arrival(first, now_us);
+            }
             if !first.retransmitted && !first.sacked {
                 acked.rtt_us = Some(now_us.wrapping_sub(first.sent_us));
             }
@@ -87,11 +100,12 @@ impl Scoreboard {
     }
 
     /// Marks what the peer's SACK blocks report; blocks outside of what is in flight are ignored.
-    pub fn sack(&mut self, blocks: &[(SeqNum, SeqNum)]) -> Acked {
+    pub fn sack(&mut self, blocks: &[(SeqNum, SeqNum)], now_us: u32, rack: &mut Rack) -> Acked {
         let mut acked = Acked::default();
         for &(left, right) in blocks.iter().filter(|(left, right)| left.before(*right)) {
             for segment in self.sent.iter_mut().filter(|s| !s.sacked) {
                 if segment.seq.at_or_after(left) && segment.end().at_or_before(right) {
+                    rack.on_arrival(segment, now_us);
                     segment.sacked = true;
                     segment.lost = false;
                     acked.sacked += segment.len;
@@ -101,19 +115,46 @@ impl Scoreboard {
         acked
     }
 
-    /// Takes for lost what has [`DUP_THRESH`] reported segments above it (RFC 6675 §4, IsLost); says whether any is new.
-    pub fn mark_lost_by_sack(&mut self) -> bool {
-        let mut above = 0;
-        let mut found = false;
-        for segment in self.sent.iter_mut().rev() {
-            if segment.sacked {
-                above += 1;
-            } else if above >= DUP_THRESH && !segment.lost && !segment.retransmitted {
-                segment.lost = true;
-                found = true;
+    /// Takes for lost what RACK says is; gives the microseconds after which to ask again, for what may only be late.
+    pub fn mark_lost_by_time(&mut self, rack: &Rack, window_us: u32, now_us: u32) -> Lost {
+        let mut lost = Lost::default();
+        for segment in self.sent.iter_mut().filter(|s| !s.sacked && !s.lost) {
+            match rack.wait_us(segment, window_us, now_us) {
+                Some(0) => {
+                    segment.lost = true;
+                    lost.any = true;
+                }
+                Some(wait_us) => lost.ask_again_us = lost.ask_again_us.max(Some(wait_us)),
+                None => {}
             }
         }
-        found
+        lost
+    }
+
+    /// Segments reported by SACK.
+    pub fn sacked_segments(&self) -> u32 {
+        self.sent.iter().filter(|s| s.sacked).count() as u32
+    }
+
+    /// The last segment, if the peer has not reported it, and its place.
+    pub fn tail(&self) -> Option<(usize, &Sent)> {
+        let place = self.sent.len().checked_sub(1)?;
+        self.sent.back().filter(|s| !s.sacked).map(|s| (place, s))
+    }
+
+    /// Segments in flight.
+    pub fn len(&self) -> usize {
+        self.sent.len()
+    }
+
+    /// Takes for lost what is longer than `len` octets: it does not fit the path. Says whether there was any.
+    pub fn mark_long_lost(&mut self, len: u32) -> bool {
+        let mut any = false;
+        for segment in self.sent.iter_mut().filter(|s| !s.sacked && s.len - u32::from(s.fin) > len) {
+            segment.lost = true;
+            any = true;
+        }
+        any
     }
 
     /// Takes the first segment for lost (third duplicate acknowledgement, or a partial one in recovery).
@@ -190,7 +231,7 @@ mod tests {
     fn an_acknowledgement_takes_out_what_it_covers() {
         for base in BASES {
             let mut board = board(base, 4);
-            let acked = board.acknowledge(SeqNum(base) + 250, 1_000);
+            let acked = board.acknowledge(SeqNum(base) + 250, 1_000, &mut Rack::default());
             assert_eq!(acked.rtt_us, Some(999), "the newest of the two segments");
             assert_eq!(board.pipe(), 150);
         }
@@ -201,18 +242,20 @@ mod tests {
         let mut board = board(0, 1);
         board.mark_all_lost(false);
         board.resent(0, 50);
-        assert_eq!(board.acknowledge(SeqNum(100), 60).rtt_us, None);
+        assert_eq!(board.acknowledge(SeqNum(100), 60, &mut Rack::default()).rtt_us, None);
     }
 
     #[test]
-    fn three_reported_segments_make_a_hole_lost() {
+    fn a_hole_is_lost_once_later_segments_have_arrived() {
         for base in BASES {
             let mut board = board(base, 5);
+            let mut rack = Rack::default();
             let at = |i: u32| SeqNum(base) + i * 100;
-            board.sack(&[(at(1), at(3))]);
-            assert!(!board.mark_lost_by_sack());
-            board.sack(&[(at(3), at(4)), (at(1), at(3))]);
-            assert!(board.mark_lost_by_sack());
+            board.sack(&[(at(1), at(4))], 1_000, &mut rack);
+            assert_eq!(board.sacked_segments(), 3);
+            let later = board.mark_lost_by_time(&rack, 250, 1_000);
+            assert_eq!(later, Lost { any: false, ask_again_us: Some(247) }, "it may only be late");
+            assert!(board.mark_lost_by_time(&rack, 0, 1_000).any);
             assert_eq!(board.next_lost().map(|(place, s)| (place, s.seq)), Some((0, at(0))));
             assert_eq!(board.pipe(), 100, "only the last one is in the network");
         }

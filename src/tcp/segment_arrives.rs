@@ -40,6 +40,7 @@ impl Tcb {
         self.check_timestamps(&segment, env)?;
         self.check_sequence(&segment, env)?;
         self.remember_timestamp(&segment, env);
+        self.note_mark(&segment, env);
         if segment.header.flags.has(Flags::RST) {
             return self.check_rst(&segment, env);
         }
@@ -59,6 +60,10 @@ impl Tcb {
         self.on_ack(&segment, env)?;
         if self.ending.is_none() && self.state.receives() {
             let fitted = self.fit(&segment);
+            if fitted.text.len() < segment.text.len() {
+                // Some of it had come before, or the window does not take it (a probe of a closed one): say what stands.
+                self.facts.set(Facts::ACK_NOW);
+            }
             self.on_text(&fitted, env);
             self.on_fin(&fitted, env);
         } else if self.ending.is_none() && segment.len() > 0 {
@@ -158,6 +163,19 @@ impl Tcb {
         {
             self.ts_recent = timestamps.tsval;
             self.ts_recent_at = (env.tick() >> 16) as u16;
+        }
+    }
+
+    /// RFC 3168 §6.1.3: a mark is echoed until the peer says that it has reduced its window.
+    fn note_mark(&mut self, segment: &Segment<'_>, env: &Env<'_>) {
+        if !self.facts.has(Facts::ECN) {
+            return;
+        }
+        if segment.header.flags.has(Flags::CWR) {
+            self.facts.clear(Facts::MARKED);
+        }
+        if env.marked {
+            self.facts.set(Facts::MARKED | Facts::ACK_NOW);
         }
     }
 

@@ -34,7 +34,10 @@ impl Tcb {
         if !header.flags.has(Flags::SYN) {
             return Err(DropReason::NoAck);
         }
-        let negotiated = Negotiated::from_syn(&header.options, self.smss, self.tuple.local_addr.is_v4());
+        let mut negotiated = Negotiated::from_syn(&header.options, self.smss, self.tuple.local_addr.is_v4());
+        // RFC 3168 §6.1.1: ECE without CWR on the SYN-ACK accepts what our SYN asked for.
+        negotiated.ecn =
+            acks && self.asks_for_ecn(env) && header.flags.has(Flags::ECE) && !header.flags.has(Flags::CWR);
         self.negotiated(&negotiated, header.seq, env);
         if acks {
             self.established(segment, env);

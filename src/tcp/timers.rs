@@ -8,9 +8,11 @@ use super::timer::{earlier, is_due};
 use crate::ledger::Ending;
 
 impl Tcb {
-    /// Starts the retransmission timer.
+    /// Starts the retransmission timer, or the shorter one after which the tail is probed for loss.
     pub(super) fn arm(&mut self, env: &Env<'_>) {
-        self.arm_after(backed_off_ms(self.rto_ms, self.backoff, env.config), env);
+        let probe_ms = self.probe_timeout_ms();
+        self.facts.put(Facts::PROBE_TIMER, probe_ms.is_some());
+        self.arm_after(probe_ms.unwrap_or(backed_off_ms(self.rto_ms, self.backoff, env.config)), env);
     }
 
     fn arm_after(&mut self, ms: u32, env: &Env<'_>) {
@@ -30,6 +32,19 @@ impl Tcb {
         }
     }
 
+    /// Starts the keep-alive timer of a connection on which nothing happens (RFC 9293 §3.8.4).
+    pub(crate) fn arm_keep_alive(&mut self, env: &Env<'_>) {
+        if let Some(idle) = env.config.keep_alive
+            && self.facts.has(Facts::KEEP_ALIVE)
+            && matches!(self.state, State::Established | State::CloseWait)
+            && !self.facts.has(Facts::TIMER)
+            && !self.outstanding()
+            && self.unsent() == 0
+        {
+            self.arm_after(idle.as_millis() as u32, env);
+        }
+    }
+
     /// Starts the orphan timer: nobody will read, and the peer has yet to close.
     pub(super) fn arm_orphan(&mut self, env: &Env<'_>) {
         self.arm_after(env.config.orphan_timeout.as_millis() as u32, env);
@@ -46,6 +61,9 @@ impl Tcb {
             if transfer.ack_delayed {
                 sooner(transfer.ack_at);
             }
+            if transfer.reordering {
+                sooner(transfer.reordering_at);
+            }
             // Congestion state is worth nothing after an RTO of silence (RFC 5681 §4.1), so neither is the transfer.
             if transfer.is_quiet() {
                 sooner(transfer.active_at.wrapping_add(u32::from(self.rto_ms)));
@@ -61,6 +79,9 @@ impl Tcb {
             return;
         }
         let idle_after = u32::from(self.rto_ms);
+        if self.transfer.as_ref().is_some_and(|t| t.reordering && is_due(t.reordering_at, tick)) {
+            self.detect_loss(self.data_in_flight(), env);
+        }
         if let Some(transfer) = &mut self.transfer {
             if transfer.ack_delayed && is_due(transfer.ack_at, tick) {
                 transfer.ack_delayed = false;
@@ -81,7 +102,16 @@ impl Tcb {
             self.end(Event::TimedOut, Ending::TimedOut, env);
             return;
         }
-        let patience = if self.state.is_synchronized() { env.config.user_timeout } else { env.config.connect_timeout };
+        if self.facts.take(Facts::PROBE_TIMER) {
+            self.facts.set(Facts::TAIL_DUE);
+            self.arm_after(u32::from(self.rto_ms), env);
+            return;
+        }
+        if !self.outstanding() && self.unsent() == 0 && self.facts.has(Facts::KEEP_ALIVE) {
+            self.on_keep_alive(env);
+            return;
+        }
+        let patience = self.patience(env);
         self.backoff = self.backoff.saturating_add(1);
         self.unanswered = self.unanswered.saturating_add(1);
         if waited_ms(self.rto_ms, self.backoff, self.unanswered, env.config) >= patience.as_millis() as u64 {
@@ -90,15 +120,36 @@ impl Tcb {
         }
         match self.state {
             State::SynSent | State::SynReceived => self.facts.set(Facts::SYN_DUE),
-            _ if self.outstanding() => self.on_retransmission_timeout(),
+            _ if self.outstanding() => self.on_retransmission_timeout(env),
             _ if self.unsent() > 0 => self.facts.set(Facts::PROBE_DUE),
             _ => return,
         }
         self.arm(env);
     }
 
+    /// R2: how long to go on without an answer (RFC 9293 §3.8.3).
+    fn patience(&self, env: &Env<'_>) -> crate::time::Duration {
+        match self.patience {
+            _ if !self.state.is_synchronized() => env.config.connect_timeout,
+            0 => env.config.user_timeout,
+            units => super::user_calls::PATIENCE_UNIT * u32::from(units),
+        }
+    }
+
+    /// Nothing was heard for long: ask, and after some questions without an answer give up.
+    fn on_keep_alive(&mut self, env: &mut Env<'_>) {
+        self.unanswered = self.unanswered.saturating_add(1);
+        if self.unanswered > env.config.keep_alive_probes {
+            self.abort(Ending::TimedOut, env);
+            return;
+        }
+        self.facts.set(Facts::ALIVE_DUE);
+        self.arm_after(env.config.keep_alive_interval.as_millis() as u32, env);
+    }
+
     /// RFC 6298 §5.4–5.6, RFC 5681 §3.1.
-    fn on_retransmission_timeout(&mut self) {
+    fn on_retransmission_timeout(&mut self, env: &mut Env<'_>) {
+        self.suspect_black_hole(env);
         let flight = self.data_in_flight();
         let smss = u32::from(self.smss);
         let window_closed = self.snd_wnd == 0;
@@ -107,6 +158,8 @@ impl Tcb {
             // A peer that still says nothing after what it reported may have dropped it (RFC 2018 §8).
             transfer.scoreboard.mark_all_lost(true);
             transfer.recover = None;
+            transfer.probe_end = None;
+            transfer.reordering = false;
             transfer.dup_acks = 0;
             fin_alone &= transfer.scoreboard.is_empty();
             if !window_closed {
@@ -115,6 +168,20 @@ impl Tcb {
         }
         if fin_alone {
             self.facts.set(Facts::FIN_LOST);
+        }
+    }
+
+    /// Full segments that stay unanswered may be too large for a path whose routers do not say so (RFC 4821 §7.7):
+    /// smaller ones are tried, in two steps.
+    fn suspect_black_hole(&mut self, env: &mut Env<'_>) {
+        let least = super::negotiation::default_mss(self.tuple.local_addr.is_v4());
+        let smaller = match self.unanswered {
+            3 => 1_024.max(least),
+            5 => least,
+            _ => return,
+        };
+        if self.data_in_flight() > u32::from(smaller) {
+            self.lower_smss(smaller, env);
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use super::buffer::{BlockPool, ByteQueue};
 use super::congestion::{Algorithm, Congestion};
+use super::rack::Rack;
 use super::reassembly::Reassembly;
 use super::rto::RttEstimator;
 use super::scoreboard::Scoreboard;
@@ -20,6 +21,19 @@ pub struct Transfer {
     pub congestion: Congestion,
     /// Round-trip time.
     pub rtt: RttEstimator,
+    /// Loss detection by time.
+    pub rack: Rack,
+    /// When what may only be late is to be looked at again, in ticks; meaningful while `reordering`.
+    pub reordering_at: u32,
+    /// Whether that timer runs.
+    pub reordering: bool,
+    /// SND.NXT when the last tail-loss probe was sent, until that is acknowledged (TLP.end_seq), and whether the probe
+    /// was a retransmission.
+    pub probe_end: Option<(SeqNum, bool)>,
+    /// No answer to a congestion mark before this is acknowledged (RFC 3168 §6.1.2).
+    pub marked_until: Option<SeqNum>,
+    /// The segment size before a router or a black hole made it smaller, and when that was, in ticks.
+    pub larger_smss: Option<(u16, u32)>,
     /// Duplicate acknowledgements in a row (RFC 5681 §2).
     pub dup_acks: u32,
     /// SND.NXT when loss recovery began; `None` outside of recovery (RFC 6582 §3.2).
@@ -49,6 +63,12 @@ impl Default for Transfer {
             scoreboard: Scoreboard::default(),
             congestion: Congestion::new(Algorithm::Reno, 536, false),
             rtt: RttEstimator::default(),
+            rack: Rack::default(),
+            reordering_at: 0,
+            reordering: false,
+            probe_end: None,
+            marked_until: None,
+            larger_smss: None,
             dup_acks: 0,
             recover: None,
             recv: ByteQueue::default(),
@@ -72,6 +92,7 @@ impl Transfer {
             && self.reassembly.is_empty()
             && !self.ack_delayed
             && self.early_fin.is_none()
+            && self.larger_smss.is_none()
     }
 }
 

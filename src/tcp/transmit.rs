@@ -8,6 +8,9 @@ use super::state::State;
 use crate::wire::SeqNum;
 use crate::wire::tcp::{Flags, Header, Options, Timestamps};
 
+/// The ECN field of a packet whose ends do ECN (RFC 3168 §5, ECT(0)).
+const ECN_CAPABLE: u8 = 0b10;
+
 /// A segment that is due.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
@@ -15,6 +18,8 @@ pub struct Plan {
     pub header: Header,
     /// Octets of text; [`Tcb::copy_text`] has them.
     pub text_len: usize,
+    /// The ECN field of its packet: ECT(0) on new text only (RFC 3168 §6.1.4–6.1.6).
+    pub ecn: u8,
     /// Where in the send buffer the text begins.
     text_at: usize,
     what: What,
@@ -27,6 +32,8 @@ enum What {
     Again { place: usize },
     New,
     Probe,
+    Tail { place: usize },
+    Alive,
     Fin,
     Ack,
 }
@@ -48,15 +55,23 @@ impl Tcb {
             _ => self
                 .plan_again(env)
                 .or_else(|| self.plan_new(env))
+                .or_else(|| self.plan_tail(env))
                 .or_else(|| self.plan_fin(env))
+                .or_else(|| self.facts.has(Facts::ALIVE_DUE).then(|| self.plan_alive(env)))
                 .or_else(|| self.facts.has(Facts::ACK_NOW).then(|| self.plan_ack(env))),
         }
     }
 
     /// Whether [`Tcb::poll_transmit`] may have something: cheap, and right in the negative.
     pub(crate) fn may_transmit(&self) -> bool {
-        const DUE: u32 =
-            Facts::RST_DUE | Facts::LAST_ACK_DUE | Facts::SYN_DUE | Facts::ACK_NOW | Facts::FIN_LOST | Facts::PROBE_DUE;
+        const DUE: u32 = Facts::RST_DUE
+            | Facts::LAST_ACK_DUE
+            | Facts::SYN_DUE
+            | Facts::ACK_NOW
+            | Facts::FIN_LOST
+            | Facts::PROBE_DUE
+            | Facts::TAIL_DUE
+            | Facts::ALIVE_DUE;
         let fin_due = self.facts.has(Facts::FIN_QUEUED) && !self.facts.has(Facts::FIN_SENT);
         // A FIN that follows acknowledged data is in the scoreboard alone.
         let has_data = || self.transfer.as_ref().is_some_and(|t| !t.send.is_empty() || !t.scoreboard.is_empty());
@@ -66,12 +81,15 @@ impl Tcb {
     fn plan_reset(&self) -> Plan {
         let header =
             Header { seq: self.snd_nxt, ack: self.rcv_nxt, flags: Flags::RST | Flags::ACK, ..Header::default() };
-        Plan { header, text_len: 0, text_at: 0, what: What::Reset }
+        Plan { header, text_len: 0, ecn: 0, text_at: 0, what: What::Reset }
     }
 
     fn plan_syn(&self, our_mss: u16, env: &Env<'_>) -> Plan {
         let mut options = syn_options(our_mss, self.tsval(env), env.config);
         let mut flags = Flags::SYN;
+        if self.state == State::SynSent && self.asks_for_ecn(env) {
+            flags |= Flags::ECE | Flags::CWR;
+        }
         let mut ack = SeqNum(0);
         if self.state == State::SynReceived {
             flags |= Flags::ACK;
@@ -82,7 +100,12 @@ impl Tcb {
         }
         // The SYN's number, whether it is sent for the first time or again.
         let header = Header { seq: self.snd_una, ack, flags, wnd: syn_window(env.config), urgent: 0, options };
-        Plan { header, text_len: 0, text_at: 0, what: What::Syn }
+        Plan { header, text_len: 0, ecn: 0, text_at: 0, what: What::Syn }
+    }
+
+    /// ECN is asked for once: a SYN that was lost may have been dropped for it (RFC 3168 §6.1.1.1).
+    pub(super) fn asks_for_ecn(&self, env: &Env<'_>) -> bool {
+        env.config.ecn_request && !self.facts.has(Facts::SYN_RESENT) && self.backoff == 0
     }
 
     /// What was lost goes first. The first one after a timeout always may; others as the congestion window allows.
@@ -106,7 +129,7 @@ impl Tcb {
         header.seq = lost.seq;
         header.flags |= if text_len > 0 { Flags::PSH } else { Flags(0) };
         header.flags |= if lost.fin { Flags::FIN } else { Flags(0) };
-        Some(Plan { header, text_len, text_at, what: What::Again { place } })
+        Some(Plan { header, text_len, ecn: 0, text_at, what: What::Again { place } })
     }
 
     /// New text, as far as the peer's window and the congestion window go.
@@ -117,13 +140,15 @@ impl Tcb {
             return None;
         }
         let probe = self.facts.has(Facts::PROBE_DUE);
+        let tail = self.facts.has(Facts::TAIL_DUE);
         let in_flight = self.data_in_flight();
         let window = self.snd_wnd.saturating_sub(in_flight);
         let pipe = transfer.scoreboard.pipe();
         let congestion = transfer.congestion.cwnd().saturating_sub(self.adjusted_pipe(pipe));
         let most = self.most_text() as u32;
         let mut len = unsent.min(most).min(window);
-        if len > congestion && pipe > 0 {
+        // A probe for tail loss may exceed the congestion window by one segment (RFC 8985 §7.3).
+        if len > congestion && pipe > 0 && !tail {
             return None;
         }
         if probe && len == 0 {
@@ -132,9 +157,10 @@ impl Tcb {
         let last = len == unsent;
         // RFC 9293 §3.8.6.2.1: a full segment, all there is (Nagle permitting), or half of the peer's largest window.
         let worth = len == most
-            || (last && (!env.config.nagle || in_flight == 0 || self.facts.has(Facts::FIN_QUEUED)))
+            || (last && (self.facts.has(Facts::NO_DELAY) || in_flight == 0 || self.facts.has(Facts::FIN_QUEUED)))
             || (len > 0 && len >= self.max_snd_wnd / 2)
-            || probe;
+            || probe
+            || tail;
         if len == 0 || !worth {
             return None;
         }
@@ -145,7 +171,34 @@ impl Tcb {
         if last && self.facts.has(Facts::FIN_QUEUED) && window > len {
             header.flags |= Flags::FIN;
         }
-        Some(Plan { header, text_len: len as usize, text_at: in_flight as usize, what })
+        let ecn = if self.facts.has(Facts::ECN) && !probe { ECN_CAPABLE } else { 0 };
+        header.flags |= if ecn > 0 && self.facts.has(Facts::REDUCED) { Flags::CWR } else { Flags(0) };
+        Some(Plan { header, text_len: len as usize, ecn, text_at: in_flight as usize, what })
+    }
+
+    /// The tail of what is in flight once more, because nothing was heard of it and there is nothing new (RFC 8985 §7.3).
+    fn plan_tail(&self, env: &Env<'_>) -> Option<Plan> {
+        if !self.facts.has(Facts::TAIL_DUE) {
+            return None;
+        }
+        let (place, tail) = self.transfer.as_ref()?.scoreboard.tail()?;
+        let text_len = (tail.len - u32::from(tail.fin)) as usize;
+        if text_len > self.most_text() {
+            return None;
+        }
+        let text_at = tail.seq.distance_from(self.snd_una) as usize;
+        let mut header = self.header(env);
+        header.seq = tail.seq;
+        header.flags |= if text_len > 0 { Flags::PSH } else { Flags(0) };
+        header.flags |= if tail.fin { Flags::FIN } else { Flags(0) };
+        Some(Plan { header, text_len, ecn: 0, text_at, what: What::Tail { place } })
+    }
+
+    /// A keep-alive probe: an old number, no text, so that the peer must answer (RFC 9293 §3.8.4).
+    fn plan_alive(&self, env: &Env<'_>) -> Plan {
+        let mut header = self.header(env);
+        header.seq = self.snd_nxt - 1;
+        Plan { header, text_len: 0, ecn: 0, text_at: 0, what: What::Alive }
     }
 
     /// Without SACK each duplicate acknowledgement says that a segment has left the network (RFC 5681 §3.2).
@@ -174,13 +227,13 @@ impl Tcb {
         if again {
             header.seq = self.snd_nxt - 1;
         }
-        Some(Plan { header, text_len: 0, text_at: 0, what: What::Fin })
+        Some(Plan { header, text_len: 0, ecn: 0, text_at: 0, what: What::Fin })
     }
 
     fn plan_ack(&self, env: &Env<'_>) -> Plan {
         let mut header = self.header(env);
         header.options.sack = self.sack_blocks();
-        Plan { header, text_len: 0, text_at: 0, what: What::Ack }
+        Plan { header, text_len: 0, ecn: 0, text_at: 0, what: What::Ack }
     }
 
     /// `<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>` with the window and the timestamps of now.
@@ -188,7 +241,7 @@ impl Tcb {
         Header {
             seq: self.snd_nxt,
             ack: self.rcv_nxt,
-            flags: Flags::ACK,
+            flags: Flags::ACK | if self.facts.has(Facts::MARKED) { Flags::ECE } else { Flags(0) },
             wnd: self.wire_window(env),
             urgent: 0,
             options: Options { timestamps: self.timestamps(env), ..Options::default() },
@@ -208,7 +261,7 @@ impl Tcb {
     }
 
     /// Text that fits a segment beside the options that every segment carries (RFC 9293 §3.7.1, MUST-16).
-    fn most_text(&self) -> usize {
+    pub(super) fn most_text(&self) -> usize {
         let options = if self.facts.has(Facts::TIMESTAMPS) { 12 } else { 0 };
         usize::from(self.smss).saturating_sub(options).max(1)
     }
@@ -238,13 +291,25 @@ impl Tcb {
             }
             What::New | What::Probe => {
                 self.facts.clear(Facts::PROBE_DUE);
+                if plan.header.flags.has(Flags::CWR) {
+                    self.facts.clear(Facts::REDUCED);
+                }
                 self.in_flight(plan.text_len as u32 + u32::from(fin), fin, env);
+                self.probed_tail(false);
             }
+            What::Tail { place } => {
+                env.ledger.retransmitted += 1;
+                if let Some(transfer) = &mut self.transfer {
+                    transfer.scoreboard.resent(place, now_us);
+                }
+                self.probed_tail(true);
+            }
+            What::Alive => self.facts.clear(Facts::ALIVE_DUE),
             What::Fin if self.facts.take(Facts::FIN_LOST) => env.ledger.retransmitted += 1,
             What::Fin => self.in_flight(1, true, env),
             What::Ack => {}
         }
-        if !matches!(plan.what, What::Syn | What::Ack) && !self.facts.has(Facts::TIMER) {
+        if self.outstanding() && !matches!(plan.what, What::Syn) && !self.facts.has(Facts::TIMER) {
             self.arm(env);
         }
         self.acknowledged(&plan.header);
@@ -262,6 +327,16 @@ impl Tcb {
         self.snd_nxt += len;
         if fin {
             self.facts.set(Facts::FIN_SENT);
+        }
+    }
+
+    /// If a tail-loss probe was due, this was it.
+    fn probed_tail(&mut self, again: bool) {
+        let end = self.snd_nxt;
+        if self.facts.take(Facts::TAIL_DUE)
+            && let Some(transfer) = &mut self.transfer
+        {
+            transfer.probe_end = Some((end, again));
         }
     }
 

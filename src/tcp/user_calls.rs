@@ -3,8 +3,31 @@
 use super::connection::{Env, Facts, Tcb};
 use super::state::{Event, State};
 use crate::ledger::Ending;
+use crate::time::Duration;
+
+/// The step in which R2 of a connection is kept.
+pub(super) const PATIENCE_UNIT: Duration = Duration::from_secs(2);
 
 impl Tcb {
+    /// Sets R2 of this connection (RFC 9293 §3.8.3, MUST-21): rounded up to 2 s, at most 510 s.
+    pub(crate) fn set_user_timeout(&mut self, patience: Duration) {
+        let units = patience.as_secs_f64() / PATIENCE_UNIT.as_secs_f64();
+        self.patience = units.ceil().clamp(1.0, 255.0) as u8;
+    }
+
+    /// Whether the peer is asked for a sign of life while the connection is idle (MUST-24).
+    pub(crate) fn set_keep_alive(&mut self, on: bool) {
+        self.facts.put(Facts::KEEP_ALIVE, on);
+        if !on && !self.outstanding() && self.unsent() == 0 {
+            self.facts.clear(Facts::TIMER);
+        }
+    }
+
+    /// Whether small segments leave at once (MUST-17: Nagle's algorithm can be disabled).
+    pub(crate) fn set_no_delay(&mut self, on: bool) {
+        self.facts.put(Facts::NO_DELAY, on);
+    }
+
     /// SEND: queues octets; says how many were taken, `None` when our side is closed.
     pub(crate) fn write(&mut self, octets: &[u8], env: &mut Env<'_>) -> Option<usize> {
         if self.ending.is_some() || !self.state.sends() || self.facts.has(Facts::FIN_QUEUED) {

@@ -1,0 +1,98 @@
+//! Loss detection by time, RFC 8985 §6: a segment is lost when one that was sent sufficiently later has arrived.
+
+use super::scoreboard::Sent;
+use crate::wire::SeqNum;
+
+/// What RACK knows of a connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rack {
+    /// When the most recently sent segment that has arrived was sent, in microseconds modulo 2^32 (RACK.xmit_ts).
+    xmit_us: u32,
+    /// Its end (RACK.end_seq).
+    end_seq: SeqNum,
+    /// Its round trip (RACK.rtt).
+    rtt_us: u32,
+    /// Least round trip seen (RACK.min_RTT); 0 before the first.
+    min_rtt_us: u32,
+    /// Highest end that has arrived (RACK.fack).
+    fack: SeqNum,
+    /// Whether segments were seen to overtake each other (RACK.reordering_seen).
+    reordered: bool,
+    /// Whether anything has arrived at all.
+    valid: bool,
+}
+
+impl Rack {
+    /// A segment has arrived: acknowledged, or reported by SACK for the first time (RFC 8985 §6.2, steps 1–3).
+    pub fn on_arrival(&mut self, segment: &Sent, now_us: u32) {
+        let rtt_us = now_us.wrapping_sub(segment.sent_us);
+        if segment.retransmitted {
+            // Too soon to be an answer to the retransmission: it was the original.
+            if rtt_us < self.min_rtt_us {
+                return;
+            }
+        } else {
+            self.min_rtt_us = if self.min_rtt_us == 0 { rtt_us.max(1) } else { self.min_rtt_us.min(rtt_us.max(1)) };
+            self.reordered |= self.valid && segment.end().before(self.fack);
+        }
+        if !self.valid || self.was_sent_before(segment) {
+            self.xmit_us = segment.sent_us;
+            self.end_seq = segment.end();
+            self.rtt_us = rtt_us;
+        }
+        self.fack = if self.valid { self.fack.max(segment.end()) } else { segment.end() };
+        self.valid = true;
+    }
+
+    /// Whether the newest arrival was sent before `segment`.
+    fn was_sent_before(&self, segment: &Sent) -> bool {
+        let later = segment.sent_us.wrapping_sub(self.xmit_us) as i32;
+        later > 0 || (later == 0 && segment.end().after(self.end_seq))
+    }
+
+    /// How much longer to wait for `segment` before it is taken for lost, in microseconds; 0: it is lost; `None`: nothing
+    /// sent after it has arrived (RFC 8985 §6.2, step 5).
+    pub fn wait_us(&self, segment: &Sent, window_us: u32, now_us: u32) -> Option<u32> {
+        let is_the_arrival = segment.sent_us == self.xmit_us && segment.end() == self.end_seq;
+        let overtaken = self.valid && !is_the_arrival && !self.was_sent_before(segment);
+        overtaken.then(|| {
+            let deadline = segment.sent_us.wrapping_add(self.rtt_us).wrapping_add(window_us);
+            (deadline.wrapping_sub(now_us) as i32).max(0) as u32
+        })
+    }
+
+    /// The reordering window (RFC 8985 §6.2, step 4): none where loss is plain and reordering was never seen.
+    pub fn window_us(&self, in_recovery: bool, arrived_above: u32, srtt_us: u32) -> u32 {
+        let plain = in_recovery || arrived_above >= super::scoreboard::DUP_THRESH;
+        if !self.reordered && plain { 0 } else { (self.min_rtt_us / 4).min(srtt_us) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(seq: u32, sent_us: u32) -> Sent {
+        Sent { seq: SeqNum(seq), len: 100, sent_us, fin: false, retransmitted: false, sacked: false, lost: false }
+    }
+
+    #[test]
+    fn what_was_sent_before_an_arrival_is_lost_when_the_window_is_over() {
+        let mut rack = Rack::default();
+        assert_eq!(rack.wait_us(&sent(0, 0), 0, 10), None, "nothing has arrived");
+        rack.on_arrival(&sent(100, 10), 1_010);
+        assert_eq!(rack.wait_us(&sent(0, 0), 0, 1_010), Some(0));
+        assert_eq!(rack.wait_us(&sent(0, 0), 250, 1_010), Some(240));
+        assert_eq!(rack.wait_us(&sent(200, 20), 0, 9_999), None, "sent later than the arrival");
+    }
+
+    #[test]
+    fn reordering_once_seen_opens_the_window_even_when_loss_looks_plain() {
+        let mut rack = Rack::default();
+        rack.on_arrival(&sent(100, 10), 1_010);
+        assert_eq!(rack.window_us(false, 0, 5_000), 250);
+        assert_eq!(rack.window_us(true, 3, 5_000), 0);
+        rack.on_arrival(&sent(0, 0), 1_020);
+        assert_eq!(rack.window_us(true, 3, 5_000), 250);
+    }
+}

@@ -1,0 +1,144 @@
+//! Finding and mending losses: RACK and tail-loss probes with SACK (RFC 8985), duplicate acknowledgements without
+//! (RFC 5681 §3.2, RFC 6582), and answers to congestion marks (RFC 3168 §6.1.2).
+
+use super::connection::{Env, Facts, Tcb};
+use super::scoreboard::DUP_THRESH;
+use crate::wire::tcp::{Flags, Segment};
+
+/// What a receiver may add to a round trip by delaying its acknowledgement of a single segment (RFC 8985 §7.2).
+const WORST_DELAYED_ACK_MS: u32 = 200;
+
+impl Tcb {
+    /// With SACK: looks for segments that later ones have overtaken.
+    pub(super) fn detect_loss(&mut self, flight: u32, env: &mut Env<'_>) {
+        let (now_us, tick) = (env.now_us(), env.tick());
+        if !self.facts.has(Facts::SACK) {
+            return;
+        }
+        let Some(transfer) = &mut self.transfer else { return };
+        let arrived_above = transfer.scoreboard.sacked_segments();
+        let window_us = transfer.rack.window_us(transfer.recover.is_some(), arrived_above, transfer.rtt.srtt_us);
+        let lost = transfer.scoreboard.mark_lost_by_time(&transfer.rack, window_us, now_us);
+        transfer.reordering = lost.ask_again_us.is_some();
+        transfer.reordering_at = tick.wrapping_add(lost.ask_again_us.unwrap_or(0) / 1_000 + 1);
+        if lost.any {
+            self.enter_recovery(flight, env);
+        }
+    }
+
+    /// Without SACK: the third duplicate acknowledgement means that the first segment is lost.
+    pub(super) fn count_duplicate(&mut self, flight: u32, env: &mut Env<'_>) {
+        let has_sack = self.facts.has(Facts::SACK);
+        let Some(transfer) = &mut self.transfer else { return };
+        transfer.dup_acks += 1;
+        if !has_sack && transfer.recover.is_none() && transfer.dup_acks >= DUP_THRESH {
+            transfer.scoreboard.mark_first_lost();
+            self.enter_recovery(flight, env);
+        }
+    }
+
+    /// One reduction for all losses of one flight (RFC 6582 §3.2: `recover`).
+    fn enter_recovery(&mut self, flight: u32, env: &mut Env<'_>) {
+        let (smss, snd_nxt) = (u32::from(self.smss), self.snd_nxt);
+        let Some(transfer) = &mut self.transfer else { return };
+        if transfer.recover.is_some() {
+            return;
+        }
+        transfer.recover = Some(snd_nxt);
+        transfer.congestion.on_loss(flight, smss);
+        env.ledger.fast_retransmits += 1;
+    }
+
+    /// An acknowledgement that advances, in recovery: over, or partial. A partial one without SACK means that the next
+    /// hole is lost as well (RFC 6582 §3.2). Says whether recovery goes on.
+    pub(super) fn recovering(&mut self) -> bool {
+        let (snd_una, has_sack) = (self.snd_una, self.facts.has(Facts::SACK));
+        let Some(transfer) = &mut self.transfer else { return false };
+        let Some(recover) = transfer.recover else { return false };
+        if snd_una.at_or_after(recover) {
+            transfer.recover = None;
+            return false;
+        }
+        if !has_sack {
+            transfer.scoreboard.mark_first_lost();
+        }
+        true
+    }
+
+    /// The peer has seen a congestion mark: the window is reduced once for each flight, and the peer is told.
+    pub(super) fn on_congestion_echo(&mut self, segment: &Segment<'_>, flight: u32) {
+        if !self.facts.has(Facts::ECN) || !segment.header.flags.has(Flags::ECE) {
+            return;
+        }
+        let (smss, snd_nxt, ack) = (u32::from(self.smss), self.snd_nxt, segment.header.ack);
+        let Some(transfer) = &mut self.transfer else { return };
+        let answered = transfer.marked_until.is_some_and(|until| ack.at_or_before(until));
+        if answered || transfer.recover.is_some() || flight == 0 {
+            return;
+        }
+        transfer.congestion.on_loss(flight, smss);
+        transfer.marked_until = Some(snd_nxt);
+        self.facts.set(Facts::REDUCED);
+    }
+
+    /// How long to wait for an acknowledgement before the tail is probed for loss (RFC 8985 §7.2); `None` when a
+    /// retransmission timeout is the right thing to wait for.
+    pub(super) fn probe_timeout_ms(&self) -> Option<u32> {
+        let transfer = self.transfer.as_ref()?;
+        let probes = self.facts.has(Facts::SACK)
+            && self.backoff == 0
+            && transfer.recover.is_none()
+            && transfer.probe_end.is_none()
+            && transfer.rtt.srtt_us > 0
+            && !transfer.scoreboard.is_empty()
+            && transfer.scoreboard.sacked() == 0;
+        let alone = if transfer.scoreboard.len() == 1 { WORST_DELAYED_ACK_MS } else { 0 };
+        let probe_ms = (2 * transfer.rtt.srtt_us).div_ceil(1_000) + alone;
+        (probes && probe_ms < u32::from(self.rto_ms)).then_some(probe_ms)
+    }
+
+    /// The answer to a tail-loss probe: when a retransmission was needed and the peer did not have the segment twice,
+    /// a loss was mended, and the window pays for it (RFC 8985 §7.4).
+    pub(super) fn settle_probe(&mut self, segment: &Segment<'_>, flight: u32) {
+        let (smss, snd_una) = (u32::from(self.smss), self.snd_una);
+        let Some(transfer) = &mut self.transfer else { return };
+        let Some((end, again)) = transfer.probe_end else { return };
+        if snd_una.before(end) {
+            return;
+        }
+        transfer.probe_end = None;
+        let twice =
+            segment.header.options.sack.as_slice().first().is_some_and(|(_, right)| right.at_or_before(snd_una));
+        if again && !twice && transfer.recover.is_none() {
+            transfer.congestion.on_loss(flight, smss);
+        }
+    }
+
+    /// The path takes no more than `smss` octets: what is longer is sent again in pieces, which is no sign of congestion
+    /// (RFC 1191 §6.5).
+    pub(super) fn lower_smss(&mut self, smss: u16, env: &mut Env<'_>) {
+        let before = self.smss;
+        if smss >= before {
+            return;
+        }
+        self.smss = smss;
+        let most = self.most_text() as u32;
+        let tick = env.tick();
+        let transfer = self.transfer_mut(env.pools, env.config);
+        let largest = transfer.larger_smss.map_or(before, |(largest, _)| largest);
+        transfer.larger_smss = Some((largest, tick));
+        transfer.scoreboard.mark_long_lost(most);
+    }
+
+    /// A smaller segment size is not for ever: the larger one is tried again after ten minutes (RFC 1191 §6.3).
+    pub(super) fn restore_smss(&mut self, tick: u32) {
+        const TEN_MINUTES: u32 = 600_000;
+        if let Some(transfer) = &mut self.transfer
+            && let Some((largest, since)) = transfer.larger_smss
+            && tick.wrapping_sub(since) >= TEN_MINUTES
+        {
+            transfer.larger_smss = None;
+            self.smss = largest;
+        }
+    }
+}

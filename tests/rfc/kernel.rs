@@ -1,0 +1,199 @@
+//! Linux's own TCP: a namespace with a TAP device, whose other end is the scripted peer. Time is real.
+
+use super::target::*;
+use handfast::lab::{Namespace, enter};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr};
+use std::time::{Duration, Instant};
+use tun_rs::{DeviceBuilder, Layer, SyncDevice};
+
+const TAP: &str = "hf-tap";
+
+/// How much of Linux's ways of limiting itself a scenario can do without.
+const SYSCTLS: [(&str, &str); 5] = [
+    // Challenge ACKs otherwise come at most twice a second, and a table of edges takes longer than that.
+    ("net/ipv4/tcp_invalid_ratelimit", "0"),
+    // What one scenario measures must not change the next handshake.
+    ("net/ipv4/tcp_no_metrics_save", "1"),
+    ("net/ipv6/conf/all/disable_ipv6", "1"),
+    // As distributions set it; it also refuses the subnet's broadcast address as a source.
+    ("net/ipv4/conf/all/rp_filter", "1"),
+    ("net/ipv4/icmp_ratelimit", "0"),
+];
+
+pub struct Kernel {
+    tap: SyncDevice,
+    listener: Option<Socket>,
+    socks: Vec<Option<Socket>>,
+    started: Instant,
+    // Last: what is in it goes first.
+    _namespace: Namespace,
+}
+
+impl Kernel {
+    /// Moves the calling thread into a new namespace for good.
+    pub fn new(listen: bool) -> Self {
+        let namespace = Namespace::create().expect("a namespace");
+        enter(&namespace).expect("its thread in it");
+        for (name, value) in SYSCTLS {
+            std::fs::write(format!("/proc/sys/{name}"), value).unwrap_or_else(|e| eprintln!("{name}: {e}"));
+        }
+        let tap = DeviceBuilder::new().name(TAP).layer(Layer::L2).mac_addr(HOST_MAC).mtu(1500).ipv4(std::net::Ipv4Addr::from(HOST), 24u8, None);
+        let tap = tap.build_sync().expect("a TAP device");
+        tap.set_nonblocking(true).expect("its mode");
+        let mac = PEER_MAC.map(|octet| format!("{octet:02x}")).join(":");
+        let peer = PEER.map(|octet| octet.to_string()).join(".");
+        let neighbour = ["neigh", "replace", &peer, "lladdr", &mac, "dev", TAP, "nud", "permanent"];
+        let output = std::process::Command::new("ip").args(neighbour).output().expect("ip");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let mut kernel = Kernel { tap, listener: None, socks: vec![], started: Instant::now(), _namespace: namespace };
+        if listen {
+            let listener = new_socket();
+            listener.bind(&SocketAddr::from((HOST, HOST_PORT)).into()).expect("bind");
+            listener.listen(128).expect("listen");
+            kernel.listener = Some(listener);
+        }
+        kernel.next_frame(Duration::from_millis(5));
+        kernel
+    }
+
+    fn sock(&mut self, socket: Socket) -> Sock {
+        self.socks.push(Some(socket));
+        Sock(self.socks.len() - 1)
+    }
+
+    fn socket(&self, sock: Sock) -> &Socket {
+        self.socks[sock.0].as_ref().expect("not closed yet")
+    }
+}
+
+fn new_socket() -> Socket {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).expect("a socket");
+    socket.set_nonblocking(true).expect("its mode");
+    socket.set_reuse_address(true).expect("its option");
+    socket
+}
+
+fn fault(e: &std::io::Error) -> Fault {
+    match e.kind() {
+        ErrorKind::ConnectionReset => Fault::Reset,
+        ErrorKind::ConnectionRefused => Fault::Refused,
+        ErrorKind::TimedOut => Fault::TimedOut,
+        ErrorKind::ConnectionAborted => Fault::Aborted,
+        _ => Fault::Other,
+    }
+}
+
+impl Target for Kernel {
+    fn is_linux(&self) -> bool {
+        true
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn inject(&mut self, frame: &[u8]) {
+        self.tap.send(frame).expect("a frame to the kernel");
+    }
+
+    fn next_frame(&mut self, wait: Duration) -> Option<(Duration, Vec<u8>)> {
+        let until = Instant::now() + wait;
+        let mut buffer = vec![0; 65_536];
+        loop {
+            match self.tap.recv(&mut buffer) {
+                Ok(len) => {
+                    buffer.truncate(len);
+                    return Some((self.started.elapsed(), buffer));
+                }
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+                Err(e) => panic!("reading from the TAP device: {e}"),
+            }
+            if Instant::now() >= until {
+                return None;
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+
+    fn connect(&mut self, remote: [u8; 4], port: u16) -> Result<Sock, Fault> {
+        let socket = new_socket();
+        socket.bind(&SocketAddr::from((HOST, HOST_PORT)).into()).expect("bind");
+        match socket.connect(&SocketAddr::from((remote, port)).into()) {
+            Err(e) if e.raw_os_error() != Some(libc::EINPROGRESS) => Err(fault(&e)),
+            _ => Ok(self.sock(socket)),
+        }
+    }
+
+    fn accept(&mut self) -> Option<Sock> {
+        let until = Instant::now() + Duration::from_millis(20);
+        loop {
+            if let Ok((socket, _)) = self.listener.as_ref()?.accept() {
+                socket.set_nonblocking(true).expect("its mode");
+                return Some(self.sock(socket));
+            }
+            if Instant::now() >= until {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn is_connected(&mut self, sock: Sock) -> bool {
+        self.socket(sock).peer_addr().is_ok()
+    }
+
+    fn write(&mut self, sock: Sock, octets: &[u8]) -> usize {
+        self.socket(sock).write(octets).unwrap_or(0)
+    }
+
+    fn read(&mut self, sock: Sock, max: usize) -> Read {
+        let mut octets = vec![0; max];
+        match self.socket(sock).read(&mut octets) {
+            Ok(0) => Read::End,
+            Ok(n) => {
+                octets.truncate(n);
+                Read::Data(octets)
+            }
+            Err(e) if e.kind() == ErrorKind::WouldBlock => Read::Nothing,
+            Err(e) => Read::Fault(fault(&e)),
+        }
+    }
+
+    fn shutdown(&mut self, sock: Sock) {
+        self.socket(sock).shutdown(Shutdown::Write).expect("shutdown");
+    }
+
+    fn close(&mut self, sock: Sock) {
+        self.socks[sock.0] = None;
+    }
+
+    fn abort(&mut self, sock: Sock) {
+        self.socket(sock).set_linger(Some(Duration::ZERO)).expect("its option");
+        self.socks[sock.0] = None;
+    }
+
+    fn count(&self, state: &str) -> u64 {
+        const STATES: [&str; 11] = [
+            "ESTABLISHED",
+            "SYN-SENT",
+            "SYN-RECEIVED",
+            "FIN-WAIT-1",
+            "FIN-WAIT-2",
+            "TIME-WAIT",
+            "CLOSED",
+            "CLOSE-WAIT",
+            "LAST-ACK",
+            "LISTEN",
+            "CLOSING",
+        ];
+        let table = std::fs::read_to_string("/proc/thread-self/net/tcp").expect("the kernel's connections");
+        let states = table.lines().skip(1).filter_map(|line| u8::from_str_radix(line.split_whitespace().nth(3)?, 16).ok());
+        states.filter(|number| STATES.get(usize::from(*number) - 1) == Some(&state)).count() as u64
+    }
+
+    fn snapshot(&self) -> Option<handfast::stats::Snapshot> {
+        None
+    }
+}
