@@ -179,7 +179,8 @@ mod tests {
         let config = TcpConfig { nagle: false, ..TcpConfig::default() };
         let (mut pools, mut gauges, mut ledger) = (Pools::new(1 << 20), StateGauges::default(), Ledger::default());
         let now = Instant::from_millis(1_000);
-        let mut env = Env { now, config: &config, pools: &mut pools, gauges: &mut gauges, ledger: &mut ledger };
+        let mut env =
+            Env { now, config: &config, pools: &mut pools, gauges: &mut gauges, ledger: &mut ledger, marked: false };
         let (ours, theirs) = (Addr::from_v4([10, 0, 0, 1]), Addr::from_v4([10, 0, 0, 2]));
         let tuple = FourTuple { local_addr: ours, remote_addr: theirs, local_port: 1, remote_port: 2 };
         let mut tcb = Tcb::active_open(tuple, SeqNum(100), 0, 1_460, &mut env);
