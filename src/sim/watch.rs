@@ -193,7 +193,8 @@ mod tests {
 
     #[test]
     fn what_no_host_may_do_is_seen() {
-        let acks: [(u32, u32, u16, &[u8], bool, &str); 6] = [
+        type Row = (u32, u32, u16, &'static [u8], bool, &'static str);
+        let acks: [Row; 6] = [
             (101, 201, 10, b"", true, "an acknowledgement"),
             (101, 202, 10, b"", false, "of what was never sent"),
             (101, 201, 10, b"0123456789ab", true, "all that fits, and a probe"),

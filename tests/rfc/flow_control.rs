@@ -152,13 +152,17 @@ fn small_writes_wait_for_an_acknowledgement() {
 #[test]
 fn nagles_rule_can_be_turned_off() {
     covers!("9293-MUST-38");
-    handfast_with("it sets the stack's option", |s| s.tcp.nagle = false, |p| {
-        p.accept();
-        p.app_write(b"first");
-        p.expect(data(1, b"first"));
-        p.app_write(b"second");
-        p.expect(data(6, b"second"));
-    });
+    handfast_with(
+        "it sets the stack's option",
+        |s| s.tcp.nagle = false,
+        |p| {
+            p.accept();
+            p.app_write(b"first");
+            p.expect(data(1, b"first"));
+            p.app_write(b"second");
+            p.expect(data(6, b"second"));
+        },
+    );
 }
 
 #[test]

@@ -41,7 +41,8 @@ fn soft_errors_do_not_end_an_attempt() {
     covers!("9293-MUST-56");
     everywhere_without_listener(|p| {
         p.connect();
-        for (kind, code) in [(UNREACHABLE, 0), (UNREACHABLE, 1), (UNREACHABLE, 5), (TIME_EXCEEDED, 0), (SOURCE_QUENCH, 0)]
+        for (kind, code) in
+            [(UNREACHABLE, 0), (UNREACHABLE, 1), (UNREACHABLE, 5), (TIME_EXCEEDED, 0), (SOURCE_QUENCH, 0)]
         {
             p.send_icmp(kind, code, 0, 0);
             if p.on_linux("in SYN-SENT a host that is unreachable ends the attempt at once") {

@@ -43,7 +43,9 @@ fn what_is_for_another_station_is_dropped() {
 fn ip_options_are_skipped_and_our_ttl_is_64() {
     covers!("9293-MUST-49");
     everywhere(|p| {
-        for (at, options) in [vec![1, 1, 1, 0], vec![7, 7, 4, 0, 0, 0, 0, 0], vec![0x94, 4, 0, 0]].into_iter().enumerate() {
+        for (at, options) in
+            [vec![1, 1, 1, 0], vec![7, 7, 4, 0, 0, 0, 0, 0], vec![0x94, 4, 0, 0]].into_iter().enumerate()
+        {
             p.on_port(45_000 + at as u16, |p| {
                 p.send(syn().tweak(|t| t.ip_options = options));
                 let got = p.expect(syn_ack().ack(1));

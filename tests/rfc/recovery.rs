@@ -37,7 +37,10 @@ fn the_retransmission_timer_doubles() {
             last = at;
         }
         let doubled: Vec<_> = gaps.windows(2).filter(|w| w[0] < 30_000 && w[0] > 500).collect();
-        assert!(doubled.len() >= 4 && doubled.iter().all(|w| (w[1] as f64 / w[0] as f64 - 2.0).abs() < 0.1), "{gaps:?}");
+        assert!(
+            doubled.len() >= 4 && doubled.iter().all(|w| (w[1] as f64 / w[0] as f64 - 2.0).abs() < 0.1),
+            "{gaps:?}"
+        );
         assert!(*gaps.last().unwrap() >= 59_900, "an upper bound is at least 60 s: {gaps:?}");
     });
 }
