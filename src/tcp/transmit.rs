@@ -110,14 +110,15 @@ impl Tcb {
         env.config.ecn_request && !self.facts.has(Facts::SYN_RESENT) && self.backoff == 0
     }
 
-    /// What was lost goes first. The first one after a timeout always may; others as the congestion window allows.
+    /// What was lost goes first. The segment at SND.UNA always may (RFC 5681 §3.2, RFC 6582 §3.2, RFC 6675 §5: nothing
+    /// else brings the acknowledgement forward); others as the congestion window allows.
     fn plan_again(&mut self, env: &Env<'_>) -> Option<Plan> {
         let most = self.most_text();
         let transfer = self.transfer.as_mut()?;
         let (place, lost) = transfer.scoreboard.next_lost()?;
         let lost = *lost;
         let pipe = transfer.scoreboard.pipe();
-        if pipe > 0 && pipe + lost.len > transfer.congestion.cwnd() {
+        if lost.seq != self.snd_una && pipe > 0 && pipe + lost.len > transfer.congestion.cwnd() {
             return None;
         }
         let fin = u32::from(lost.fin);
