@@ -122,6 +122,10 @@ fn play_linux(listen: bool, scenario: &(impl Fn(&mut Peer) + Sync)) {
         eprintln!("SKIPPED: against Linux it needs root (a namespace and a TAP device)");
         return;
     }
+    if !std::path::Path::new("/dev/net/tun").exists() {
+        eprintln!("SKIPPED: against Linux it needs TAP devices (/dev/net/tun)");
+        return;
+    }
     // A thread of its own, as it never comes back from the namespace.
     let played = std::thread::scope(|scope| {
         let thread = scope.spawn(|| play(Peer::new(Box::new(Kernel::new(listen)), 0xffff_fffd), scenario));
