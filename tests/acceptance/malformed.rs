@@ -107,8 +107,7 @@ fn mended(frame: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     })
 }
 
-fn each_bit_flipped<const N: usize>(frame: &[u8], places: [std::ops::Range<usize>; N]) -> Vec<Vec<u8>> {
-    let octets = places.into_iter().flatten();
+fn each_bit_flipped(frame: &[u8], octets: impl Iterator<Item = usize>) -> Vec<Vec<u8>> {
     octets.flat_map(|at| (0..8).map(move |bit| changed(frame, |f| f[at] ^= 1 << bit))).collect()
 }
 
@@ -119,12 +118,12 @@ fn what_is_wrong_with_a_segment_is_the_name_of_its_counter() {
     let syn = frames::tcp(macs, 7, SYN, &[2, 4, 5, 180], b"");
 
     // The sum itself, and sequence and acknowledgement number, which mean something else with each bit.
-    counted.all_dropped("tcp_checksum", &each_bit_flipped(&syn, [IP + 16..IP + 18, IP + 4..IP + 12]));
+    counted.all_dropped("tcp_checksum", &each_bit_flipped(&syn, (IP + 16..IP + 18).chain(IP + 4..IP + 12)));
     let lengths = [0u8, 1, 5, 255].map(|len| frames::tcp(macs, 7, SYN, &[253, len, 0, 0], b""));
     counted.all_dropped("tcp_option", &lengths);
     let offsets: Vec<_> = (0u8..5).chain(7..16).map(|words| changed(&syn, |f| f[IP + 12] = words << 4)).collect();
     counted.all_dropped("xdp_tcp_data_offset", &offsets);
-    counted.all_dropped("icmp_malformed", &each_bit_flipped(&frames::ping(macs), [IP + 2..IP + 4]));
+    counted.all_dropped("icmp_malformed", &each_bit_flipped(&frames::ping(macs), IP + 2..IP + 4));
     counted.end();
 }
 
@@ -135,10 +134,8 @@ fn what_is_wrong_with_a_packet_is_the_name_of_its_counter() {
     let syn = frames::tcp(macs, 7, SYN, &[2, 4, 5, 180], b"");
 
     // The sum itself, and the identification, which nobody reads.
-    counted.all_dropped(
-        "ipv4_checksum",
-        &each_bit_flipped(&syn, [ETHERNET + 10..ETHERNET + 12, ETHERNET + 4..ETHERNET + 6]),
-    );
+    let octets = (ETHERNET + 10..ETHERNET + 12).chain(ETHERNET + 4..ETHERNET + 6);
+    counted.all_dropped("ipv4_checksum", &each_bit_flipped(&syn, octets));
     let fragments = [0x2000u16, 0x2001, 0x0001, 0x1fff]
         .map(|field| mended(&syn, |f| f[ETHERNET + 6..ETHERNET + 8].copy_from_slice(&field.to_be_bytes())));
     counted.all_dropped("fragment", &fragments);
@@ -216,7 +213,7 @@ fn damaged(random: &mut Random, whole: &[Vec<u8>], macs: Macs, index: usize) -> 
                 let at = ETHERNET + random.below(f.len() - ETHERNET);
                 f[at] = random.next() as u8;
             }
-            if index % 4 == 0 {
+            if index.is_multiple_of(4) {
                 frames::mend(f);
             }
         }),
