@@ -226,7 +226,7 @@ impl Tcb {
         let first = !self.facts.has(Facts::FIN_SENT) && self.unsent() == 0;
         // Into a closed window only when nothing else is out: then it is the probe.
         let fits = self.data_in_flight() < self.snd_wnd || !self.outstanding();
-        if !again && !(first && fits) {
+        if !(again || first && fits) {
             return None;
         }
         let mut header = self.header(env);
