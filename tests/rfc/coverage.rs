@@ -52,7 +52,7 @@ fn read_test(body: &str) -> Shown {
         }
     }
     let mut rest = body;
-    while let Some((why, behind)) = after(rest, ".on_linux(", "\")") .or(None) {
+    while let Some((why, behind)) = after(rest, ".on_linux(", "\")").or(None) {
         shown.differences.extend(why.into_iter().next());
         rest = behind;
     }
@@ -134,7 +134,10 @@ fn coverage_md_is_what_the_tests_say() {
         std::fs::write(&path, &table).expect("writing COVERAGE.md");
     }
     let stored = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(stored == table, "COVERAGE.md is out of date: `HANDFAST_BLESS=1 cargo test --test rfc coverage` rewrites it");
+    assert!(
+        stored == table,
+        "COVERAGE.md is out of date: `HANDFAST_BLESS=1 cargo test --test rfc coverage` rewrites it"
+    );
 }
 
 #[test]

@@ -39,7 +39,11 @@ impl Kernel {
         for (name, value) in SYSCTLS {
             std::fs::write(format!("/proc/sys/{name}"), value).unwrap_or_else(|e| eprintln!("{name}: {e}"));
         }
-        let tap = DeviceBuilder::new().name(TAP).layer(Layer::L2).mac_addr(HOST_MAC).mtu(1500).ipv4(std::net::Ipv4Addr::from(HOST), 24u8, None);
+        let tap = DeviceBuilder::new().name(TAP).layer(Layer::L2).mac_addr(HOST_MAC).mtu(1500).ipv4(
+            std::net::Ipv4Addr::from(HOST),
+            24u8,
+            None,
+        );
         let tap = tap.build_sync().expect("a TAP device");
         tap.set_nonblocking(true).expect("its mode");
         let mac = PEER_MAC.map(|octet| format!("{octet:02x}")).join(":");
@@ -189,7 +193,8 @@ impl Target for Kernel {
             "CLOSING",
         ];
         let table = std::fs::read_to_string("/proc/thread-self/net/tcp").expect("the kernel's connections");
-        let states = table.lines().skip(1).filter_map(|line| u8::from_str_radix(line.split_whitespace().nth(3)?, 16).ok());
+        let states =
+            table.lines().skip(1).filter_map(|line| u8::from_str_radix(line.split_whitespace().nth(3)?, 16).ok());
         states.filter(|number| STATES.get(usize::from(*number) - 1) == Some(&state)).count() as u64
     }
 

@@ -45,7 +45,8 @@ fn a_reset_outside_the_window_is_dropped_in_silence() {
         let edge = 2 + u32::from(got.wnd);
         for seq in [1, 0, 0x8000_0001, edge, edge + 1, edge + 70_000] {
             p.send(rst(seq));
-            if seq == edge && p.on_linux("a RST just beyond the window's right edge is taken for one in it: challenged") {
+            if seq == edge && p.on_linux("a RST just beyond the window's right edge is taken for one in it: challenged")
+            {
                 p.expect(ack(2));
             }
             p.expect_no_answer();
@@ -103,7 +104,8 @@ fn resets_are_judged_alike_in_every_state() {
                 p.enter(state);
                 let (rcv_nxt, snd_nxt) = (p.flow.snd_nxt, p.flow.rcv_nxt);
                 let fin_came = ["CLOSE-WAIT", "CLOSING", "LAST-ACK"].contains(&state);
-                if !(fin_came && p.on_linux("after a FIN a RST at RCV.NXT - 1 is believed, for the sake of some peers")) {
+                if !(fin_came && p.on_linux("after a FIN a RST at RCV.NXT - 1 is believed, for the sake of some peers"))
+                {
                     p.send(rst(rcv_nxt.wrapping_sub(1)));
                 }
                 p.send(rst(rcv_nxt + 1_000_000));

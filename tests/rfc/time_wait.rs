@@ -6,7 +6,11 @@ use super::target::*;
 
 /// The main connection, with timestamps or not, closed by the host first; our last TSval is the clock of now.
 fn into_time_wait(p: &mut Peer, timestamps: bool) {
-    if timestamps { p.accept_with_timestamps() } else { p.accept() }
+    if timestamps {
+        p.accept_with_timestamps()
+    } else {
+        p.accept()
+    }
     p.app_close();
     p.expect(fin(1).ack(1));
     p.send(ack(2));
@@ -184,7 +188,9 @@ fn with_an_equal_timestamp_the_number_decides() {
         p.flow.ts_frozen = true;
         into_time_wait(p, true);
         let last = TS_BASE;
-        if p.on_linux("an equal timestamp does not keep a number that is beyond from being new, nor the other way round") {
+        if p.on_linux(
+            "an equal timestamp does not keep a number that is beyond from being new, nor the other way round",
+        ) {
             expect_no_reuse(p, seg(S).seq(1).mss(1460).ts(last, 0));
             return;
         }

@@ -7,7 +7,7 @@ pub use cubic::Cubic;
 pub use reno::Reno;
 
 /// Which congestion control new connections use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, strum::EnumString, strum::Display)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, strum::EnumString, strum::Display, strum::VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum Algorithm {
     /// RFC 9438.
