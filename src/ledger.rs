@@ -85,6 +85,8 @@ pub enum DropReason {
     Fragment,
     /// Sent to an IP address that is not ours.
     ForeignAddress,
+    /// A SYN from an address that we have no way back to: not on-link, and no gateway.
+    NoRoute,
     /// Sent to a broadcast or multicast address (RFC 9293 §3.9.2.3, MUST-57).
     GroupAddress,
     /// From an address that cannot be a source (RFC 9293 §3.9.2.3, MUST-63).
@@ -135,8 +137,6 @@ pub enum DropReason {
     ConnectionsFull,
     /// The reply to this frame was held back by a rate limit.
     ReplyLimited,
-    /// No chunk or no room in the tx ring for the reply to this frame.
-    ReplyRefused,
 }
 
 /// How a connection ended. It counts from the moment it is opened: a passive one when it reaches ESTABLISHED, an

@@ -404,9 +404,9 @@ mod tests {
         let broken: [(&str, fn(&mut Snapshot)); 6] = [
             ("frames received", |s| s.frames.received = 1),
             ("connections opened", |s| s.connections.opened = 1),
-            ("half-open entries made", |s| drop(s.half_open.insert("created".into(), 1))),
-            ("TIME-WAIT entries made", |s| drop(s.time_wait.insert("created".into(), 1))),
-            ("connections in TIME-WAIT", |s| drop(s.states.insert("time_wait".into(), 1))),
+            ("half-open entries made", |s| _ = s.half_open.insert("created".into(), 1)),
+            ("TIME-WAIT entries made", |s| _ = s.time_wait.insert("created".into(), 1)),
+            ("connections in TIME-WAIT", |s| _ = s.states.insert("time_wait".into(), 1)),
             ("chunks", |s| s.chunks.total = 1),
         ];
         for (name, break_it) in broken {

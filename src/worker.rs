@@ -5,8 +5,9 @@
 //!             driver     wire     stack     tcp              stack   driver
 //! ```
 //!
-//! One turn ([`Worker::turn`]) is that picture from left to right: a whole burst is processed before anything is sent, so
-//! that queued segments are answered by one acknowledgement (RFC 9293 §3.10.7.4).
+//! One turn ([`Worker::turn`]) is that picture from left to right: a whole burst is processed before any connection sends,
+//! so that queued segments are answered by one acknowledgement (RFC 9293 §3.10.7.4). What needs no connection (SYN-ACK,
+//! RST, ARP, ping) is answered in the frame that asked.
 #![forbid(unsafe_code)]
 
 use crate::clock;
@@ -71,6 +72,9 @@ const COMMANDS: usize = 16;
 const SPIN: Duration = Duration::from_micros(50);
 /// The longest sleep: a lost wake-up costs no more than this.
 const LONGEST_SLEEP: Duration = Duration::from_millis(500);
+
+/// How long the last segments may take to find room when a worker ends.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// One queue, one core, one stack.
 pub struct Worker<D: Driver, A: App> {
@@ -214,7 +218,7 @@ impl<D: Driver, A: App> Worker<D, A> {
     /// Whether the run is over: asked to stop, or drained, or out of patience (then what is open is reset first).
     fn is_finished(&mut self, now: Instant) -> bool {
         if self.stack.is_stopping() && self.drain_until.is_none() {
-            return !self.unsent;
+            return true;
         }
         let Some(until) = self.drain_until else { return false };
         if !self.stack.is_idle() && now >= until {
@@ -223,11 +227,20 @@ impl<D: Driver, A: App> Worker<D, A> {
         self.stack.is_idle() || now >= until + LONGEST_SLEEP
     }
 
+    /// Resets what is left, and lets the RSTs leave as far as there is room within a short time.
     fn finish(mut self) -> io::Result<Finished<A>> {
-        let now = clock::now();
-        self.stack.abort_all(now);
-        self.turn(now)?;
-        self.stack.finish(now);
+        let until = clock::now() + LAST_WORDS;
+        self.stack.abort_all(clock::now());
+        loop {
+            let now = clock::now();
+            self.emit(now);
+            self.driver.flush()?;
+            if !self.unsent || now >= until {
+                break;
+            }
+            std::thread::yield_now();
+        }
+        self.stack.finish(clock::now());
         let snapshot = self.snapshot();
         let (app, transitions) = self.stack.into_parts();
         Ok(Finished { snapshot, transitions, app })

@@ -1,23 +1,8 @@
 //! The date for people: RFC 867 and HTTP lines, in UTC.
 
 use crate::time::{Duration, Instant};
+use jiff::Timestamp;
 use std::time::SystemTime;
-
-const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
 
 /// The wall clock, read once in a quarter of a second at most.
 pub struct Calendar {
@@ -63,59 +48,18 @@ pub struct Moment(pub u64);
 impl Moment {
     /// RFC 867's first syntax: `Tuesday, February 22, 1982 17:37:43-UTC`.
     pub fn daytime_line(self) -> String {
-        let (year, month, day) = self.date();
-        format!("{}, {} {day}, {year} {}-UTC\r\n", self.weekday(), MONTHS[month - 1], self.clock())
+        self.format("%A, %B %-d, %Y %H:%M:%S-UTC\r\n")
     }
 
     /// IMF-fixdate (RFC 9110 §5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
     pub fn http_date(self) -> String {
-        let (year, month, day) = self.date();
-        format!("{}, {day:02} {} {year:04} {} GMT", &self.weekday()[..3], &MONTHS[month - 1][..3], self.clock())
+        self.format("%a, %d %b %Y %H:%M:%S GMT")
     }
 
-    fn weekday(self) -> &'static str {
-        // 1970-01-01 was a Thursday.
-        DAYS[((self.0 / 86_400 + 4) % 7) as usize]
-    }
-
-    fn clock(self) -> String {
-        let seconds = self.0 % 86_400;
-        format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
-    }
-
-    /// Year, month 1–12, day 1–31 of the Gregorian calendar.
-    fn date(self) -> (u64, usize, u64) {
-        let mut day = self.0 / 86_400;
-        // Whole cycles of 400 years first, so that the loop is bounded.
-        let cycles = day / 146_097;
-        day %= 146_097;
-        let mut year = 1970 + cycles * 400;
-        while day >= days_in_year(year) {
-            day -= days_in_year(year);
-            year += 1;
-        }
-        let mut month = 1;
-        while day >= days_in_month(year, month) {
-            day -= days_in_month(year, month);
-            month += 1;
-        }
-        (year, month, day + 1)
-    }
-}
-
-fn is_leap(year: u64) -> bool {
-    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
-}
-
-fn days_in_year(year: u64) -> u64 {
-    365 + u64::from(is_leap(year))
-}
-
-fn days_in_month(year: u64, month: usize) -> u64 {
-    match month {
-        2 => 28 + u64::from(is_leap(year)),
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
+    /// By strftime(3)'s rules; a clock beyond the year 9999 stands still.
+    fn format(self, format: &str) -> String {
+        let timestamp = i64::try_from(self.0).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+        timestamp.unwrap_or(Timestamp::MAX).strftime(format).to_string()
     }
 }
 
@@ -134,16 +78,15 @@ mod tests {
     }
 
     #[test]
-    fn leap_days_and_ends_of_years_are_right() {
+    fn leap_days_ends_of_years_and_a_clock_gone_mad_are_dates() {
         for (seconds, date) in [
-            (0, (1970, 1, 1)),
-            (951_782_400, (2000, 2, 29)),
-            (1_709_164_800, (2024, 2, 29)),
-            (1_735_603_200, (2024, 12, 31)),
-            (1_735_689_600, (2025, 1, 1)),
-            (4_107_542_400, (2100, 3, 1)),
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT"),
+            (1_735_689_599, "Tue, 31 Dec 2024 23:59:59 GMT"),
+            (4_107_542_400, "Mon, 01 Mar 2100 00:00:00 GMT"),
+            (u64::MAX, "Thu, 30 Dec 9999 22:00:00 GMT"),
         ] {
-            assert_eq!(Moment(seconds).date(), date, "{seconds}");
+            assert_eq!(Moment(seconds).http_date(), date, "{seconds}");
         }
     }
 

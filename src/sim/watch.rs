@@ -14,6 +14,8 @@ struct Half {
     end: SeqNum,
     fin: Option<SeqNum>,
     shift: u8,
+    /// The first number that it acknowledged: which incarnation of its peer it talks to.
+    first_ack: Option<SeqNum>,
     ack: Option<SeqNum>,
     /// Right edge of the window offered.
     edge: Option<SeqNum>,
@@ -24,12 +26,13 @@ type Key = (Addr, u16, Addr, u16);
 /// The observer.
 #[derive(Default)]
 pub struct Watch {
-    /// The newest incarnation, and the one before it: a peer may still be in that one.
-    halves: BTreeMap<Key, [Option<Half>; 2]>,
+    /// The incarnations, the newest first: a peer may still be in an older one, and an old SYN that comes late makes one
+    /// of its own. `None` in the first place: the host was killed, and has said nothing since.
+    halves: BTreeMap<Key, Vec<Option<Half>>>,
 }
 
 impl Watch {
-    /// Looks at a frame that a host whose links carry `mtu` octets emits; says which flow it belongs to, as the receiver
+    /// Looks at a frame that a host whose link carry `mtu` octets emits; says which flow it belongs to, as the receiver
     /// sees it.
     ///
     /// # Errors
@@ -65,7 +68,7 @@ impl Watch {
     /// A host is gone: what it will send has nothing to do with what it sent, but its peers do not know yet.
     pub fn forget(&mut self, host: Addr) {
         for (_, halves) in self.halves.iter_mut().filter(|((from, ..), halves)| *from == host && halves[0].is_some()) {
-            *halves = [None, halves[0]];
+            halves.insert(0, None);
         }
     }
 
@@ -75,28 +78,47 @@ impl Watch {
             return Ok(());
         }
         let key = (tuple.remote_addr, tuple.remote_port, tuple.local_addr, tuple.local_port);
-        let peers = self.halves.get(&(key.2, key.3, key.0, key.1)).copied().unwrap_or_default();
         let halves = self.halves.entry(key).or_default();
-        if header.flags.has(Flags::SYN) && halves[0].is_none_or(|half| half.iss != header.seq) {
-            let shift = header.options.window_scale.unwrap_or(0);
-            let half = Half { iss: header.seq, end: header.seq + 1, fin: None, shift, ack: None, edge: None };
-            *halves = [Some(half), halves[0].or(halves[1])];
+        let again = halves.first().copied().flatten().is_some_and(|half| half.began_with(header));
+        if header.flags.has(Flags::SYN) && !again {
+            halves.insert(0, Some(Half::beginning(header)));
+            halves.truncate(INCARNATIONS);
         }
-        let Some(half) = &mut halves[0] else { return Err("a segment of a connection that never began".into()) };
+        let Some(Some(half)) = halves.first_mut() else { return Err("a segment of what never began".into()) };
         half.check_numbers(segment)?;
-        // The window of a peer that has said its FIN means nothing any more.
-        let talks_on = !peers[0].is_some_and(|peer| peer.fin.is_some_and(|fin| header.ack == fin + 1));
-        half.check_window(header, talks_on)?;
-        if header.flags.has(Flags::ACK) && !peers.iter().flatten().any(|peer| half.fits(header, peer)) {
-            return Err(format!(
-                "acknowledges what was never sent, or goes beyond the window: {half:?}, peer {peers:?}"
-            ));
+        let mut half = *half;
+        if header.flags.has(Flags::ACK) {
+            let peers = self.halves.get(&(key.2, key.3, key.0, key.1)).map_or(&[][..], Vec::as_slice);
+            let Some(peer) = peers.iter().flatten().find(|peer| half.fits(header, peer)) else {
+                return Err(format!(
+                    "acknowledges what was never sent, or goes beyond the window: {half:?}, {peers:?}"
+                ));
+            };
+            // The window of a peer that has said its FIN means nothing any more.
+            half.check_window(header, peer.fin.is_none_or(|fin| header.ack != fin + 1))?;
+        }
+        if let Some(first) = self.halves.get_mut(&key).and_then(|halves| halves.first_mut()) {
+            *first = Some(half);
         }
         Ok(())
     }
 }
 
+/// Incarnations of a tuple that are remembered.
+const INCARNATIONS: usize = 8;
+
 impl Half {
+    fn beginning(syn: &Header) -> Self {
+        let shift = syn.options.window_scale.unwrap_or(0);
+        Half { iss: syn.seq, end: syn.seq + 1, fin: None, shift, first_ack: None, ack: None, edge: None }
+    }
+
+    /// Whether `syn` is its SYN again. (Two that a listener answers within one tick of the clock have one ISS.)
+    fn began_with(&self, syn: &Header) -> bool {
+        let other_peer = syn.flags.has(Flags::ACK) && self.first_ack.is_some_and(|ack| ack != syn.ack);
+        self.iss == syn.seq && !other_peer
+    }
+
     fn check_numbers(&mut self, segment: &Segment<'_>) -> Result<(), String> {
         let header = &segment.header;
         let end = header.seq + segment.len();
@@ -120,9 +142,6 @@ impl Half {
     }
 
     fn check_window(&mut self, header: &Header, talks_on: bool) -> Result<(), String> {
-        if !header.flags.has(Flags::ACK) {
-            return Ok(());
-        }
         let shift = if header.flags.has(Flags::SYN) { 0 } else { u32::from(self.shift) };
         let edge = header.ack + (u32::from(header.wnd) << shift);
         if self.ack.is_some_and(|ack| header.ack.before(ack)) {
@@ -134,6 +153,7 @@ impl Half {
         {
             return Err(format!("the window shrinks: its right edge moves from {before} to {edge}"));
         }
+        self.first_ack.get_or_insert(header.ack);
         self.ack = Some(header.ack);
         self.edge = Some(edge);
         Ok(())
@@ -173,7 +193,8 @@ mod tests {
 
     #[test]
     fn what_no_host_may_do_is_seen() {
-        let acks: [(u32, u32, u16, &[u8], bool, &str); 6] = [
+        type Row = (u32, u32, u16, &'static [u8], bool, &'static str);
+        let acks: [Row; 6] = [
             (101, 201, 10, b"", true, "an acknowledgement"),
             (101, 202, 10, b"", false, "of what was never sent"),
             (101, 201, 10, b"0123456789ab", true, "all that fits, and a probe"),

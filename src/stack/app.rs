@@ -76,6 +76,9 @@ pub enum ConnectError {
     /// RFC 9293 §3.9.1.1 (MUST-46).
     #[error("the destination is a broadcast or multicast address")]
     GroupAddress,
+    /// An address that no other host has (unspecified, loopback, our own), or port 0.
+    #[error("the destination is no address and port of another host")]
+    NoSuchPeer,
     /// No address of ours of that family, or not the one asked for.
     #[error("no local address fits the destination")]
     NoLocalAddress,

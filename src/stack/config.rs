@@ -39,7 +39,7 @@ pub struct Limits {
     pub neighbours: u32,
     /// Timers that applications may set.
     pub app_timers: u32,
-    /// RST, challenge ACK and ICMP replies in a second.
+    /// Replies of each kind in a second: to neighbours, to pings, and RSTs with the ACKs that no connection counts.
     pub replies_per_second: u32,
 }
 

@@ -5,7 +5,7 @@ use super::shard::{Shard, env};
 use crate::tcp::buffer::BLOCK;
 use crate::tcp::{Env, State, Tcb};
 use crate::time::{Duration, Instant};
-use crate::wire::ip::is_group;
+use crate::wire::ip::{can_be_source, is_group};
 use crate::wire::{Addr, FourTuple};
 use std::net::SocketAddr;
 
@@ -36,6 +36,9 @@ impl Cx<'_> {
         if is_group(&remote_addr) || shard.routes.is_subnet_broadcast(&remote_addr) {
             return Err(ConnectError::GroupAddress);
         }
+        if !can_be_source(&remote_addr) || shard.routes.is_local(&remote_addr) || what.remote.port() == 0 {
+            return Err(ConnectError::NoSuchPeer);
+        }
         if shard.routes.next_hop(&remote_addr).is_none() {
             return Err(ConnectError::NoRoute);
         }
@@ -51,6 +54,11 @@ impl Cx<'_> {
         let index = shard.add_connection(tcb);
         shard.settle(index, self.now);
         Ok(shard.id(index))
+    }
+
+    /// Whether the application wants to hear of this connection: it has not closed it.
+    pub(super) fn hears(&self, conn: ConnId) -> bool {
+        self.shard.tcb(conn).is_some_and(Tcb::has_reader)
     }
 
     /// Runs `change` on the connection of that name, and sees to what follows from it.

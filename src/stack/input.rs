@@ -3,13 +3,14 @@
 //! What can be answered without state is answered in place: the frame that came in becomes the frame that goes out.
 
 use super::flow_index::{Flow, Phase};
+use super::neighbours::{Learn, Station};
 use super::shard::{Shard, env};
 use crate::ledger::{DropReason, HalfOpenEnding, Handled};
 use crate::ownership::Ownership;
 use crate::tcp::closed::reset_for;
 use crate::tcp::half_open::{HalfOpen, HalfOpenVerdict};
 use crate::tcp::time_wait::TimeWaitVerdict;
-use crate::tcp::{Env, Facts};
+use crate::tcp::{Env, Facts, State};
 use crate::time::Instant;
 use crate::wire::arp::{Arp, Operation};
 use crate::wire::frame::{self, Envelope, Incoming, Ip, Link, TxChecksum};
@@ -23,6 +24,9 @@ pub(super) const HOP_LIMIT: u8 = 64;
 
 /// The ECN field of a packet that met congestion (RFC 3168 §5).
 const CONGESTION_EXPERIENCED: u8 = 0b11;
+
+/// Why an entry that the index names must be there.
+const INDEXED: &str = "the index names only entries that are there";
 
 /// A segment with what carried it.
 struct Arrival<'a> {
@@ -54,7 +58,7 @@ impl Shard {
             Err(reason) => Err(reason),
         };
         self.ledger.outcome(outcome);
-        reply.map(|reply| self.write_reply(reply, buffer, len))
+        reply.map(|reply| self.write_reply(reply, buffer, len)).filter(|len| *len > 0)
     }
 
     fn on_incoming(&mut self, now: Instant, incoming: Incoming<'_>, reply: &mut Option<Reply>) -> Outcome {
@@ -73,7 +77,11 @@ impl Shard {
             Incoming::Arp { link, arp } => self.on_arp(now, &link, &arp, reply),
             Incoming::EchoRequest { link, ip } => {
                 self.check_destination(&link, &ip)?;
-                self.reply_if_allowed(now, Reply::Echo, reply)?;
+                if self.config.ownership == Ownership::Shared {
+                    return Err(DropReason::IcmpIgnored);
+                }
+                limited(self.replies.echo.allows(now.as_millis()))?;
+                *reply = Some(Reply::Echo);
                 Ok(Handled::EchoRequest)
             }
             Incoming::IcmpError { link, ip, error } => {
@@ -102,7 +110,7 @@ impl Shard {
     // --- TCP, by phase ---
 
     fn on_connection(&mut self, now: Instant, index: u32, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
-        let Some(tcb) = self.connections.get_mut(index) else { return Err(DropReason::NoAck) };
+        let tcb = self.connections.get_mut(index).expect(INDEXED);
         let mut env = env!(self, now);
         env.marked = arrival.marked;
         let outcome = tcb.on_segment(&arrival.segment, &mut env);
@@ -114,7 +122,7 @@ impl Shard {
     }
 
     fn on_half_open(&mut self, now: Instant, place: u32, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
-        let Some(entry) = self.half_open.get(place) else { return Err(DropReason::NoAck) };
+        let entry = self.half_open.get(place).expect(INDEXED);
         let verdict = entry.on_segment(&arrival.segment, &env!(self, now));
         match verdict {
             HalfOpenVerdict::Establish => {
@@ -137,10 +145,12 @@ impl Shard {
             HalfOpenVerdict::AnswerReset => self.reset(now, arrival, reply),
             HalfOpenVerdict::AnswerAck(reason) => {
                 let ts_offset = self.isns.timestamp_offset(&arrival.tuple);
-                if let Some(entry) = self.half_open.get(place) {
-                    let header = entry.acknowledgement(ts_offset, &env!(self, now));
-                    self.reply_if_allowed(now, self.segment(arrival, header), reply)?;
+                // Nothing is answered that might be an answer itself, or two ends would do so for ever.
+                if arrival.segment.is_empty() && !arrival.segment.header.flags.has(Flags::RST) {
+                    return Err(reason);
                 }
+                let header = self.half_open.get(place).expect(INDEXED).acknowledgement(ts_offset, &env!(self, now));
+                self.reply_if_allowed(now, self.segment(arrival, header), reply)?;
                 Err(reason)
             }
             HalfOpenVerdict::Drop(reason) => Err(reason),
@@ -165,6 +175,10 @@ impl Shard {
                 Err(reason)
             }
             TimeWaitVerdict::Reuse if self.listens(arrival.tuple.local_port) => {
+                // The old entry goes only when the new one is sure.
+                if self.half_open.is_full() {
+                    return Err(DropReason::HalfOpenFull);
+                }
                 self.reuse_time_wait(flow, now);
                 self.on_listener(now, arrival, Some(entry.snd_nxt), reply)
             }
@@ -194,6 +208,9 @@ impl Shard {
         if !flags.has(Flags::SYN) {
             return Err(DropReason::NoAck);
         }
+        if self.routes.next_hop(&arrival.tuple.remote_addr).is_none() {
+            return Err(DropReason::NoRoute);
+        }
         let mut iss = self.isns.isn(&arrival.tuple, now);
         if let Some(snd_nxt) = beyond
             && iss.at_or_before(snd_nxt)
@@ -203,7 +220,8 @@ impl Shard {
         }
         let our_mss = self.our_mss(arrival.tuple.local_addr.is_v4());
         let entry = HalfOpen::new(arrival.tuple, &arrival.segment, iss, our_mss, &self.config.tcp);
-        let place = self.add_half_open(arrival.hash, entry, now)?;
+        let from = if beyond.is_some() { State::TimeWait } else { State::Listen };
+        let place = self.add_half_open(arrival.hash, entry, from, now)?;
         self.answer_syn(now, place, arrival, reply);
         Ok(Handled::SynReceived)
     }
@@ -211,10 +229,8 @@ impl Shard {
     fn answer_syn(&mut self, now: Instant, place: u32, arrival: &Arrival<'_>, reply: &mut Option<Reply>) {
         let ts_offset = self.isns.timestamp_offset(&arrival.tuple);
         let our_mss = self.our_mss(arrival.tuple.local_addr.is_v4());
-        if let Some(entry) = self.half_open.get(place) {
-            let header = entry.syn_ack(our_mss, ts_offset, &env!(self, now));
-            *reply = Some(self.segment(arrival, header));
-        }
+        let header = self.half_open.get(place).expect(INDEXED).syn_ack(our_mss, ts_offset, &env!(self, now));
+        *reply = Some(self.segment(arrival, header));
     }
 
     fn reset(&mut self, now: Instant, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
@@ -229,25 +245,24 @@ impl Shard {
 
     /// What strangers make us send is bounded.
     fn reply_if_allowed(&mut self, now: Instant, wanted: Reply, reply: &mut Option<Reply>) -> Result<(), DropReason> {
-        if !self.replies.allows(now.as_millis()) {
-            return Err(DropReason::ReplyLimited);
-        }
+        limited(self.replies.segment.allows(now.as_millis()))?;
         *reply = Some(wanted);
         Ok(())
     }
 
     // --- neighbours and ICMP ---
 
-    /// A completed handshake proves that the next hop towards its peer is where the segment came from.
+    /// A completed handshake shows a way to the next hop towards its peer, if none is known.
     fn learn_from(&mut self, now: Instant, arrival: &Arrival<'_>) {
         if let Some(next_hop) = self.routes.next_hop(&arrival.tuple.remote_addr) {
-            self.learn(next_hop, arrival.link.src, true, now);
+            let station = Station { mac: arrival.link.src, vlan: arrival.link.vlan };
+            self.learn(next_hop, station, Learn::IfUnknown, now);
         }
     }
 
     /// Learns where a neighbour is, and wakes what waited for it.
-    pub fn learn(&mut self, addr: Addr, mac: crate::wire::MacAddr, enter: bool, now: Instant) {
-        for flow in self.neighbours.learn(addr, mac, enter, now.as_millis() as u32) {
+    pub fn learn(&mut self, addr: Addr, station: Station, how: Learn, now: Instant) {
+        for flow in self.neighbours.learn(addr, station, how, now.as_millis() as u32) {
             let Some(tcb) = self.connections.get_mut(flow.place()) else { continue };
             tcb.facts.clear(Facts::RESOLVING);
             if !tcb.facts.has(Facts::READY) {
@@ -259,11 +274,16 @@ impl Shard {
 
     /// RFC 826, packet reception; where the host owns the address, ARP is the host's.
     fn on_arp(&mut self, now: Instant, link: &Link, arp: &Arp, reply: &mut Option<Reply>) -> Outcome {
-        let ours = self.routes.is_local(&arp.target_addr);
-        if !ours || self.config.ownership == Ownership::Shared || self.routes.is_local(&arp.sender_addr) {
+        if self.config.ownership == Ownership::Shared || self.routes.is_local(&arp.sender_addr) {
             return Err(DropReason::NeighbourIgnored);
         }
-        let from_someone = arp.sender_addr != Addr::UNSPECIFIED_V4;
+        if arp.sender_addr != Addr::UNSPECIFIED_V4 {
+            let station = Station { mac: arp.sender_mac, vlan: link.vlan };
+            self.learn(arp.sender_addr, station, Learn::Update, now);
+        }
+        if !self.routes.is_local(&arp.target_addr) {
+            return Err(DropReason::NeighbourIgnored);
+        }
         match arp.operation {
             Operation::Request => {
                 let answer = Arp {
@@ -273,16 +293,11 @@ impl Shard {
                     target_mac: arp.sender_mac,
                     target_addr: arp.sender_addr,
                 };
-                self.reply_if_allowed(now, Reply::Arp(link.reply(self.config.mac), answer), reply)?;
-                if from_someone {
-                    self.learn(arp.sender_addr, arp.sender_mac, false, now);
-                }
+                limited(self.replies.neighbour.allows(now.as_millis()))?;
+                *reply = Some(Reply::Arp(link.reply(self.config.mac), answer));
                 Ok(Handled::NeighbourRequest)
             }
-            Operation::Reply => {
-                self.learn(arp.sender_addr, arp.sender_mac, false, now);
-                Ok(Handled::NeighbourReply)
-            }
+            Operation::Reply => Ok(Handled::NeighbourReply),
         }
     }
 
@@ -295,22 +310,27 @@ impl Shard {
         message: &ndp::Message,
         reply: &mut Option<Reply>,
     ) -> Outcome {
+        if self.config.ownership == Ownership::Shared {
+            return Err(DropReason::NeighbourIgnored);
+        }
+        let at = |mac| Station { mac, vlan: link.vlan };
         match message {
             ndp::Message::Solicitation(asked) if self.routes.is_local(&asked.target) => {
+                if let Some(mac) = asked.source_mac {
+                    self.learn(ip.src, at(mac), Learn::Update, now);
+                }
                 let (destination, advertisement) = asked.answer(ip, self.config.mac);
                 let mut way_back = link.reply(self.config.mac);
                 if destination == ndp::ALL_NODES {
                     way_back.dst = ndp::group_mac(&ndp::ALL_NODES);
                 }
-                self.reply_if_allowed(now, Reply::Advertisement(way_back, destination, advertisement), reply)?;
-                if let Some(mac) = asked.source_mac {
-                    self.learn(ip.src, mac, false, now);
-                }
+                limited(self.replies.neighbour.allows(now.as_millis()))?;
+                *reply = Some(Reply::Advertisement(way_back, destination, advertisement));
                 Ok(Handled::NeighbourRequest)
             }
             ndp::Message::Advertisement(told) if !self.routes.is_local(&told.target) => {
                 if let Some(mac) = told.target_mac {
-                    self.learn(told.target, mac, false, now);
+                    self.learn(told.target, at(mac), Learn::Update, now);
                 }
                 Ok(Handled::NeighbourReply)
             }
@@ -325,7 +345,7 @@ impl Shard {
             return Err(DropReason::IcmpUnproven);
         };
         let index = flow.place();
-        let Some(tcb) = self.connections.get_mut(index) else { return Err(DropReason::IcmpUnproven) };
+        let tcb = self.connections.get_mut(index).expect(INDEXED);
         let outcome = tcb.on_icmp_error(error, &mut env!(self, now));
         self.settle(index, now);
         outcome
@@ -347,4 +367,9 @@ impl Shard {
             }
         }
     }
+}
+
+/// A reply beyond the limit of its kind is not made.
+fn limited(allowed: bool) -> Result<(), DropReason> {
+    if allowed { Ok(()) } else { Err(DropReason::ReplyLimited) }
 }

@@ -31,9 +31,11 @@ pub use output::Transmit;
 
 use crate::ledger::HalfOpenEnding;
 use crate::stats::Snapshot;
+use crate::tcp::timer::is_due;
 use crate::tcp::{Env, Facts, News};
 use crate::time::{Duration, Instant};
 use crate::wire::{Addr, MacAddr};
+use neighbours::{Learn, Station};
 use shard::{Shard, env};
 
 /// Timers of each kind that one turn sees to, so that no storm of them holds up the frames.
@@ -89,6 +91,7 @@ impl<A: App> Stack<A> {
     pub fn on_timers(&mut self, now: Instant) {
         self.tell(now);
         let shard = &mut self.shard;
+        shard.feed_starved(now);
         let tick = now.as_millis() as u32;
         for _ in 0..TIMERS_PER_TURN {
             let Some(place) = shard.half_open_wheel.pop_due(&mut shard.half_open, tick) else { break };
@@ -131,12 +134,12 @@ impl<A: App> Stack<A> {
 
     /// A neighbour as the host knows it.
     pub fn on_neighbour(&mut self, now: Instant, addr: Addr, mac: MacAddr) {
-        self.shard.learn(addr, mac, true, now);
+        self.shard.learn(addr, Station { mac, vlan: None }, Learn::Enter, now);
     }
 
     /// Stops accepting and closes what is open, each with a FIN.
     pub fn drain(&mut self, now: Instant) {
-        self.shard.draining = true;
+        self.shard.stop_listening(now);
         self.app.on_drain(&mut Cx { shard: &mut self.shard, now });
         let half_open: Vec<u32> = self.shard.half_open.indices().collect();
         for place in half_open {
@@ -150,8 +153,13 @@ impl<A: App> Stack<A> {
         self.tell(now);
     }
 
-    /// Resets every connection that still lives.
+    /// Closes the listeners, and resets every connection that still lives.
     pub fn abort_all(&mut self, now: Instant) {
+        self.shard.stop_listening(now);
+        let half_open: Vec<u32> = self.shard.half_open.indices().collect();
+        for place in half_open {
+            self.shard.end_half_open(place, HalfOpenEnding::Evicted, now);
+        }
         let open: Vec<u32> = self.shard.connections.indices().collect();
         for index in open {
             let conn = self.shard.id(index);
@@ -180,16 +188,12 @@ impl<A: App> Stack<A> {
     pub fn next_timeout(&self, now: Instant) -> Option<Instant> {
         let shard = &self.shard;
         let tick = now.as_millis() as u32;
-        let from_tick =
-            |due: u32| now + Duration::from_millis(u64::from(due.wrapping_sub(tick) as i32 as u32 & TICK_MASK));
+        let at =
+            |due: u32| now + Duration::from_millis(if is_due(due, tick) { 0 } else { due.wrapping_sub(tick) }.into());
         let wheels = [shard.half_open_wheel.next_due(), shard.wheel.next_due()];
         let time_wait = [shard.time_wait_v4.next_due_ms(), shard.time_wait_v6.next_due_ms()];
-        let ticks = wheels
-            .into_iter()
-            .flatten()
-            .map(|due| if (due.wrapping_sub(tick) as i32) <= 0 { now } else { from_tick(due) });
         let waits = time_wait.into_iter().flatten().map(Instant::from_millis);
-        ticks.chain(waits).chain(shard.app_timers.next()).min()
+        wheels.into_iter().flatten().map(at).chain(waits).chain(shard.app_timers.next()).min()
     }
 
     /// Counters and gauges as they stand.
@@ -209,7 +213,6 @@ impl<A: App> Stack<A> {
         let Some(tcb) = self.shard.connections.get_mut(index) else { return };
         tcb.facts.clear(Facts::TELLING);
         let news = std::mem::take(&mut tcb.news);
-        let silent = !tcb.has_reader();
         let mut cx = Cx { shard: &mut self.shard, now };
         if news.has(News::ACCEPTED) {
             self.app.on_accept(&mut cx, conn);
@@ -217,13 +220,13 @@ impl<A: App> Stack<A> {
         if news.has(News::CONNECTED) {
             self.app.on_connect(&mut cx, conn);
         }
-        if news.has(News::READABLE) && !silent {
+        if news.has(News::READABLE) && cx.hears(conn) {
             self.app.on_readable(&mut cx, conn);
         }
-        if news.has(News::WRITABLE) && !silent {
+        if news.has(News::WRITABLE) && cx.hears(conn) {
             self.app.on_writable(&mut cx, conn);
         }
-        if news.has(News::HALF_CLOSED) && !silent {
+        if news.has(News::HALF_CLOSED) && cx.hears(conn) {
             self.app.on_half_close(&mut cx, conn);
         }
         let Some(tcb) = self.shard.connections.get_mut(index) else { return };
@@ -238,9 +241,6 @@ impl<A: App> Stack<A> {
         self.shard.free_if_done(index);
     }
 }
-
-/// Ticks ahead are less than 2^31.
-const TICK_MASK: u32 = u32::MAX >> 1;
 
 /// Counts what leaves.
 struct Counting<'a, T> {
@@ -257,7 +257,7 @@ impl<T: Transmit> Transmit for Counting<'_, T> {
             octets
         });
         self.frames += u64::from(sent);
-        self.octets += octets as u64;
+        self.octets += if sent { octets as u64 } else { 0 };
         sent
     }
 }

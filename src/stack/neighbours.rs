@@ -1,7 +1,8 @@
 //! Who is at which Ethernet address: the neighbour table of one shard (RFC 826, RFC 4861 §7, RFC 1122 §2.3.2).
 //!
-//! Bounded, and not to be flooded: an address is entered only because we asked for it or because it completed a
-//! handshake, never because it merely wrote to us; gateways are never evicted.
+//! Bounded, and not to be flooded: an address is entered only because we have something to send there or because it
+//! completed a handshake, never because it merely wrote to us; gateways are never evicted. Where the host owns ARP it
+//! tells us what it knows: there nothing is asked for, and nothing grows stale.
 
 use super::flow_index::Flow;
 use crate::tcp::timer::is_due;
@@ -19,7 +20,7 @@ const FRESH_FOR: u32 = 60_000;
 
 struct Neighbour {
     addr: Addr,
-    mac: Option<MacAddr>,
+    station: Option<Station>,
     /// Known at start, or a gateway: not evicted.
     pinned: bool,
     /// When it was last confirmed, in ticks.
@@ -31,18 +32,45 @@ struct Neighbour {
     waiting: Vec<Flow>,
 }
 
+/// Where a neighbour is: its Ethernet address, and the VLAN tag that its frames carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Station {
+    /// Ethernet address.
+    pub mac: MacAddr,
+    /// Tag of the frames that we learned it from.
+    pub vlan: Option<u16>,
+}
+
 /// What the table says of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lookup {
     /// It is there.
-    Known(MacAddr),
-    /// It is not known yet: wait, and ask if `ask`.
-    Unknown {
-        /// Whether a question is due.
-        ask: bool,
-    },
+    Known(Station),
+    /// It is not known yet: wait.
+    Unknown,
     /// The table is full of others.
     Refused,
+}
+
+impl Lookup {
+    /// Where it is, if that is known.
+    pub fn known(self) -> Option<Station> {
+        match self {
+            Lookup::Known(station) => Some(station),
+            _ => None,
+        }
+    }
+}
+
+/// What to do with an address that is told to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Learn {
+    /// Note it if the address is in the table (RFC 826, the merge rule).
+    Update,
+    /// Enter it if nothing is known of the address; what is known stays, so that a handshake cannot move a gateway.
+    IfUnknown,
+    /// Enter it, whatever was known: the host says so.
+    Enter,
 }
 
 /// The neighbour table.
@@ -50,17 +78,23 @@ pub struct Neighbours {
     table: HashTable<Neighbour>,
     keyed: SipHasher13,
     limit: usize,
+    /// Whether we ask for addresses; not where the host owns ARP.
+    asks: bool,
     questions: Vec<Addr>,
+    /// Flows that waited in vain.
+    given_up: Vec<Flow>,
 }
 
 impl Neighbours {
-    /// An empty table of at most `limit` neighbours.
-    pub fn new(key: &[u8; 16], limit: u32) -> Self {
+    /// An empty table of at most `limit` neighbours; `asks` unless the host owns ARP.
+    pub fn new(key: &[u8; 16], limit: u32, asks: bool) -> Self {
         Neighbours {
             table: HashTable::new(),
             keyed: SipHasher13::new_with_key(key),
             limit: limit as usize,
+            asks,
             questions: Vec::new(),
+            given_up: Vec::new(),
         }
     }
 
@@ -94,49 +128,63 @@ impl Neighbours {
         !self.questions.is_empty()
     }
 
-    /// The Ethernet address of `addr`; when it is unknown, `waiting` is given back by [`Neighbours::learn`] once it is
-    /// not. A caller waits once at a time, so that no more wait than there are connections.
+    /// Flows that need wait no more, because nobody answers: they try again by their own timers.
+    pub fn take_given_up(&mut self) -> Option<Flow> {
+        self.given_up.pop()
+    }
+
+    /// Where `addr` is; when that is unknown, `waiting` is given back by [`Neighbours::learn`] once it is not. A caller
+    /// waits once at a time, so that no more wait than there are connections.
     pub fn find(&mut self, addr: &Addr, waiting: Option<Flow>, tick: u32) -> Lookup {
-        if self.get_mut(addr).is_none() && !self.enter(*addr, None, tick) {
+        if self.get_mut(addr).is_none() && !self.enter(*addr, tick) {
             return Lookup::Refused;
         }
+        let asks = self.asks;
         let Some(neighbour) = self.get_mut(addr) else { return Lookup::Refused };
         let stale = is_due(neighbour.confirmed_at.wrapping_add(FRESH_FOR), tick);
-        let mut ask = false;
-        if (neighbour.mac.is_none() || stale) && !neighbour.pinned_and_known() {
-            ask = neighbour.questions == 0 || is_due(neighbour.asked_at.wrapping_add(ASK_EVERY), tick);
-        }
+        let pause_over = neighbour.questions == 0 || is_due(neighbour.asked_at.wrapping_add(ASK_EVERY), tick);
+        let ask = asks && (neighbour.station.is_none() || stale) && pause_over;
+        let mut given_up = Vec::new();
         if ask {
             if neighbour.questions >= MOST_QUESTIONS {
-                neighbour.mac = None;
+                neighbour.station = None;
+                given_up = std::mem::take(&mut neighbour.waiting);
             }
             neighbour.questions = neighbour.questions.saturating_add(1);
             neighbour.asked_at = tick;
         }
-        let answer = match neighbour.mac {
-            Some(mac) => Lookup::Known(mac),
+        let answer = match neighbour.station {
+            Some(station) => Lookup::Known(station),
             None => {
                 neighbour.waiting.extend(waiting);
-                Lookup::Unknown { ask }
+                Lookup::Unknown
             }
         };
+        self.given_up.append(&mut given_up);
         if ask {
             self.questions.push(*addr);
         }
         answer
     }
 
-    /// `addr` is at `mac`. It is entered if `enter`, else only noted when it is in the table already (RFC 826, the merge
-    /// rule). Gives the flows that were waiting for it.
-    pub fn learn(&mut self, addr: Addr, mac: MacAddr, enter: bool, tick: u32) -> Vec<Flow> {
-        if mac.is_group() {
+    /// Where `addr` is, if that is known; nothing is entered or asked for it.
+    pub fn peek(&mut self, addr: &Addr) -> Option<Station> {
+        self.get_mut(addr)?.station
+    }
+
+    /// `addr` is at `station`. Gives the flows that were waiting for it.
+    pub fn learn(&mut self, addr: Addr, station: Station, how: Learn, tick: u32) -> Vec<Flow> {
+        if station.mac.is_group() {
             return Vec::new();
         }
-        if self.get_mut(&addr).is_none() && !(enter && self.enter(addr, Some(mac), tick)) {
+        if self.get_mut(&addr).is_none() && (how == Learn::Update || !self.enter(addr, tick)) {
             return Vec::new();
         }
         let Some(neighbour) = self.get_mut(&addr) else { return Vec::new() };
-        neighbour.mac = Some(mac);
+        if how == Learn::IfUnknown && neighbour.station.is_some_and(|known| known != station) {
+            return Vec::new();
+        }
+        neighbour.station = Some(station);
         neighbour.confirmed_at = tick;
         neighbour.questions = 0;
         std::mem::take(&mut neighbour.waiting)
@@ -145,21 +193,21 @@ impl Neighbours {
     /// Enters an address that is never evicted: a gateway, or one that the host told us (then with `mac`).
     pub fn pin(&mut self, addr: Addr, mac: Option<MacAddr>, tick: u32) {
         if self.get_mut(&addr).is_none() {
-            self.enter(addr, mac, tick);
+            self.enter(addr, tick);
         }
         if let Some(neighbour) = self.get_mut(&addr) {
             neighbour.pinned = true;
-            neighbour.mac = mac.or(neighbour.mac);
+            neighbour.station = mac.map(|mac| Station { mac, vlan: None }).or(neighbour.station);
         }
     }
 
-    fn enter(&mut self, addr: Addr, mac: Option<MacAddr>, tick: u32) -> bool {
-        if self.table.len() >= self.limit && !self.evict() {
+    fn enter(&mut self, addr: Addr, tick: u32) -> bool {
+        if self.table.len() >= self.limit && !self.evict(tick) {
             return false;
         }
         let new = Neighbour {
             addr,
-            mac,
+            station: None,
             pinned: false,
             confirmed_at: tick,
             asked_at: tick,
@@ -172,22 +220,15 @@ impl Neighbours {
     }
 
     /// Makes room: first what never answered, then what was confirmed longest ago.
-    fn evict(&mut self) -> bool {
-        let victim = self.table.iter().filter(|n| !n.pinned && n.waiting.is_empty());
+    fn evict(&mut self, tick: u32) -> bool {
+        let victims = self.table.iter().filter(|n| !n.pinned && n.waiting.is_empty());
         // Ages, not instants, compare across the wrap of the tick.
-        let newest = self.table.iter().map(|n| n.confirmed_at).max().unwrap_or(0);
-        let victim = victim.max_by_key(|n| (n.mac.is_none(), newest.wrapping_sub(n.confirmed_at)));
+        let victim = victims.max_by_key(|n| (n.station.is_none(), tick.wrapping_sub(n.confirmed_at)));
         let Some(addr) = victim.map(|n| n.addr) else { return false };
         if let Ok(entry) = self.table.find_entry(Self::hash(&self.keyed, &addr), |n| n.addr == addr) {
             entry.remove();
         }
         true
-    }
-}
-
-impl Neighbour {
-    fn pinned_and_known(&self) -> bool {
-        self.pinned && self.mac.is_some()
     }
 }
 
@@ -200,42 +241,72 @@ mod tests {
         Addr::from_v4((0x0a00_0000 + i).to_be_bytes())
     }
 
-    const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+    const THERE: Station = Station { mac: MacAddr([2, 0, 0, 0, 0, 1]), vlan: None };
+    const ELSEWHERE: Station = Station { mac: MacAddr([2, 0, 0, 0, 0, 2]), vlan: Some(5) };
+
     fn flow(place: u32) -> Option<Flow> {
         Some(Flow::new(Phase::Connection, place))
     }
 
+    fn questions(table: &mut Neighbours) -> usize {
+        std::iter::from_fn(|| table.take_question()).count()
+    }
+
     #[test]
     fn one_question_a_second_and_the_waiting_are_told() {
-        let mut table = Neighbours::new(&[0; 16], 8);
-        assert_eq!(table.find(&addr(1), flow(1), 0), Lookup::Unknown { ask: true });
-        assert_eq!(table.find(&addr(1), flow(2), 10), Lookup::Unknown { ask: false });
-        assert_eq!(table.find(&addr(1), None, 1_000), Lookup::Unknown { ask: true });
-        assert_eq!(table.learn(addr(1), MAC, false, 1_001), [flow(1).unwrap(), flow(2).unwrap()]);
-        assert_eq!(table.find(&addr(1), flow(1), 1_002), Lookup::Known(MAC));
+        let mut table = Neighbours::new(&[0; 16], 8, true);
+        assert_eq!(table.find(&addr(1), flow(1), 0), Lookup::Unknown);
+        assert_eq!(questions(&mut table), 1);
+        assert_eq!(table.find(&addr(1), flow(2), 10), Lookup::Unknown);
+        assert_eq!(questions(&mut table), 0);
+        assert_eq!(table.find(&addr(1), None, 1_000), Lookup::Unknown);
+        assert_eq!(questions(&mut table), 1);
+        assert_eq!(table.learn(addr(1), THERE, Learn::Update, 1_001), [flow(1).unwrap(), flow(2).unwrap()]);
+        assert_eq!(table.find(&addr(1), flow(1), 1_002), Lookup::Known(THERE));
     }
 
     #[test]
-    fn strangers_are_not_entered_and_gateways_not_evicted() {
-        let mut table = Neighbours::new(&[0; 16], 4);
-        table.pin(addr(99), Some(MAC), 0);
-        table.learn(addr(1), MAC, false, 0);
+    fn strangers_are_not_entered_and_gateways_neither_evicted_nor_moved() {
+        let mut table = Neighbours::new(&[0; 16], 4, true);
+        table.pin(addr(99), Some(THERE.mac), 0);
+        table.learn(addr(1), THERE, Learn::Update, 0);
         assert_eq!(table.len(), 1);
         for i in 0..100 {
-            assert!(table.learn(addr(i), MAC, true, i).is_empty());
+            assert!(table.learn(addr(i), ELSEWHERE, Learn::IfUnknown, i).is_empty());
         }
         assert_eq!(table.len(), 4);
-        assert_eq!(table.find(&addr(99), flow(1), 500), Lookup::Known(MAC));
+        assert_eq!(table.find(&addr(99), flow(1), 500), Lookup::Known(THERE), "a handshake moves no gateway");
+        table.learn(addr(99), ELSEWHERE, Learn::Update, 600);
+        assert_eq!(table.find(&addr(99), flow(1), 700), Lookup::Known(ELSEWHERE), "its own ARP does");
     }
 
     #[test]
-    fn a_silent_neighbour_is_forgotten_after_three_questions() {
-        let mut table = Neighbours::new(&[0; 16], 4);
-        table.learn(addr(1), MAC, true, 0);
+    fn the_freshest_stay_across_the_wrap_of_the_tick() {
+        let mut table = Neighbours::new(&[0; 16], 2, true);
+        table.learn(addr(1), THERE, Learn::IfUnknown, u32::MAX - 10);
+        table.learn(addr(2), THERE, Learn::IfUnknown, 5);
+        table.learn(addr(3), THERE, Learn::IfUnknown, 10);
+        assert_eq!((table.peek(&addr(1)), table.peek(&addr(2))), (None, Some(THERE)));
+    }
+
+    #[test]
+    fn a_silent_neighbour_is_forgotten_after_three_questions_and_nobody_waits_for_it_any_more() {
+        let mut table = Neighbours::new(&[0; 16], 4, true);
+        table.learn(addr(1), THERE, Learn::IfUnknown, 0);
         let mut known = 0;
         for second in 0..70 {
-            known += u32::from(table.find(&addr(1), flow(1), second * 1_000) == Lookup::Known(MAC));
+            known += u32::from(table.find(&addr(1), flow(second), second * 1_000) == Lookup::Known(THERE));
         }
         assert!((60..66).contains(&known), "used while it is asked for, then not: {known}");
+        assert!(table.take_given_up().is_some());
+    }
+
+    #[test]
+    fn where_the_host_owns_arp_nothing_is_asked_and_nothing_grows_stale() {
+        let mut table = Neighbours::new(&[0; 16], 4, false);
+        assert_eq!(table.find(&addr(1), flow(1), 0), Lookup::Unknown);
+        assert_eq!(table.learn(addr(1), THERE, Learn::Enter, 1).len(), 1);
+        assert_eq!(table.find(&addr(1), flow(1), 1_000_000), Lookup::Known(THERE));
+        assert!(!table.has_questions());
     }
 }

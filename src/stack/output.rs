@@ -2,7 +2,7 @@
 
 use super::flow_index::{Flow, Phase};
 use super::input::HOP_LIMIT;
-use super::neighbours::Lookup;
+use super::neighbours::{Lookup, Station};
 use super::shard::{Shard, env};
 use crate::ledger::HalfOpenEnding;
 use crate::tcp::{Env, Facts};
@@ -13,8 +13,8 @@ use crate::wire::{Addr, FourTuple, MacAddr};
 
 /// Where frames are written to.
 pub trait Transmit {
-    /// Has `write` fill a frame's buffer and say its length, and queues it; `false`, without calling it, when there is no
-    /// chunk or no room.
+    /// Has `write` fill a frame's buffer and say its length, and queues it; `false` when there is no chunk or no room:
+    /// then nothing was queued.
     fn transmit(&mut self, write: impl FnOnce(&mut [u8]) -> usize) -> bool;
 }
 
@@ -62,19 +62,21 @@ impl Shard {
         let index = flow.place();
         let mut sent = 0;
         let progress = loop {
-            let Some(tcb) = self.connections.get_mut(index) else { return Progress::Done };
+            let Some(tcb) = self.connections.get(index) else { return Progress::Done };
             let tuple = tcb.tuple;
-            let our_mss = self.config.mtu.saturating_sub(if tuple.local_addr.is_v4() { 40 } else { 60 });
+            let our_mss = self.our_mss(tuple.local_addr.is_v4());
+            let Some(tcb) = self.connections.get_mut(index) else { return Progress::Done };
             let Some(plan) = tcb.poll_transmit(our_mss, &env!(self, now)) else { break Progress::Done };
             if sent == BURST {
                 break Progress::More;
             }
             let waiting = (!tcb.facts.has(Facts::RESOLVING)).then_some(flow);
-            let Some(mac) = self.find_next_hop(&tuple, waiting, now) else {
-                self.wait_for_neighbour(index);
+            let found = self.find_next_hop(&tuple, waiting, now);
+            let Some(station) = found.known() else {
+                self.wait_for_neighbour(index, found, now);
                 break Progress::Done;
             };
-            let envelope = Envelope { ecn: plan.ecn, ..self.envelope(mac, tuple) };
+            let envelope = Envelope { ecn: plan.ecn, ..self.envelope(station, tuple) };
             let Some(tcb) = self.connections.get_mut(index) else { return Progress::Done };
             let written = out.transmit(|buffer| {
                 frame::emit_tcp(buffer, &envelope, &plan.header, plan.text_len, |text| tcb.copy_text(&plan, text))
@@ -85,72 +87,81 @@ impl Shard {
             tcb.sent(&plan, &mut env!(self, now));
             sent += 1;
         };
-        if progress == Progress::Done {
-            if let Some(tcb) = self.connections.get_mut(index) {
-                tcb.facts.clear(Facts::READY);
-            }
-            self.rearm(index, now);
-            self.free_if_done(index);
+        if progress == Progress::Done
+            && let Some(tcb) = self.connections.get_mut(index)
+        {
+            tcb.facts.clear(Facts::READY);
         }
+        self.schedule(index, now);
+        self.free_if_done(index);
         progress
     }
 
-    /// After sending: the timer that now is the next one.
-    fn rearm(&mut self, index: u32, now: Instant) {
+    /// What a connection has to send waits until its neighbour is known; its timer runs meanwhile, and asks again. One
+    /// that is over does not wait: its RST or last ACK stays unsaid.
+    fn wait_for_neighbour(&mut self, index: u32, found: Lookup, now: Instant) {
         let Some(tcb) = self.connections.get_mut(index) else { return };
-        if tcb.ending.is_some() {
-            return;
-        }
-        tcb.arm_persist(&env!(self, now));
-        match tcb.next_due() {
-            Some(due) => self.wheel.arm(&mut self.connections, index, due),
-            None => self.wheel.disarm(&mut self.connections, index),
-        }
-    }
-
-    /// A connection waits for its neighbour's address once. One that is over does not wait: its RST or last ACK stays
-    /// unsaid.
-    fn wait_for_neighbour(&mut self, index: u32) {
-        let Some(tcb) = self.connections.get_mut(index) else { return };
-        tcb.facts.set(Facts::RESOLVING);
         if tcb.ending.is_some() {
             tcb.facts.clear(Facts::RST_DUE | Facts::LAST_ACK_DUE);
+            return;
         }
+        if found == Lookup::Unknown {
+            tcb.facts.set(Facts::RESOLVING);
+        }
+        tcb.facts.clear(Facts::ACK_NOW);
+        tcb.arm_if_idle(&env!(self, now));
     }
 
     fn transmit_syn_ack(&mut self, now: Instant, flow: Flow, out: &mut impl Transmit) -> Progress {
-        let Some(entry) = self.half_open.get(flow.place()) else { return Progress::Done };
+        let Some(entry) = self.half_open.get_mut(flow.place()) else { return Progress::Done };
+        if !entry.set_ready(false) {
+            return Progress::Done;
+        }
         let tuple = entry.tuple;
         let our_mss = self.our_mss(tuple.local_addr.is_v4());
         let ts_offset = self.isns.timestamp_offset(&tuple);
+        let Some(entry) = self.half_open.get(flow.place()) else { return Progress::Done };
         let header = entry.syn_ack(our_mss, ts_offset, &env!(self, now));
-        // If the neighbour is unknown, the next SYN-ACK finds it known.
-        let Some(mac) = self.find_next_hop(&tuple, None, now) else { return Progress::Done };
-        let envelope = self.envelope(mac, tuple);
+        // Nobody is asked for the sake of a handshake that may never be completed: where the neighbour is unknown, the
+        // peer's next SYN is answered to where it came from.
+        let station = self.routes.next_hop(&tuple.remote_addr).and_then(|next_hop| self.neighbours.peek(&next_hop));
+        let Some(station) = station else { return Progress::Done };
+        let envelope = self.envelope(station, tuple);
         let written = out.transmit(|buffer| frame::emit_tcp(buffer, &envelope, &header, 0, |_| {}));
         if !written {
+            if let Some(entry) = self.half_open.get_mut(flow.place()) {
+                entry.set_ready(true);
+            }
             return Progress::NoRoom;
         }
         self.ledger.retransmitted += 1;
         Progress::Done
     }
 
-    fn envelope(&self, dst: MacAddr, tuple: FourTuple) -> Envelope {
-        let link = Link { src: self.config.mac, dst, vlan: None };
+    fn envelope(&self, station: Station, tuple: FourTuple) -> Envelope {
+        let link = Link { src: self.config.mac, dst: station.mac, vlan: station.vlan };
         Envelope { link, tuple, hop_limit: HOP_LIMIT, ecn: 0, checksum: TxChecksum::Full }
     }
 
-    /// Where the next hop towards the peer is; `None` when it must be asked for first, which then is under way.
-    fn find_next_hop(&mut self, tuple: &FourTuple, waiting: Option<Flow>, now: Instant) -> Option<MacAddr> {
-        let next_hop = self.routes.next_hop(&tuple.remote_addr)?;
-        match self.neighbours.find(&next_hop, waiting, now.as_millis() as u32) {
-            Lookup::Known(mac) => Some(mac),
-            Lookup::Unknown { .. } => None,
-            Lookup::Refused => {
-                self.ledger.refused.neighbours += 1;
-                None
+    /// Where the next hop towards the peer is; when that must be asked for first, the question is under way.
+    fn find_next_hop(&mut self, tuple: &FourTuple, waiting: Option<Flow>, now: Instant) -> Lookup {
+        let Some(next_hop) = self.routes.next_hop(&tuple.remote_addr) else { return Lookup::Refused };
+        let found = self.neighbours.find(&next_hop, waiting, now.as_millis() as u32);
+        while let Some(flow) = self.neighbours.take_given_up() {
+            if let Some(tcb) = self.connections.get_mut(flow.place()) {
+                tcb.facts.clear(Facts::RESOLVING);
             }
         }
+        match found {
+            Lookup::Known(_) => {
+                if let Some(tcb) = waiting.and_then(|flow| self.connections.get_mut(flow.place())) {
+                    tcb.facts.clear(Facts::RESOLVING);
+                }
+            }
+            Lookup::Unknown => {}
+            Lookup::Refused => self.ledger.refused.neighbours += 1,
+        }
+        found
     }
 
     /// Asks for neighbours' addresses; `false` when the driver has no room.
@@ -170,13 +181,16 @@ impl Shard {
     pub fn on_half_open_timer(&mut self, place: u32, now: Instant) {
         let retries = self.config.tcp.syn_ack_retries;
         let Some(entry) = self.half_open.get_mut(place) else { return };
-        if entry.resent >= retries {
+        if entry.resent() >= retries {
             self.end_half_open(place, HalfOpenEnding::TimedOut, now);
             return;
         }
-        entry.resent += 1;
+        entry.count_resend();
+        let waits_already = entry.set_ready(true);
         self.arm_half_open(place, now);
-        self.ready.push_back(Flow::new(Phase::HalfOpen, place));
+        if !waits_already {
+            self.ready.push_back(Flow::new(Phase::HalfOpen, place));
+        }
     }
 }
 

@@ -14,8 +14,11 @@ struct Destination {
     remote_port: u16,
 }
 
+/// The ports in use, 64 to a word; words without any are not there, so that many destinations with a few ports each
+/// take little memory.
 struct Used {
-    ports: Box<[u64; 1024]>,
+    words: BTreeMap<u16, u64>,
+    /// Of them, those between the first and the last.
     count: u32,
     next: u16,
 }
@@ -44,7 +47,7 @@ impl Ports {
         let used = self.destinations.entry(key).or_insert_with(|| {
             let tuple = FourTuple { local_addr: local, remote_addr: remote, local_port: 0, remote_port };
             let start = secret.isn(&tuple, Instant::ZERO).0 % range;
-            Used { ports: Box::new([0; 1024]), count: 0, next: first + start as u16 }
+            Used { words: BTreeMap::new(), count: 0, next: first + start as u16 }
         });
         if used.count >= range {
             return None;
@@ -53,21 +56,24 @@ impl Ports {
         while used.is_taken(port) {
             port = next_free_guess(used, port, first, last);
         }
-        used.put(port, true);
+        used.take(port);
+        used.count += 1;
         used.next = if port == last { first } else { port + 1 };
         Some(port)
     }
 
     /// Takes this very port; `false` when it is in use.
     pub fn take_exactly(&mut self, tuple: &FourTuple) -> bool {
+        let counts = self.counts(tuple.local_port);
         let used = self.destinations.entry(Destination::of(tuple)).or_insert_with(|| Used {
-            ports: Box::new([0; 1024]),
+            words: BTreeMap::new(),
             count: 0,
             next: self.first,
         });
         let free = !used.is_taken(tuple.local_port);
         if free {
-            used.put(tuple.local_port, true);
+            used.take(tuple.local_port);
+            used.count += u32::from(counts);
         }
         free
     }
@@ -77,15 +83,21 @@ impl Ports {
         if self.destinations.is_empty() {
             return;
         }
+        let counts = self.counts(tuple.local_port);
         if let Some(used) = self.destinations.get_mut(&Destination::of(tuple))
             && used.is_taken(tuple.local_port)
         {
-            used.put(tuple.local_port, false);
+            used.release(tuple.local_port);
+            used.count -= u32::from(counts);
             // Where the next port would be found is worth remembering, but not for ever.
-            if used.count == 0 && self.destinations.len() > IDLE_DESTINATIONS {
+            if used.words.is_empty() && self.destinations.len() > IDLE_DESTINATIONS {
                 self.destinations.remove(&Destination::of(tuple));
             }
         }
+    }
+
+    fn counts(&self, port: u16) -> bool {
+        (self.first..=self.last).contains(&port)
     }
 
     /// Ports that one of our addresses has for one destination.
@@ -105,8 +117,8 @@ fn next_free_guess(used: &Used, port: u16, first: u16, last: u16) -> u16 {
         return first;
     }
     let next = port + 1;
-    let word_is_full = used.ports[usize::from(next) / 64] == u64::MAX;
-    if next % 64 == 0 && word_is_full && last - next >= 64 { next + 63 } else { next }
+    let word_is_full = next.is_multiple_of(64) && used.words.get(&(next / 64)) == Some(&u64::MAX);
+    if word_is_full && last - next >= 64 { next + 63 } else { next }
 }
 
 impl Destination {
@@ -117,17 +129,19 @@ impl Destination {
 
 impl Used {
     fn is_taken(&self, port: u16) -> bool {
-        self.ports[usize::from(port) / 64] >> (port % 64) & 1 == 1
+        self.words.get(&(port / 64)).is_some_and(|word| word >> (port % 64) & 1 == 1)
     }
 
-    fn put(&mut self, port: u16, taken: bool) {
-        let word = &mut self.ports[usize::from(port) / 64];
-        if taken {
-            *word |= 1 << (port % 64);
-            self.count += 1;
-        } else {
+    fn take(&mut self, port: u16) {
+        *self.words.entry(port / 64).or_default() |= 1 << (port % 64);
+    }
+
+    fn release(&mut self, port: u16) {
+        if let Some(word) = self.words.get_mut(&(port / 64)) {
             *word &= !(1 << (port % 64));
-            self.count -= 1;
+            if *word == 0 {
+                self.words.remove(&(port / 64));
+            }
         }
     }
 }

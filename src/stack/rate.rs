@@ -26,6 +26,24 @@ impl RateLimit {
     }
 }
 
+/// A limit for each kind of reply, so that provoking one kind cannot silence another.
+pub struct ReplyLimits {
+    /// ARP and neighbour advertisements.
+    pub neighbour: RateLimit,
+    /// Echo replies.
+    pub echo: RateLimit,
+    /// RSTs, and acknowledgements for which no connection keeps count.
+    pub segment: RateLimit,
+}
+
+impl ReplyLimits {
+    /// `limit` of each kind a second.
+    pub fn new(limit: u32) -> Self {
+        let each = || RateLimit::new(limit);
+        ReplyLimits { neighbour: each(), echo: each(), segment: each() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,8 @@ pub struct Routes {
     locals: Vec<LocalAddr>,
     /// As they were configured: the order in which active opens use them.
     in_order: Vec<LocalAddr>,
+    /// One of our addresses for each prefix that is on-link.
+    prefixes: Vec<LocalAddr>,
     gateways: Vec<Addr>,
     rotation: usize,
 }
@@ -18,7 +20,17 @@ impl Routes {
     pub fn new(config: &StackConfig) -> Self {
         let mut locals = config.addresses.clone();
         locals.sort_by_key(|local| local.addr);
-        Routes { locals, in_order: config.addresses.clone(), gateways: config.gateways.clone(), rotation: 0 }
+        let mut prefixes: Vec<LocalAddr> = Vec::new();
+        for local in &config.addresses {
+            let same = |known: &LocalAddr| {
+                known.prefix_len == local.prefix_len && known.addr.shares_prefix(&local.addr, local.prefix_len)
+            };
+            if !prefixes.iter().any(same) {
+                prefixes.push(*local);
+            }
+        }
+        let (in_order, gateways) = (config.addresses.clone(), config.gateways.clone());
+        Routes { locals, in_order, prefixes, gateways, rotation: 0 }
     }
 
     /// Whether `addr` is one of ours.
@@ -34,14 +46,13 @@ impl Routes {
 
     /// Whether `addr` is on one of our links.
     fn is_on_link(&self, addr: &Addr) -> bool {
-        // Nearly always all of our addresses share one prefix; the first one tells.
-        self.in_order.iter().any(|local| local.addr.shares_prefix(addr, local.prefix_len))
+        self.prefixes.iter().any(|local| local.addr.shares_prefix(addr, local.prefix_len))
     }
 
     /// Whether `addr` is the broadcast address of one of our prefixes (RFC 1122 §3.2.1.3).
     pub fn is_subnet_broadcast(&self, addr: &Addr) -> bool {
         let Some(octets) = addr.v4() else { return false };
-        self.in_order.iter().any(|local| {
+        self.prefixes.iter().any(|local| {
             let host_bits = u32::MAX.checked_shr(u32::from(local.prefix_len)).unwrap_or(0);
             local.prefix_len < 31
                 && local.addr.shares_prefix(addr, local.prefix_len)

@@ -1,11 +1,11 @@
 //! The tables of one shard and what they have in common: entries come, change phase and go here and nowhere else.
 
 use super::app::ConnId;
-use super::config::StackConfig;
+use super::config::{Ownership, StackConfig};
 use super::flow_index::{Flow, FlowIndex, Phase};
 use super::neighbours::Neighbours;
 use super::ports::Ports;
-use super::rate::RateLimit;
+use super::rate::ReplyLimits;
 use super::routes::Routes;
 use super::slab::Slab;
 use super::time_wait_table::{PackedV4, PackedV6, TimeWaitTable};
@@ -18,7 +18,7 @@ use crate::tcp::state::{Event, State, StateGauges};
 use crate::tcp::time_wait::TimeWait;
 use crate::tcp::timer::Link;
 use crate::tcp::transfer::Pools;
-use crate::tcp::{Env, Facts, Tcb};
+use crate::tcp::{Env, Facts, News, Tcb};
 use crate::time::Instant;
 use crate::wire::FourTuple;
 use crate::wire::frame::VerifyChecksum;
@@ -59,7 +59,9 @@ pub(crate) struct Shard {
     /// Connections with something to tell the application.
     pub telling: VecDeque<u32>,
     pub app_timers: TimerQueue,
-    pub replies: RateLimit,
+    /// Connections whose writes were cut short because the pool of buffers was empty.
+    pub starved: VecDeque<u32>,
+    pub replies: ReplyLimits,
     pub draining: bool,
     pub stopping: bool,
 }
@@ -85,7 +87,7 @@ impl Shard {
         let (tick, now_ms) = (now.as_millis() as u32, now.as_millis());
         let key = &config.secrets.flow_hash;
         let mut gauges = StateGauges::tracing(config.traced_connections as usize);
-        let mut neighbours = Neighbours::new(key, limits.neighbours);
+        let mut neighbours = Neighbours::new(key, limits.neighbours, config.ownership == Ownership::Exclusive);
         for gateway in &config.gateways {
             neighbours.pin(*gateway, None, tick);
         }
@@ -117,7 +119,8 @@ impl Shard {
             ready: VecDeque::new(),
             telling: VecDeque::new(),
             app_timers: TimerQueue::new(limits.app_timers),
-            replies: RateLimit::new(limits.replies_per_second),
+            starved: VecDeque::new(),
+            replies: ReplyLimits::new(limits.replies_per_second),
             draining: false,
             stopping: false,
             config,
@@ -134,7 +137,7 @@ impl Shard {
 
     /// Whether a listener is open on `port`.
     pub fn listens(&self, port: u16) -> bool {
-        !self.draining && self.listening[usize::from(port) / 64] >> (port % 64) & 1 == 1
+        self.listening[usize::from(port) / 64] >> (port % 64) & 1 == 1
     }
 
     /// The largest text that our link carries: MTU less the fixed headers (RFC 9293 §3.7.1, MUST-67).
@@ -177,11 +180,12 @@ impl Shard {
     // --- half-open entries ---
 
     /// Enters a half-open entry and starts its timer.
-    pub fn add_half_open(&mut self, hash: u64, entry: HalfOpen, now: Instant) -> Result<u32, DropReason> {
+    /// `from` is LISTEN, or TIME-WAIT when its SYN took an old connection's tuple.
+    pub fn add_half_open(&mut self, hash: u64, entry: HalfOpen, from: State, now: Instant) -> Result<u32, DropReason> {
         let tuple = entry.tuple;
         let Ok(place) = self.half_open.insert(entry) else { return Err(DropReason::HalfOpenFull) };
         self.ledger.half_open_created += 1;
-        self.gauges.transition(&mut { State::Listen }, Event::RecvSyn, &tuple, now);
+        self.gauges.transition(&mut { from }, Event::RecvSyn, &tuple, now);
         self.enter(hash, Flow::new(Phase::HalfOpen, place));
         self.arm_half_open(place, now);
         Ok(place)
@@ -192,7 +196,7 @@ impl Shard {
         let Some(entry) = self.half_open.get(place) else { return };
         let config = &self.config.tcp;
         let initial = crate::tcp::rto::clamp_rto(config.initial_rto.as_millis() as u64, config);
-        let wait = crate::tcp::rto::backed_off_ms(initial, entry.resent, config);
+        let wait = crate::tcp::rto::backed_off_ms(initial, entry.resent(), config);
         self.half_open_wheel.arm(&mut self.half_open, place, (now.as_millis() as u32).wrapping_add(wait));
     }
 
@@ -208,6 +212,7 @@ impl Shard {
         self.gauges.transition(&mut { State::SynReceived }, event, &entry.tuple, now);
         self.ledger.half_open_endings.count(ending);
         self.index.remove(self.index.hash(&entry.tuple), Flow::new(Phase::HalfOpen, place));
+        self.ports.release(&entry.tuple);
     }
 
     /// Makes a connection of a half-open entry; the segment that completes the handshake is still to be processed.
@@ -262,16 +267,41 @@ impl Shard {
             tcb.facts.set(Facts::READY);
             self.ready.push_back(Flow::new(Phase::Connection, index));
         }
+        if tcb.facts.take(Facts::STARVED) {
+            self.starved.push_back(index);
+        }
         if tcb.ending.is_some() {
             self.leave_index(index);
         } else {
-            let env = env!(self, now);
-            tcb.arm_persist(&env);
-            tcb.arm_keep_alive(&env);
-            match tcb.next_due() {
-                Some(due) => self.wheel.arm(&mut self.connections, index, due),
-                None => self.wheel.disarm(&mut self.connections, index),
+            self.schedule(index, now);
+        }
+    }
+
+    /// Puts a connection to where its next timer is in the wheel.
+    pub fn schedule(&mut self, index: u32, now: Instant) {
+        let Some(tcb) = self.connections.get_mut(index) else { return };
+        if tcb.ending.is_some() {
+            return;
+        }
+        let env = env!(self, now);
+        tcb.arm_persist(&env);
+        tcb.arm_keep_alive(&env);
+        match tcb.next_due() {
+            Some(due) => self.wheel.arm(&mut self.connections, index, due),
+            None => self.wheel.disarm(&mut self.connections, index),
+        }
+    }
+
+    /// Tells connections whose writes found the pool empty that there is room again.
+    pub fn feed_starved(&mut self, now: Instant) {
+        while !self.starved.is_empty() && self.pools.blocks.has_room() {
+            let Some(index) = self.starved.pop_front() else { return };
+            if let Some(tcb) = self.connections.get_mut(index) {
+                tcb.news.add(News::WRITABLE);
             }
+            self.settle(index, now);
+            // One at a time: what it writes may empty the pool again.
+            return;
         }
     }
 
@@ -292,7 +322,8 @@ impl Shard {
     fn retire_into_time_wait(&mut self, index: u32, now: Instant) {
         let Some(tcb) = self.connections.get_mut(index) else { return };
         let entry = TimeWait::of(tcb);
-        tcb.state = State::Closed;
+        // From here on the entry is what is in TIME-WAIT, also for the gauge.
+        tcb.state = StateGauges::handed_over();
         tcb.facts.set(Facts::UNINDEXED);
         let owes_ack = tcb.facts.has(Facts::ACK_NOW);
         tcb.over(crate::ledger::Ending::Closed, &mut env!(self, now));
@@ -318,13 +349,25 @@ impl Shard {
 
     // --- TIME-WAIT entries ---
 
+    /// The oldest entry goes when the limit, which both families share, is reached.
     fn make_room_in_time_wait(&mut self, entry: &TimeWait, now: Instant) {
         let (now_ms, v4) = (now.as_millis(), entry.tuple.local_addr.is_v4());
-        while if v4 { self.time_wait_v4.is_full(now_ms) } else { self.time_wait_v6.is_full(now_ms) } {
-            let oldest = if v4 { self.time_wait_v4.pop_oldest() } else { self.time_wait_v6.pop_oldest() };
+        while self.time_wait_is_full(v4, now_ms) {
+            let oldest = match v4 {
+                true => self.time_wait_v4.pop_oldest().or_else(|| self.time_wait_v6.pop_oldest()),
+                false => self.time_wait_v6.pop_oldest().or_else(|| self.time_wait_v4.pop_oldest()),
+            };
             let Some((flow, entry)) = oldest else { return };
             self.time_wait_gone(flow, &entry, TimeWaitEnding::Evicted, now);
         }
+    }
+
+    fn time_wait_is_full(&self, v4: bool, now_ms: u64) -> bool {
+        let table_is_full = match v4 {
+            true => self.time_wait_v4.is_full(now_ms),
+            false => self.time_wait_v6.is_full(now_ms),
+        };
+        table_is_full || self.time_wait_v4.len() + self.time_wait_v6.len() >= self.config.limits.time_wait as usize
     }
 
     fn store_time_wait(&mut self, entry: &TimeWait, now: Instant) -> Flow {
@@ -395,10 +438,30 @@ impl Shard {
     }
 
     fn time_wait_gone(&mut self, flow: Flow, entry: &TimeWait, ending: TimeWaitEnding, now: Instant) {
-        let event = if ending == TimeWaitEnding::Expired { Event::TimeWaitOver } else { Event::Abort };
-        self.gauges.transition(&mut { State::TimeWait }, event, &entry.tuple, now);
+        match ending {
+            TimeWaitEnding::Expired => self.leave_time_wait(Event::TimeWaitOver, entry, now),
+            TimeWaitEnding::Evicted => self.leave_time_wait(Event::Abort, entry, now),
+            // The half-open entry that takes its place makes the move.
+            TimeWaitEnding::Reused => {}
+        }
         self.ledger.time_wait_endings.count(ending);
         self.index.remove(self.index.hash(&entry.tuple), flow);
         self.ports.release(&entry.tuple);
+    }
+
+    fn leave_time_wait(&mut self, event: Event, entry: &TimeWait, now: Instant) {
+        self.gauges.transition(&mut { State::TimeWait }, event, &entry.tuple, now);
+    }
+
+    /// Closes every listener.
+    pub fn stop_listening(&mut self, now: Instant) {
+        self.draining = true;
+        for port in 0..=u16::MAX {
+            let (word, bit) = (usize::from(port) / 64, 1u64 << (port % 64));
+            if self.listening[word] & bit != 0 {
+                self.listening[word] &= !bit;
+                self.gauges.transition(&mut { State::Listen }, Event::Close, &FourTuple::wildcard(port), now);
+            }
+        }
     }
 }

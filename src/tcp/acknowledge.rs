@@ -17,13 +17,17 @@ impl Tcb {
             self.challenge(env);
             return Err(DropReason::AckUnacceptable);
         }
-        self.unanswered = 0;
+        let advanced = ack.after(self.snd_una);
+        // R2 counts from the last progress. A closed window is none, but a peer that says so may take its time while the
+        // application is there to wait; an orphan's patience ends (RFC 9293 §3.8.6.1, RFC 6429).
+        if advanced || (self.has_reader() && (self.snd_wnd == 0 || !self.outstanding())) {
+            self.unanswered = 0;
+        }
         if self.facts.has(Facts::KEEP_ALIVE) && !self.outstanding() {
             // Idle time counts from here; the shard starts the timer again.
             self.facts.clear(Facts::TIMER);
         }
         let window_before = self.snd_wnd;
-        let advanced = ack.after(self.snd_una);
         let is_duplicate = self.is_duplicate_ack(segment);
         self.update_window(segment);
         if advanced {
@@ -47,12 +51,17 @@ impl Tcb {
     }
 
     /// Only a newer segment moves the window (SND.WL1, SND.WL2).
+    ///
+    /// Deviation: what acknowledges something new is newer as well, though it may be a retransmission whose number is
+    /// below SND.WL1. By the letter of RFC 9293 §3.10.7.4 the old window would stand beside the new SND.UNA, and reach
+    /// beyond what was ever offered.
     fn update_window(&mut self, segment: &Segment<'_>) {
         let (seq, ack) = (segment.header.seq, segment.header.ack);
         if ack.before(self.snd_una) {
             return;
         }
-        if self.snd_wl1.before(seq) || (self.snd_wl1 == seq && self.snd_wl2.at_or_before(ack)) {
+        let newer = ack.after(self.snd_una) || self.snd_wl1.before(seq);
+        if newer || (self.snd_wl1 == seq && self.snd_wl2.at_or_before(ack)) {
             self.snd_wnd = u32::from(segment.header.wnd) << self.peer_shift();
             self.max_snd_wnd = self.max_snd_wnd.max(self.snd_wnd);
             self.snd_wl1 = seq;
@@ -143,7 +152,8 @@ impl Tcb {
 
     fn on_window_opened(&mut self, env: &Env<'_>) {
         self.facts.clear(Facts::PROBE_DUE);
-        if !self.outstanding() {
+        // The persist timer; in FIN-WAIT-2 what runs is the orphan's.
+        if !self.outstanding() && self.state != State::FinWait2 {
             self.facts.clear(Facts::TIMER);
         }
         self.backoff = 0;
@@ -154,5 +164,46 @@ impl Tcb {
             transfer.scoreboard.mark_all_lost(false);
             self.arm(env);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Ledger;
+    use crate::tcp::TcpConfig;
+    use crate::tcp::state::StateGauges;
+    use crate::tcp::transfer::Pools;
+    use crate::time::Instant;
+    use crate::wire::tcp::Header;
+    use crate::wire::{Addr, FourTuple, SeqNum};
+
+    /// A peer's FIN that came late, behind acknowledgements sent after it: found by the simulation.
+    #[test]
+    fn a_retransmission_that_acknowledges_something_new_brings_its_window() {
+        let config = TcpConfig { nagle: false, ..TcpConfig::default() };
+        let (mut pools, mut gauges, mut ledger) = (Pools::new(1 << 20), StateGauges::default(), Ledger::default());
+        let now = Instant::from_millis(1_000);
+        let mut env =
+            Env { now, marked: false, config: &config, pools: &mut pools, gauges: &mut gauges, ledger: &mut ledger };
+        let (ours, theirs) = (Addr::from_v4([10, 0, 0, 1]), Addr::from_v4([10, 0, 0, 2]));
+        let tuple = FourTuple { local_addr: ours, remote_addr: theirs, local_port: 1, remote_port: 2 };
+        let mut tcb = Tcb::active_open(tuple, SeqNum(100), 0, 1_460, &mut env);
+        let segment = |seq: u32, ack: u32, flags: Flags, wnd: u16| Segment {
+            header: Header { seq: SeqNum(seq), ack: SeqNum(ack), flags, wnd, ..Header::default() },
+            text: b"",
+        };
+        let send_all = |tcb: &mut Tcb, env: &mut Env<'_>| {
+            while let Some(plan) = tcb.poll_transmit(1_460, env) {
+                tcb.sent(&plan, env);
+            }
+        };
+        send_all(&mut tcb, &mut env);
+        tcb.on_segment(&segment(5_000, 101, Flags::SYN | Flags::ACK, 3_000), &mut env).unwrap();
+        tcb.write(&[0; 1_000], &mut env);
+        send_all(&mut tcb, &mut env);
+        tcb.on_segment(&segment(5_002, 101, Flags::ACK, 3_000), &mut env).unwrap();
+        tcb.on_segment(&segment(5_001, 601, Flags::FIN | Flags::ACK, 1_772), &mut env).unwrap();
+        assert_eq!((tcb.snd_una, tcb.snd_wnd), (SeqNum(601), 1_772));
     }
 }

@@ -35,6 +35,11 @@ impl BlockPool {
         self.free.push(block);
     }
 
+    /// Whether at least a sixteenth of the pool is free.
+    pub fn has_room(&self) -> bool {
+        self.limit - self.in_use > self.limit / 16
+    }
+
     /// Octets in blocks that are in use.
     pub fn used_bytes(&self) -> u64 {
         (self.in_use * BLOCK) as u64

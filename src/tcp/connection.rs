@@ -101,7 +101,10 @@ impl Facts {
     pub const ALIVE_DUE: u32 = 1 << 26;
     /// Small segments do not wait for an acknowledgement (RFC 9293 §3.7.4).
     pub const NO_DELAY: u32 = 1 << 27;
+    /// A write was cut short because the pool of buffers was empty.
+    pub const STARVED: u32 = 1 << 28;
 
+    /// Whether any of `fact` is set.
     #[inline]
     pub fn has(self, fact: u32) -> bool {
         self.0 & fact != 0
@@ -269,7 +272,7 @@ impl Tcb {
         tcb.ts_offset = ts_offset;
         tcb.negotiated(&entry.negotiated(), entry.irs, env);
         tcb.rto_ms = super::rto::clamp_rto(env.config.initial_rto.as_millis() as u64, env.config);
-        tcb.facts.put(Facts::SYN_RESENT, entry.resent > 0);
+        tcb.facts.put(Facts::SYN_RESENT, entry.resent() > 0);
         tcb
     }
 
@@ -333,8 +336,11 @@ impl Tcb {
 
     /// The transfer, made if there is none.
     pub(crate) fn transfer_mut(&mut self, pools: &mut Pools, config: &TcpConfig) -> &mut Transfer {
-        let (smss, lost) = (u32::from(self.smss), self.facts.has(Facts::SYN_RESENT));
+        let smss = u32::from(self.smss);
+        let facts = &mut self.facts;
         self.transfer.get_or_insert_with(|| {
+            // The lost SYN counts for the first window only (RFC 5681 §3.1).
+            let lost = facts.take(Facts::SYN_RESENT);
             let mut transfer = pools.take();
             transfer.congestion = super::congestion::Congestion::new(config.congestion, smss, lost);
             transfer
@@ -390,9 +396,11 @@ impl Tcb {
     }
 }
 
-/// The window of a SYN: never scaled (RFC 7323 §2.2).
+/// The window of a SYN: never scaled (RFC 7323 §2.2), but one that the segments after it can express as well, so that
+/// none of them takes back what another offered.
 pub(crate) fn syn_window(config: &TcpConfig) -> u16 {
-    config.recv_buffer.min(u32::from(u16::MAX)) as u16
+    let shift = window_shift(config);
+    config.recv_buffer.min(u32::from(u16::MAX)) as u16 >> shift << shift
 }
 
 /// The least shift with which the whole receive buffer can be offered.

@@ -22,14 +22,17 @@ pub struct HalfOpen {
     /// [`TIMESTAMPS`].
     /// Bit 7 is always set, so that an empty slot of the table costs nothing.
     offered: NonZeroU8,
-    /// How often the SYN-ACK was sent again.
-    pub(crate) resent: u8,
+    /// How often the SYN-ACK was sent again; and [`READY`].
+    resent: u8,
 }
 
 const UNSCALED: u8 = 0xf;
 const ECN: u8 = 1 << 4;
 const SACK: u8 = 1 << 5;
 const TIMESTAMPS: u8 = 1 << 6;
+
+/// It waits in the shard's list of flows with something to send.
+const READY: u8 = 1 << 7;
 
 const NEVER_ZERO: NonZeroU8 = NonZeroU8::new(1 << 7).unwrap();
 
@@ -58,7 +61,7 @@ pub enum HalfOpenVerdict {
 
 impl HalfOpen {
     /// The entry for a SYN that a listener accepts (RFC 9293 §3.10.7.2, third). Text on the SYN is not kept: the peer
-    /// sends it again (9293-SYN-DATA).
+    /// sends it again (RFC 9293 §3.10.7.2).
     pub(crate) fn new(tuple: FourTuple, syn: &Segment<'_>, iss: SeqNum, our_mss: u16, config: &TcpConfig) -> Self {
         let negotiated = Negotiated::from_syn(&syn.header.options, our_mss, tuple.local_addr.is_v4());
         // RFC 3168 §6.1.1: both bits on the SYN ask for ECN.
@@ -77,6 +80,23 @@ impl HalfOpen {
                 | negotiated.ts_recent.map_or(0, |_| TIMESTAMPS),
             resent: 0,
         }
+    }
+
+    /// How often the SYN-ACK was sent again.
+    pub(crate) fn resent(&self) -> u8 {
+        self.resent & !READY
+    }
+
+    /// It is to be sent once more.
+    pub(crate) fn count_resend(&mut self) {
+        self.resent += u8::from(self.resent() < READY - 1);
+    }
+
+    /// Whether it waits in the list of flows with something to send; says whether it did before.
+    pub(crate) fn set_ready(&mut self, ready: bool) -> bool {
+        let was = self.resent & READY != 0;
+        self.resent = self.resent() | if ready { READY } else { 0 };
+        was
     }
 
     /// What the SYN allows us.

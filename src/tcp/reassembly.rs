@@ -22,6 +22,11 @@ impl Reassembly {
         &self.ranges
     }
 
+    /// Whether all of `[left, right)` has come before.
+    pub fn holds(&self, left: SeqNum, right: SeqNum) -> bool {
+        self.ranges.iter().any(|(l, r)| l.at_or_before(left) && right.at_or_before(*r))
+    }
+
     /// Enters `[left, right)`, joined with what it touches. `false`: there are too many stretches already, nothing was
     /// entered.
     pub fn insert(&mut self, left: SeqNum, right: SeqNum) -> bool {

@@ -2,8 +2,8 @@
 //! RFC 9293 §3.10.7.4 (seventh), §3.8.6.3 (delayed acknowledgements), §3.8.6.2.2 (receiver's silly window).
 
 use super::connection::{Env, Facts, News, Tcb};
+use super::scoreboard::DUP_THRESH;
 use super::segment_arrives::Fitted;
-use super::state::Event;
 use crate::ledger::Ending;
 use crate::wire::tcp::SackBlocks;
 
@@ -28,7 +28,10 @@ impl Tcb {
         let end = fitted.seq + stored as u32;
         transfer.active_at = tick;
         if !in_order {
-            // A hole: acknowledge at once, so that the sender sees it (RFC 5681 §4.2).
+            // A hole: acknowledge at once, so that the sender sees it (RFC 5681 §4.2); one that counts duplicates gets
+            // one for each segment, as far as its threshold goes.
+            transfer.duplicate = transfer.reassembly.holds(fitted.seq, end).then_some((fitted.seq, end));
+            transfer.owed_duplicates = (transfer.owed_duplicates + 1).min(DUP_THRESH);
             if stored > 0 && !transfer.reassembly.insert(fitted.seq, end) {
                 env.ledger.refused.buffers += stored as u64;
             }
@@ -96,17 +99,5 @@ impl Tcb {
             blocks.push(left, right);
         }
         blocks
-    }
-
-    /// What must happen when the connection ends by our own reset: a RST leaves, and nothing else.
-    pub(crate) fn abort(&mut self, ending: Ending, env: &mut Env<'_>) {
-        use super::state::State;
-        if self.ending.is_some() {
-            return;
-        }
-        // RFC 9293 §3.10.5: no RST from SYN-SENT, nor when both FINs are out.
-        let silent = matches!(self.state, State::SynSent | State::Closing | State::LastAck);
-        self.end(Event::Abort, ending, env);
-        self.facts.put(Facts::RST_DUE, !silent);
     }
 }

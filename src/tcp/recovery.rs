@@ -8,6 +8,9 @@ use crate::wire::tcp::{Flags, Segment};
 /// What a receiver may add to a round trip by delaying its acknowledgement of a single segment (RFC 8985 §7.2).
 const WORST_DELAYED_ACK_MS: u32 = 200;
 
+/// Milliseconds until a larger segment size is tried again (RFC 1191 §6.3: ten minutes).
+pub(super) const TRY_LARGER_AFTER: u32 = 600_000;
+
 impl Tcb {
     /// With SACK: looks for segments that later ones have overtaken.
     pub(super) fn detect_loss(&mut self, flight: u32, env: &mut Env<'_>) {
@@ -132,10 +135,9 @@ impl Tcb {
 
     /// A smaller segment size is not for ever: the larger one is tried again after ten minutes (RFC 1191 §6.3).
     pub(super) fn restore_smss(&mut self, tick: u32) {
-        const TEN_MINUTES: u32 = 600_000;
         if let Some(transfer) = &mut self.transfer
             && let Some((largest, since)) = transfer.larger_smss
-            && tick.wrapping_sub(since) >= TEN_MINUTES
+            && tick.wrapping_sub(since) >= TRY_LARGER_AFTER
         {
             transfer.larger_smss = None;
             self.smss = largest;

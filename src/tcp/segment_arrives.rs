@@ -36,18 +36,24 @@ impl Tcb {
             // Simultaneous open, RFC 9293 figure 7: the SYN in the peer's SYN-ACK is one that we have.
             segment.header.flags = Flags(segment.header.flags.0 & !Flags::SYN.0);
             segment.header.seq += 1;
+            // The window of a SYN is not scaled (RFC 7323 §2.2); from here on it would be.
+            segment.header.wnd >>= self.peer_shift();
         }
+        // First: sequence number, with the timestamps of RFC 7323 §5.3.
         self.check_timestamps(&segment, env)?;
         self.check_sequence(&segment, env)?;
         self.remember_timestamp(&segment, env);
         self.note_mark(&segment, env);
+        // Second: RST. (Third, security and precedence, is no more.)
         if segment.header.flags.has(Flags::RST) {
             return self.check_rst(&segment, env);
         }
+        // Fourth: SYN, challenged wherever it stands (RFC 5961 §4.2).
         if segment.header.flags.has(Flags::SYN) {
             self.challenge(env);
             return Err(DropReason::SynChallenged);
         }
+        // Fifth: ACK.
         if !segment.header.flags.has(Flags::ACK) {
             return Err(DropReason::NoAck);
         }
@@ -58,6 +64,7 @@ impl Tcb {
             self.on_ack_of_syn(&segment, env);
         }
         self.on_ack(&segment, env)?;
+        // Sixth: URG, which changes nothing here (RFC 6093). Seventh: text. Eighth: FIN.
         if self.ending.is_none() && self.state.receives() {
             let fitted = self.fit(&segment);
             if fitted.text.len() < segment.text.len() {
@@ -79,7 +86,7 @@ impl Tcb {
     }
 
     /// RFC 7323 §5.3 R1 (PAWS) and §3.2: a RST is never subject to either.
-    fn check_timestamps(&mut self, segment: &Segment<'_>, env: &Env<'_>) -> Result<(), DropReason> {
+    fn check_timestamps(&mut self, segment: &Segment<'_>, env: &mut Env<'_>) -> Result<(), DropReason> {
         if !self.facts.has(Facts::TIMESTAMPS) || segment.header.flags.has(Flags::RST) {
             return Ok(());
         }
@@ -97,7 +104,7 @@ impl Tcb {
     }
 
     /// First step: the four cases of acceptability on (SEG.LEN, RCV.WND).
-    fn check_sequence(&mut self, segment: &Segment<'_>, env: &Env<'_>) -> Result<(), DropReason> {
+    fn check_sequence(&mut self, segment: &Segment<'_>, env: &mut Env<'_>) -> Result<(), DropReason> {
         if self.accepts(segment.header.seq, segment.len()) {
             return Ok(());
         }
@@ -120,24 +127,23 @@ impl Tcb {
 
     /// Text that we have already must always be acknowledged again, for our ACK may be lost; what carries none might be
     /// an answer to an answer, and is answered a bounded number of times.
-    fn answer_unacceptable(&mut self, segment: &Segment<'_>, env: &Env<'_>) {
+    fn answer_unacceptable(&mut self, segment: &Segment<'_>, env: &mut Env<'_>) {
         if segment.text.is_empty() && !segment.header.flags.has(Flags::FIN) {
             self.challenge(env);
         } else {
             self.facts.set(Facts::ACK_NOW);
-            self.note_duplicate(segment);
+            self.note_duplicate(segment, env);
         }
     }
 
     /// RFC 2883 §4: a segment that came twice is reported as the first SACK block.
-    fn note_duplicate(&mut self, segment: &Segment<'_>) {
+    fn note_duplicate(&mut self, segment: &Segment<'_>, env: &mut Env<'_>) {
         let (left, right) = (segment.header.seq, segment.header.seq + segment.text.len() as u32);
-        if self.facts.has(Facts::SACK)
-            && left.before(right)
-            && right.at_or_before(self.rcv_nxt)
-            && let Some(transfer) = &mut self.transfer
-        {
+        if self.facts.has(Facts::SACK) && left.before(right) && right.at_or_before(self.rcv_nxt) {
+            let tick = env.tick();
+            let transfer = self.transfer_mut(env.pools, env.config);
             transfer.duplicate = Some((left, right));
+            transfer.active_at = tick;
         }
     }
 
@@ -273,13 +279,18 @@ impl Tcb {
                 None => return,
             }
         };
-        self.facts.set(Facts::ACK_NOW);
         if fin_seq != self.rcv_nxt {
-            if fin_seq.after(self.rcv_nxt) {
-                self.transfer_mut(env.pools, env.config).early_fin = Some(fin_seq);
+            let early = fin_seq.after(self.rcv_nxt).then_some(fin_seq);
+            if fitted.fin {
+                self.facts.set(Facts::ACK_NOW);
+                self.transfer_mut(env.pools, env.config);
+            }
+            if let Some(transfer) = &mut self.transfer {
+                transfer.early_fin = early;
             }
             return;
         }
+        self.facts.set(Facts::ACK_NOW);
         if let Some(transfer) = &mut self.transfer {
             transfer.early_fin = None;
             transfer.reassembly.clear();

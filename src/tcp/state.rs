@@ -226,7 +226,7 @@ impl StateGauges {
         let Some(to) = next(from, event) else { panic!("no transition from {from:?} on {event:?}") };
         *state = to;
         // A listener stays in LISTEN when an entry leaves it, and CLOSED holds nothing.
-        if !matches!(from, State::Closed | State::Listen) {
+        if !matches!((from, event), (State::Closed, _) | (State::Listen, Event::RecvSyn)) {
             self.counts[from as usize] -= 1;
         }
         if to != State::Closed {
@@ -235,6 +235,12 @@ impl StateGauges {
         if self.traced.len() < self.to_trace || !self.traced.is_empty() {
             self.record(Transition { at, tuple: *tuple, from, to });
         }
+    }
+
+    /// The state of a control block whose TIME-WAIT goes on in an entry of its own: it holds nothing any more, and the
+    /// gauge counts the entry.
+    pub fn handed_over() -> State {
+        State::Closed
     }
 
     #[cold]

@@ -15,6 +15,13 @@ impl Tcb {
         self.arm_after(probe_ms.unwrap_or(backed_off_ms(self.rto_ms, self.backoff, env.config)), env);
     }
 
+    /// Starts it when nothing else runs: what is to be sent cannot leave yet.
+    pub(crate) fn arm_if_idle(&mut self, env: &Env<'_>) {
+        if !self.facts.has(Facts::TIMER) {
+            self.arm(env);
+        }
+    }
+
     fn arm_after(&mut self, ms: u32, env: &Env<'_>) {
         self.timer_at = env.tick().wrapping_add(ms.max(1));
         self.facts.set(Facts::TIMER);
@@ -64,6 +71,9 @@ impl Tcb {
             if transfer.reordering {
                 sooner(transfer.reordering_at);
             }
+            if let Some((_, since)) = transfer.larger_smss {
+                sooner(since.wrapping_add(super::recovery::TRY_LARGER_AFTER));
+            }
             // Congestion state is worth nothing after an RTO of silence (RFC 5681 §4.1), so neither is the transfer.
             if transfer.is_quiet() {
                 sooner(transfer.active_at.wrapping_add(u32::from(self.rto_ms)));
@@ -79,6 +89,7 @@ impl Tcb {
             return;
         }
         let idle_after = u32::from(self.rto_ms);
+        self.restore_smss(tick);
         if self.transfer.as_ref().is_some_and(|t| t.reordering && is_due(t.reordering_at, tick)) {
             self.detect_loss(self.data_in_flight(), env);
         }
@@ -122,6 +133,8 @@ impl Tcb {
             State::SynSent | State::SynReceived => self.facts.set(Facts::SYN_DUE),
             _ if self.outstanding() => self.on_retransmission_timeout(env),
             _ if self.unsent() > 0 => self.facts.set(Facts::PROBE_DUE),
+            // A FIN that could not leave yet.
+            _ if self.facts.has(Facts::FIN_QUEUED) && !self.facts.has(Facts::FIN_SENT) => {}
             _ => return,
         }
         self.arm(env);

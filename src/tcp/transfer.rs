@@ -46,6 +46,8 @@ pub struct Transfer {
     pub early_fin: Option<SeqNum>,
     /// A stretch that came twice, to be reported once (RFC 2883 §4).
     pub duplicate: Option<(SeqNum, SeqNum)>,
+    /// Duplicate acknowledgements that a peer without SACK is owed, at most three.
+    pub owed_duplicates: u32,
     /// Octets received since the last acknowledgement was sent.
     pub unacked_octets: u32,
     /// When a delayed acknowledgement is due, in ticks; meaningful while `ack_delayed`.
@@ -75,6 +77,7 @@ impl Default for Transfer {
             reassembly: Reassembly::default(),
             early_fin: None,
             duplicate: None,
+            owed_duplicates: 0,
             unacked_octets: 0,
             ack_at: 0,
             ack_delayed: false,
@@ -92,6 +95,7 @@ impl Transfer {
             && self.reassembly.is_empty()
             && !self.ack_delayed
             && self.early_fin.is_none()
+            && self.duplicate.is_none()
             && self.larger_smss.is_none()
     }
 }

@@ -51,7 +51,9 @@ impl Tcb {
             return None;
         }
         match self.state {
-            State::SynSent | State::SynReceived => self.facts.has(Facts::SYN_DUE).then(|| self.plan_syn(our_mss, env)),
+            State::SynSent => self.facts.has(Facts::SYN_DUE).then(|| self.plan_syn(our_mss, env)),
+            State::SynReceived if self.facts.has(Facts::SYN_DUE) => Some(self.plan_syn(our_mss, env)),
+            State::SynReceived => self.facts.has(Facts::ACK_NOW).then(|| self.plan_ack(env)),
             _ => self
                 .plan_again(env)
                 .or_else(|| self.plan_new(env))
@@ -145,7 +147,9 @@ impl Tcb {
         let window = self.snd_wnd.saturating_sub(in_flight);
         let pipe = transfer.scoreboard.pipe();
         let congestion = transfer.congestion.cwnd().saturating_sub(self.adjusted_pipe(pipe));
-        let most = self.most_text() as u32;
+        let mut header = self.header(env);
+        header.options.sack = self.sack_blocks();
+        let most = u32::from(self.smss).saturating_sub(header.options.encoded_len() as u32).max(1);
         let mut len = unsent.min(most).min(window);
         // A probe for tail loss may exceed the congestion window by one segment (RFC 8985 §7.3).
         if len > congestion && pipe > 0 && !tail {
@@ -164,7 +168,6 @@ impl Tcb {
         if len == 0 || !worth {
             return None;
         }
-        let mut header = self.header(env);
         header.flags |= if last { Flags::PSH } else { Flags(0) };
         let what = if probe { What::Probe } else { What::New };
         // The FIN travels on the last text, unless the window leaves no octet for it.
@@ -356,13 +359,27 @@ impl Tcb {
         if !header.flags.has(Flags::ACK) || header.flags.has(Flags::SYN) {
             return;
         }
-        self.facts.clear(Facts::ACK_NOW | Facts::LAST_ACK_DUE);
+        // A peer without SACK counts duplicates: it gets those that it is owed.
+        let more = match &mut self.transfer {
+            Some(t) if !self.facts.has(Facts::SACK) && t.owed_duplicates > 1 && self.last_ack_sent == header.ack => {
+                t.owed_duplicates -= 1;
+                true
+            }
+            _ => false,
+        };
+        self.facts.put(Facts::ACK_NOW, more);
+        self.facts.clear(Facts::LAST_ACK_DUE);
         self.last_ack_sent = header.ack;
         self.rcv_adv = self.rcv_adv.max(header.ack + (u32::from(header.wnd) << self.our_shift()));
         if let Some(transfer) = &mut self.transfer {
             transfer.ack_delayed = false;
             transfer.unacked_octets = 0;
-            transfer.duplicate = None;
+            if !more {
+                transfer.owed_duplicates = 0;
+            }
+            if !header.options.sack.as_slice().is_empty() {
+                transfer.duplicate = None;
+            }
         }
     }
 }

@@ -46,9 +46,9 @@ impl Tcb {
                 transfer.active_at = env.now.as_millis() as u32;
             }
             env.ledger.refused.buffers += (offered.len() - taken) as u64;
+            self.facts.put(Facts::STARVED, taken < offered.len());
         }
         self.facts.put(Facts::WRITE_SHORT, taken < octets.len());
-        self.arm_persist(env);
         Some(taken)
     }
 
@@ -128,5 +128,16 @@ impl Tcb {
         if self.ending.is_none() && self.state == State::FinWait2 {
             self.arm_orphan(env);
         }
+    }
+
+    /// ABORT (RFC 9293 §3.10.5), and every other end by our own reset: a RST leaves, and nothing else.
+    pub(crate) fn abort(&mut self, ending: Ending, env: &mut Env<'_>) {
+        if self.ending.is_some() {
+            return;
+        }
+        // RFC 9293 §3.10.5: no RST from SYN-SENT, nor when both FINs are out.
+        let silent = matches!(self.state, State::SynSent | State::Closing | State::LastAck);
+        self.end(Event::Abort, ending, env);
+        self.facts.put(Facts::RST_DUE, !silent);
     }
 }

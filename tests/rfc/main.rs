@@ -21,7 +21,14 @@ mod target;
 
 mod checks;
 mod closing;
+mod congestion;
+mod flow_control;
+mod icmp;
+mod limits;
+mod neighbours;
 mod opening;
 mod options;
+mod recovery;
 mod resets;
+mod syn_flood;
 mod time_wait;

@@ -221,6 +221,42 @@ impl Peer {
         self.target.inject(&frame);
     }
 
+    /// Sends an ICMP error about a segment of this flow whose number was `quoted`, relative.
+    pub fn send_icmp(&mut self, kind: u8, code: u8, mtu: u16, quoted: u32) {
+        let mut quote = vec![0x45, 0, 0, 60, 0x12, 0x34, 0x40, 0, 64, 6, 0, 0];
+        quote.extend([HOST, PEER].concat());
+        let checksum = !(sum(&quote, 0) as u16);
+        quote[10..12].copy_from_slice(&checksum.to_be_bytes());
+        quote.extend(HOST_PORT.to_be_bytes());
+        quote.extend(self.flow.port.to_be_bytes());
+        quote.extend(self.flow.irs.unwrap_or(0).wrapping_add(quoted).to_be_bytes());
+        let mut message = vec![kind, code, 0, 0, 0, 0];
+        message.extend(mtu.to_be_bytes());
+        message.extend(quote);
+        let checksum = !(sum(&message, 0) as u16);
+        message[2..4].copy_from_slice(&checksum.to_be_bytes());
+        self.note(&format!("ICMP {kind}/{code} about {quoted}"));
+        self.send_ip(1, &message);
+    }
+
+    /// Sends an ARP packet: operation, sender's and target's addresses.
+    pub fn send_arp(&mut self, operation: u8, sender: (Mac, Ipv4), target: (Mac, Ipv4)) {
+        let mut frame = [&[0xff; 6][..], &sender.0, &[8, 6, 0, 1, 8, 0, 6, 4, 0, operation]].concat();
+        frame.extend([&sender.0[..], &sender.1, &target.0, &target.1].concat());
+        self.send_frame(&frame);
+    }
+
+    /// ARP packets of the host that came so far; takes them away.
+    pub fn take_arps(&mut self, wait: Duration) -> Vec<FrameIn> {
+        self.pass(wait);
+        self.others.drain(..).filter(|frame| frame.ethertype == 0x0806).collect()
+    }
+
+    /// Full segments of the host that leave at once, as numbers of their first octets.
+    pub fn flight(&mut self) -> Vec<u32> {
+        self.pass(millis(20)).iter().filter(|got| !got.text.is_empty()).map(|got| got.seq).collect()
+    }
+
     /// Sends a frame as it is.
     pub fn send_frame(&mut self, frame: &[u8]) {
         self.log('<', &format!("a frame of {} octets", frame.len()));

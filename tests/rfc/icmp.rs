@@ -1,0 +1,109 @@
+//! ICMP errors about connections (RFC 9293 §3.9.2.2, RFC 5927).
+
+use super::peer::*;
+use super::segment::*;
+use super::target::*;
+
+const UNREACHABLE: u8 = 3;
+const SOURCE_QUENCH: u8 = 4;
+const TIME_EXCEEDED: u8 = 11;
+const PARAMETER_PROBLEM: u8 = 12;
+
+#[test]
+fn a_hard_error_about_our_syn_means_refused() {
+    covers!("9293-SHLD-26", "9293-MUST-54");
+    everywhere_without_listener(|p| {
+        p.connect();
+        p.send_icmp(UNREACHABLE, 3, 0, 0);
+        p.expect_silence(secs(3));
+        assert_eq!(p.count("SYN-SENT"), 0);
+        assert_eq!(p.app_read(), Read::Fault(Fault::Refused));
+    });
+}
+
+#[test]
+fn an_error_that_quotes_what_is_not_in_flight_says_nothing() {
+    covers!("5927-4");
+    everywhere_without_listener(|p| {
+        p.connect();
+        for quoted in [1, 2, 0xffff_ffff, 0x8000_0000] {
+            p.send_icmp(UNREACHABLE, 3, 0, quoted);
+        }
+        p.expect_no_answer();
+        p.expect_state("SYN-SENT");
+        p.send(syn_ack().ack(1));
+        p.expect(ack(1));
+    });
+}
+
+#[test]
+fn soft_errors_do_not_end_an_attempt() {
+    covers!("9293-MUST-56");
+    everywhere_without_listener(|p| {
+        p.connect();
+        for (kind, code) in
+            [(UNREACHABLE, 0), (UNREACHABLE, 1), (UNREACHABLE, 5), (TIME_EXCEEDED, 0), (SOURCE_QUENCH, 0)]
+        {
+            p.send_icmp(kind, code, 0, 0);
+            if p.on_linux("in SYN-SENT a host that is unreachable ends the attempt at once") {
+                return;
+            }
+        }
+        p.expect_no_answer();
+        p.expect_state("SYN-SENT");
+        p.expect_within(secs(2), seg(S).seq(0));
+        p.send(syn_ack().ack(1));
+        p.expect(ack(1));
+    });
+}
+
+#[test]
+fn no_error_ends_a_connection_that_stands() {
+    covers!("9293-SHLD-26", "9293-MUST-56", "9293-MUST-54");
+    everywhere(|p| {
+        p.accept();
+        p.app_write(b"in flight");
+        p.expect(data(1, b"in flight"));
+        for code in (0..16).filter(|code| *code != 4) {
+            p.send_icmp(UNREACHABLE, code, 0, 1);
+        }
+        for (kind, code) in [(TIME_EXCEEDED, 0), (TIME_EXCEEDED, 1), (PARAMETER_PROBLEM, 0), (SOURCE_QUENCH, 0)] {
+            p.send_icmp(kind, code, 0, 1);
+        }
+        p.expect_no_answer();
+        p.expect_state("ESTABLISHED");
+        p.send(data(1, b"alive").ack(10));
+        p.expect(ack(6));
+    });
+}
+
+#[test]
+fn errors_about_half_open_entries_and_strangers_are_ignored() {
+    covers!("5927-4", "9293-MUST-54");
+    everywhere(|p| {
+        p.enter("SYN-RECEIVED");
+        p.send_icmp(UNREACHABLE, 0, 0, 0x5000_0000);
+        p.send_icmp(UNREACHABLE, 3, 0, 0x5000_0000);
+        p.on_port(44_000, |p| p.send_icmp(UNREACHABLE, 3, 0, 0));
+        p.expect_no_answer();
+        p.send(ack(1));
+        p.expect_no_answer();
+        p.expect_state("ESTABLISHED");
+    });
+}
+
+#[test]
+fn a_forged_packet_too_big_does_not_collapse_segments() {
+    covers!("1191-3", "5927-4");
+    everywhere(|p| {
+        p.accept();
+        p.app_write(&[b'x'; 2_920]);
+        assert_eq!(p.flight(), [1, 1_461]);
+        for quoted in [0x4000_0000, 2_921, 0xffff_0000] {
+            p.send_icmp(UNREACHABLE, 4, 68, quoted);
+        }
+        p.send(ack(2_921));
+        p.app_write(&[b'x'; 2_920]);
+        p.expect(seg(A).seq(2_921).text_len(1_460));
+    });
+}
