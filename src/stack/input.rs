@@ -145,10 +145,7 @@ impl Shard {
             HalfOpenVerdict::AnswerReset => self.reset(now, arrival, reply),
             HalfOpenVerdict::AnswerAck(reason) => {
                 let ts_offset = self.isns.timestamp_offset(&arrival.tuple);
-                // Nothing is answered that might be an answer itself, or two ends would do so for ever.
-                if arrival.segment.is_empty() && !arrival.segment.header.flags.has(Flags::RST) {
-                    return Err(reason);
-                }
+                self.answer_once(now, arrival).map_err(|_| reason)?;
                 let header = self.half_open.get(place).expect(INDEXED).acknowledgement(ts_offset, &env!(self, now));
                 self.reply_if_allowed(now, self.segment(arrival, header), reply)?;
                 Err(reason)
@@ -171,6 +168,7 @@ impl Shard {
                 Ok(Handled::Segment)
             }
             TimeWaitVerdict::Acknowledge(reason) => {
+                self.answer_once(now, arrival).map_err(|_| reason)?;
                 ack(self, reply)?;
                 Err(reason)
             }
@@ -237,6 +235,12 @@ impl Shard {
         let Some(header) = reset_for(&arrival.segment) else { return Err(DropReason::ResetIgnored) };
         self.reply_if_allowed(now, self.segment(arrival, header), reply)?;
         Ok(Handled::AnsweredByReset)
+    }
+
+    /// What might be an answer itself is answered once in a while only.
+    fn answer_once(&mut self, now: Instant, arrival: &Arrival<'_>) -> Result<(), DropReason> {
+        let may_be_answer = arrival.segment.is_empty() && !arrival.segment.header.flags.has(Flags::RST);
+        limited(!may_be_answer || self.answers.allows(arrival.hash, now.as_millis()))
     }
 
     fn segment(&self, arrival: &Arrival<'_>, header: Header) -> Reply {

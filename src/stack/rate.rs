@@ -26,6 +26,29 @@ impl RateLimit {
     }
 }
 
+/// At most one answer in half a second for each flow without a connection that could count, so that two ends do not
+/// answer each other's answers for ever. Flows share places by a hash that nobody outside can predict.
+pub struct AnswerLimit {
+    answered: Box<[u32; 1024]>,
+}
+
+impl AnswerLimit {
+    /// Nothing was answered yet.
+    pub fn new() -> Self {
+        AnswerLimit { answered: Box::new([0; 1024]) }
+    }
+
+    /// Whether a flow of this hash may be answered; it counts if so.
+    pub fn allows(&mut self, hash: u64, now_ms: u64) -> bool {
+        // Counted from 1, so that 0 is never.
+        let now = (now_ms / 500) as u32 + 1;
+        let answered = &mut self.answered[(hash >> 20) as usize % 1024];
+        let allowed = *answered != now;
+        *answered = now;
+        allowed
+    }
+}
+
 /// A limit for each kind of reply, so that provoking one kind cannot silence another.
 pub struct ReplyLimits {
     /// ARP and neighbour advertisements.

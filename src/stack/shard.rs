@@ -5,7 +5,7 @@ use super::config::{Ownership, StackConfig};
 use super::flow_index::{Flow, FlowIndex, Phase};
 use super::neighbours::Neighbours;
 use super::ports::Ports;
-use super::rate::ReplyLimits;
+use super::rate::{AnswerLimit, ReplyLimits};
 use super::routes::Routes;
 use super::slab::Slab;
 use super::time_wait_table::{PackedV4, PackedV6, TimeWaitTable};
@@ -62,6 +62,7 @@ pub(crate) struct Shard {
     /// Connections whose writes were cut short because the pool of buffers was empty.
     pub starved: VecDeque<u32>,
     pub replies: ReplyLimits,
+    pub answers: AnswerLimit,
     pub draining: bool,
     pub stopping: bool,
 }
@@ -120,6 +121,7 @@ impl Shard {
             telling: VecDeque::new(),
             app_timers: TimerQueue::new(limits.app_timers),
             starved: VecDeque::new(),
+            answers: AnswerLimit::new(),
             replies: ReplyLimits::new(limits.replies_per_second),
             draining: false,
             stopping: false,

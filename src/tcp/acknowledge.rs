@@ -157,10 +157,15 @@ impl Tcb {
             self.facts.clear(Facts::TIMER);
         }
         self.backoff = 0;
-        // What was lost while the window was closed was refused, not lost on the way: send it again at once.
-        if let Some(transfer) = &mut self.transfer
-            && !transfer.scoreboard.is_empty()
-        {
+        let lone_probe = self.snd_nxt == self.snd_una + 1 && !self.facts.has(Facts::FIN_SENT);
+        let Some(transfer) = &mut self.transfer else { return };
+        if lone_probe && !transfer.scoreboard.is_empty() {
+            // The probe's octet was refused: it leaves anew with what is behind it.
+            transfer.scoreboard.clear();
+            self.snd_nxt = self.snd_una;
+            self.facts.clear(Facts::TIMER);
+        } else if !transfer.scoreboard.is_empty() {
+            // What was sent into the closed window was refused, not lost on the way: send it again at once.
             transfer.scoreboard.mark_all_lost(false);
             self.arm(env);
         }

@@ -113,13 +113,16 @@ impl Tcb {
     /// What was lost goes first. The first one after a timeout always may; others as the congestion window allows.
     fn plan_again(&mut self, env: &Env<'_>) -> Option<Plan> {
         let most = self.most_text();
-        let transfer = self.transfer.as_mut()?;
+        let transfer = self.transfer.as_ref()?;
         let (place, lost) = transfer.scoreboard.next_lost()?;
         let lost = *lost;
+        let cwnd = transfer.congestion.cwnd();
         let pipe = transfer.scoreboard.pipe();
-        if pipe > 0 && pipe + lost.len > transfer.congestion.cwnd() {
+        let fits = pipe == 0 || self.facts.has(Facts::RESEND_NOW) || self.adjusted_pipe(pipe) + lost.len <= cwnd;
+        if !fits {
             return None;
         }
+        let transfer = self.transfer.as_mut()?;
         let fin = u32::from(lost.fin);
         if lost.len - fin > most as u32 {
             transfer.scoreboard.split(place, most as u32);
@@ -287,6 +290,7 @@ impl Tcb {
             }
             What::Syn => self.syn_sent(env),
             What::Again { place } => {
+                self.facts.clear(Facts::RESEND_NOW);
                 env.ledger.retransmitted += 1;
                 if let Some(transfer) = &mut self.transfer {
                     transfer.scoreboard.resent(place, now_us);

@@ -39,7 +39,7 @@ impl Cubic {
     /// New data was acknowledged outside of recovery. `rtt_s` is the smoothed round trip in seconds.
     pub fn on_ack(&mut self, octets: u32, smss: u32, now_ms: u32, rtt_s: f64) {
         if self.cwnd < self.ssthresh {
-            self.cwnd = self.cwnd.saturating_add(octets.min(2 * smss));
+            self.cwnd = self.cwnd.saturating_add(octets.min(super::SLOW_START_LIMIT * smss));
             return;
         }
         let mss = f64::from(smss);

@@ -6,6 +6,10 @@ mod reno;
 pub use cubic::Cubic;
 pub use reno::Reno;
 
+/// Segments by which one acknowledgement opens the window in slow start at most (RFC 9406 §4.3: L = 8 without pacing), so
+/// that acknowledgements for many segments count, and split ones gain nothing.
+const SLOW_START_LIMIT: u32 = 8;
+
 /// Which congestion control new connections use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, strum::EnumString, strum::Display, strum::VariantNames)]
 #[strum(serialize_all = "snake_case")]

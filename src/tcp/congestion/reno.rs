@@ -21,7 +21,7 @@ impl Reno {
     /// acknowledgements can gain).
     pub fn on_ack(&mut self, octets: u32, smss: u32) {
         if self.cwnd < self.ssthresh {
-            self.cwnd = self.cwnd.saturating_add(octets.min(2 * smss));
+            self.cwnd = self.cwnd.saturating_add(octets.min(super::SLOW_START_LIMIT * smss));
             return;
         }
         self.acked = self.acked.saturating_add(octets);
