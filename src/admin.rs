@@ -91,6 +91,10 @@ impl Drop for Admin {
 /// Nothing serves there, or it did not answer as it should.
 pub fn ask(path: &Path) -> Result<Snapshot, SetupError> {
     let what = || format!("asking the stack at {}", path.display());
+    if std::fs::metadata(path).is_ok_and(|meta| !is_socket(&meta)) {
+        let cure = "name the socket of `handfast serve` with `--admin SOCKET`";
+        return Err(SetupError::new(what(), "it is no socket", cure));
+    }
     let mut stream = UnixStream::connect(path).map_err(|e| {
         SetupError::new(
             what(),

@@ -5,6 +5,7 @@
 
 use crate::driver::XdpProgram;
 use crate::driver::af_xdp::{self, PortConfig};
+use crate::driver::errno::{OLDEST_KERNEL, PRIVILEGE};
 use crate::host::{self, InterfaceFacts, XdpSocket};
 use rustix::process::{Resource, getrlimit};
 use std::fs;
@@ -70,6 +71,7 @@ pub fn examine(interface: Option<&str>) -> Vec<Finding> {
 
 fn examine_interface(facts: &InterfaceFacts) -> Vec<Finding> {
     let mut findings = vec![link(facts), queues(facts)];
+    let usable = findings.iter().all(|finding| finding.state != State::Bad);
     if facts.driver == "veth" {
         findings.push(veth_checksums(facts));
     }
@@ -81,15 +83,19 @@ fn examine_interface(facts: &InterfaceFacts) -> Vec<Finding> {
     });
     findings.push(attached_program(facts));
     let in_use = facts.xdp_program.is_some() || held.is_ok_and(|held| !held.is_empty());
-    findings.push(if in_use { not_tried() } else { trial(facts) });
+    findings.push(match (usable, in_use) {
+        (false, _) => not_tried("the interface cannot carry it", "mend the interface first, and ask again"),
+        (true, true) => not_tried("the interface is in use", "end what uses the interface, and ask again"),
+        (true, false) => trial(facts),
+    });
     findings
 }
 
 fn kernel() -> Finding {
-    let (major, minor) = af_xdp::OLDEST_KERNEL;
+    let (major, minor) = OLDEST_KERNEL;
     let cure = format!("use Linux {major}.{minor} or newer");
     match af_xdp::kernel_version() {
-        Some(version) if version >= af_xdp::OLDEST_KERNEL => {
+        Some(version) if version >= OLDEST_KERNEL => {
             Finding::good("kernel", format!("Linux {}.{}", version.0, version.1))
         }
         Some(version) => Finding::lack("kernel", State::Bad, format!("Linux {}.{}", version.0, version.1), cure),
@@ -106,9 +112,7 @@ fn capabilities() -> Finding {
     if missing.is_empty() {
         return Finding::good("privileges", "net_admin, net_raw, ipc_lock, perfmon and bpf");
     }
-    let all = CAPABILITIES.map(|(name, _)| name).join(",");
-    let cure = format!("run as root, or `setcap {all}+ep $(command -v handfast)`");
-    Finding::lack("privileges", State::Bad, format!("missing {}", missing.join(", ")), cure)
+    Finding::lack("privileges", State::Bad, format!("missing {}", missing.join(", ")), PRIVILEGE)
 }
 
 fn missing_capabilities(effective: u64) -> Vec<&'static str> {
@@ -196,7 +200,8 @@ fn cores() -> Finding {
 
 fn link(facts: &InterfaceFacts) -> Finding {
     let name = &facts.name;
-    let found = format!("{name}: {}, {}, MTU {}", facts.driver, facts.mac, facts.mtu);
+    let driver = if facts.driver.is_empty() { "no driver" } else { &facts.driver };
+    let found = format!("{name}: {driver}, {}, MTU {}", facts.mac, facts.mtu);
     if !facts.up {
         return Finding::lack("interface", State::Bad, format!("{found}, down"), format!("`ip link set {name} up`"));
     }
@@ -276,9 +281,8 @@ fn attached_program(facts: &InterfaceFacts) -> Finding {
     }
 }
 
-fn not_tried() -> Finding {
-    let cure = "end what uses the interface, and ask again";
-    Finding::lack("AF_XDP", State::Unknown, "not tried, as the interface is in use", cure)
+fn not_tried(why: &str, cure: &str) -> Finding {
+    Finding::lack("AF_XDP", State::Unknown, format!("not tried, as {why}"), cure)
 }
 
 /// Binds every queue, says what was got, and lets go.
@@ -315,6 +319,17 @@ mod tests {
         assert!(findings.iter().all(|f| (f.state == State::Good) == f.cure.is_none()), "{findings:#?}");
         let last = findings.last().unwrap();
         assert_eq!((last.topic.as_str(), last.state), ("interface", State::Bad));
+    }
+
+    #[test]
+    fn an_interface_that_cannot_do_is_not_tried() {
+        // The loopback interface has an MTU that no chunk takes.
+        let findings = examine(Some("lo"));
+        let of = |topic: &str| findings.iter().find(|f| f.topic == topic).unwrap();
+        assert!(of("interface").state == State::Bad && !of("interface").found.contains(" , "), "{findings:#?}");
+        assert_eq!(of("AF_XDP").state, State::Unknown);
+        assert!(of("AF_XDP").found.contains("cannot carry it"));
+        assert!(link(&InterfaceFacts { name: "lo".into(), ..Default::default() }).found.starts_with("lo: no driver, "));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! It assembles what the lower layers offer: drivers, one stack for each with secrets in common, mailboxes to reach the
 //! workers, and their snapshots summed. It makes no decision about a packet.
+#![forbid(unsafe_code)]
 
 mod handle;
 mod sharing;
@@ -42,6 +43,9 @@ pub struct EngineConfig {
     /// Whether the application opens connections. Where addresses are shared, the ports above are then taken from the
     /// host, so they should lie outside its own range (`net.ipv4.ip_local_port_range`).
     pub opens: bool,
+    /// Peers that must be reachable. Where addresses are shared the host is asked for the next hop to each, as only it may
+    /// ask by ARP or NDP.
+    pub reach: Vec<Addr>,
     /// How TCP behaves.
     pub tcp: TcpConfig,
     /// The limit of every pool, for each worker.
@@ -50,6 +54,9 @@ pub struct EngineConfig {
     pub idle: Idle,
     /// Whether each worker is pinned to a core.
     pub pin: bool,
+    /// Which of the cores that we may use the first worker is pinned to, counted from 0; the others follow, and after the
+    /// last core comes the first one again.
+    pub first_core: usize,
     /// Of how many connections, from the first on, each worker records the changes of state.
     pub traced_connections: u32,
 }
@@ -66,10 +73,12 @@ impl EngineConfig {
             listen: Vec::new(),
             ephemeral_ports: (32_768, 60_999),
             opens: false,
+            reach: Vec::new(),
             tcp: TcpConfig::default(),
             limits: Limits::default(),
             idle: Idle::default(),
             pin: true,
+            first_core: 0,
             traced_connections: 0,
         }
     }
@@ -135,7 +144,7 @@ where
     /// Addresses, ownership and ports of `port` are taken from `config`.
     ///
     /// # Errors
-    /// An address that the host should have and has not, or the other way round; a gateway that does not answer; what
+    /// An address that the host should have and has not, or the other way round; a gateway or peer that does not answer; what
     /// [`af_xdp::open`] and [`Engine::over`] say. Then nothing is left attached.
     pub fn start(
         mut config: EngineConfig,
@@ -187,7 +196,7 @@ where
         for (index, driver) in drivers.into_iter().enumerate() {
             let plan = Plan {
                 index,
-                core: (!cores.is_empty()).then(|| cores[index % cores.len()]),
+                core: (!cores.is_empty()).then(|| cores[(config.first_core + index) % cores.len()]),
                 stack: config.stack_config(link, secrets, port_share(config.ephemeral_ports, index, count)),
                 idle: config.idle,
                 ended: tell_ended.clone(),

@@ -49,6 +49,17 @@ impl Namespace {
         all.extend(args);
         run("ip", &all)
     }
+
+    /// Runs `f` on a thread of its own that has moved here: setns(2), CAP_SYS_ADMIN. Threads and sockets that it makes stay
+    /// here. A panic of `f` goes on in the caller.
+    ///
+    /// # Errors
+    /// As [`enter`].
+    pub fn inside<T: Send>(&self, f: impl FnOnce() -> T + Send) -> Result<T, SetupError> {
+        let enter_and_run = || enter(self).map(|()| f());
+        let outcome = std::thread::scope(|scope| scope.spawn(enter_and_run).join());
+        outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
 }
 
 impl Drop for Namespace {
@@ -59,7 +70,8 @@ impl Drop for Namespace {
     }
 }
 
-/// Moves the calling thread into a namespace, for good: setns(2), CAP_SYS_ADMIN. Threads it starts begin there.
+/// Moves the calling thread into a namespace, for good: setns(2), CAP_SYS_ADMIN. Threads it starts begin there. What
+/// comes back is run by [`Namespace::inside`].
 ///
 /// Note that /sys goes on showing the old namespace: ask by [`crate::host`].
 ///
@@ -133,14 +145,6 @@ impl Lab {
         run("ip", &["-n", left, "link", "set", LEFT, "up"])?;
         run("ip", &["-n", right, "link", "set", RIGHT, "up"])?;
         Ok(lab)
-    }
-
-    /// Whether a lab can be made here; if not, why.
-    ///
-    /// # Errors
-    /// The first thing that is missing, with its cure.
-    pub fn available() -> Result<(), SetupError> {
-        Lab::create(&LabConfig::default()).map(drop)
     }
 }
 

@@ -3,8 +3,40 @@
 //! Each frame received ends in exactly one [`Handled`] or [`DropReason`]; each connection opened ends in exactly one
 //! [`Ending`]; each half-open and each TIME-WAIT entry ends in one of its own endings. The sums are checked at
 //! shutdown and shown by `handfast stats`. Lowest of all modules: every layer may count here.
+#![forbid(unsafe_code)]
 
 use strum::{EnumCount, IntoEnumIterator};
+
+/// Where the chunks of a driver are. The sum is always `total`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ChunkCensus {
+    /// Chunks in the UMEM.
+    pub total: u64,
+    /// Free in user space.
+    pub free: u64,
+    /// Lent to the kernel for frames to come (fill ring, rx ring).
+    pub receiving: u64,
+    /// Waiting to be sent, or sent and not yet completed (tx ring, completion ring).
+    pub sending: u64,
+    /// Held as frames by the worker.
+    pub held: u64,
+}
+
+/// What the kernel could not deliver to or take from the AF_XDP sockets since they were bound. These frames never came to
+/// us, so they are in no sum of the ledger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct KernelLosses {
+    /// Frames dropped, for other reasons than the next two.
+    pub rx_dropped: u64,
+    /// Frames dropped as the rx ring was full.
+    pub rx_ring_full: u64,
+    /// Times that a frame found no chunk in the fill ring.
+    pub rx_fill_ring_empty: u64,
+    /// Chunks in the fill ring that the kernel refused.
+    pub rx_invalid_descs: u64,
+    /// Frames in the tx ring that the kernel refused.
+    pub tx_invalid_descs: u64,
+}
 
 /// What a received frame was good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, strum::EnumIter, strum::IntoStaticStr)]

@@ -69,7 +69,6 @@
 pub mod admin;
 pub mod cli;
 pub mod clock;
-pub mod config;
 pub mod doctor;
 pub mod driver;
 pub mod engine;

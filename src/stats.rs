@@ -1,6 +1,7 @@
 //! What a running stack shows: a snapshot of counters and gauges, summed over its workers.
+#![forbid(unsafe_code)]
 
-use crate::driver::ChunkCensus;
+use crate::ledger::{ChunkCensus, KernelLosses};
 use crate::tcp::State;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -27,6 +28,9 @@ pub struct Snapshot {
     pub refused: BTreeMap<String, u64>,
     /// Where the chunks of the UMEM are.
     pub chunks: ChunkCensus,
+    /// What the kernel lost between the NIC and us.
+    #[serde(default)]
+    pub kernel: KernelLosses,
     /// One line for each worker: queue, core, what its driver got.
     pub workers: Vec<WorkerInfo>,
     /// Verdicts of the XDP program, if there is one.
@@ -106,13 +110,19 @@ pub struct WorkerInfo {
     pub driver: String,
 }
 
-/// Whether the ledger's laws hold.
+/// Whether the ledger's laws hold, as [`Snapshot::audit`] found; in a sum, for each worker.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
 pub struct LedgerCheck {
     /// All of them.
     pub exact: bool,
     /// A sentence for each that does not hold.
     pub broken: Vec<String>,
+}
+
+impl std::fmt::Display for LedgerCheck {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.exact { f.write_str("exact") } else { write!(f, "NOT EXACT: {}", self.broken.join("; ")) }
+    }
 }
 
 impl Snapshot {
@@ -143,6 +153,7 @@ impl Snapshot {
         }
         add_map(&mut self.refused, &other.refused);
         merge_census(&mut self.chunks, &other.chunks);
+        merge_losses(&mut self.kernel, &other.kernel);
         self.workers.extend(other.workers.iter().cloned());
         add_map(&mut self.xdp, &other.xdp);
         self.ledger.exact &= other.ledger.exact;
@@ -159,9 +170,21 @@ impl Snapshot {
                 self.frames.received += frames;
             }
         }
+        self.audit();
     }
 
-    /// The laws of the ledger with their sums, for people.
+    /// Enters into [`Snapshot::ledger`] which of the laws do not hold; what was found broken before stays so.
+    pub fn audit(&mut self) {
+        for law in self.laws().into_iter().filter(|law| !law.holds()) {
+            let sentence = law.to_string();
+            if !self.ledger.broken.contains(&sentence) {
+                self.ledger.broken.push(sentence);
+            }
+        }
+        self.ledger.exact = self.ledger.broken.is_empty();
+    }
+
+    /// The laws of the ledger with their sums. Every other word about exactness derives from them.
     pub fn laws(&self) -> Vec<Law> {
         let c = &self.connections;
         let living = |states: &[State]| states.iter().map(|s| self.states.get(s.key()).copied().unwrap_or(0)).sum();
@@ -190,6 +213,11 @@ impl Snapshot {
             Law::new("connections opened = ended + open", c.opened, &[ended, open]),
             entries("half-open entries made = ended + there", "half_open", &self.half_open),
             entries("TIME-WAIT entries made = ended + there", "time_wait", &self.time_wait),
+            Law::new(
+                "connections in TIME-WAIT = entries there",
+                self.states.get(State::TimeWait.key()).copied().unwrap_or(0),
+                &[self.pools.get("time_wait").map_or(0, |pool| pool.used)],
+            ),
             Law::new("chunks = free + receiving + sending + held", k.total, &[k.free, k.receiving, k.sending, k.held]),
         ]
     }
@@ -264,6 +292,14 @@ fn merge_census(sum: &mut ChunkCensus, other: &ChunkCensus) {
     sum.receiving += other.receiving;
     sum.sending += other.sending;
     sum.held += other.held;
+}
+
+fn merge_losses(sum: &mut KernelLosses, other: &KernelLosses) {
+    sum.rx_dropped += other.rx_dropped;
+    sum.rx_ring_full += other.rx_ring_full;
+    sum.rx_fill_ring_empty += other.rx_fill_ring_empty;
+    sum.rx_invalid_descs += other.rx_invalid_descs;
+    sum.tx_invalid_descs += other.tx_invalid_descs;
 }
 
 fn add_map(sum: &mut BTreeMap<String, u64>, other: &BTreeMap<String, u64>) {
@@ -358,7 +394,31 @@ mod tests {
         assert_eq!((snapshot.frames.received, snapshot.frames.dropped["xdp_truncated"]), (7, 2));
         assert_eq!((snapshot.xdp["pass_not_ip"], snapshot.xdp["drop_truncated"]), (9, 2));
         assert!(snapshot.laws()[0].holds());
+        assert!(snapshot.ledger.exact);
         snapshot.frames.received += 1;
         assert!(!snapshot.laws()[0].holds());
+    }
+
+    #[test]
+    fn each_law_makes_the_ledger_inexact_when_it_is_broken() {
+        let broken: [(&str, fn(&mut Snapshot)); 6] = [
+            ("frames received", |s| s.frames.received = 1),
+            ("connections opened", |s| s.connections.opened = 1),
+            ("half-open entries made", |s| _ = s.half_open.insert("created".into(), 1)),
+            ("TIME-WAIT entries made", |s| _ = s.time_wait.insert("created".into(), 1)),
+            ("connections in TIME-WAIT", |s| _ = s.states.insert("time_wait".into(), 1)),
+            ("chunks", |s| s.chunks.total = 1),
+        ];
+        for (name, break_it) in broken {
+            let mut snapshot = Snapshot::sum([]);
+            snapshot.audit();
+            assert_eq!(snapshot.ledger.to_string(), "exact");
+            break_it(&mut snapshot);
+            snapshot.audit();
+            snapshot.audit();
+            let said = snapshot.ledger.to_string();
+            assert!(!snapshot.ledger.exact && snapshot.ledger.broken.len() == 1, "{said}");
+            assert!(said.starts_with(&format!("NOT EXACT: {name}")), "{said}");
+        }
     }
 }

@@ -8,6 +8,7 @@
 //! One turn ([`Worker::turn`]) is that picture from left to right: a whole burst is processed before any connection sends,
 //! so that queued segments are answered by one acknowledgement (RFC 9293 §3.10.7.4). What needs no connection (SYN-ACK,
 //! RST, ARP, ping) is answered in the frame that asked.
+#![forbid(unsafe_code)]
 
 use crate::clock;
 use crate::driver::{Driver, Frame, Wake};
@@ -53,8 +54,8 @@ impl<M> Mailbox<M> {
 }
 
 /// What a worker does when nothing comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, strum::Display, strum::EnumString, strum::VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum Idle {
     /// Looks at the rings without pause: lowest latency, a whole core.
     Spin,
@@ -208,11 +209,8 @@ impl<D: Driver, A: App> Worker<D, A> {
     pub fn snapshot(&self) -> Snapshot {
         let mut snapshot = self.stack.snapshot();
         snapshot.chunks = self.driver.census();
-        let place = snapshot.chunks;
-        if place.free + place.receiving + place.sending + place.held != place.total {
-            snapshot.ledger.exact = false;
-            snapshot.ledger.broken.push(format!("chunks: {} in the UMEM, but {place:?}", place.total));
-        }
+        snapshot.kernel = self.driver.kernel_losses();
+        snapshot.audit();
         snapshot.workers = vec![WorkerInfo { driver: self.driver.describe(), ..self.info.clone() }];
         snapshot
     }

@@ -1,6 +1,8 @@
 //! Bad input: one line that says what, where and the cure; exit code 2; nothing on stdout.
 
-use handfast::lab::{Lab, LabConfig, RIGHT};
+mod common;
+
+use handfast::lab::{LabConfig, RIGHT};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -159,6 +161,51 @@ fn what_the_configuration_says_is_checked_like_the_flags() {
 }
 
 #[test]
+fn what_load_needs_may_stand_in_its_file() {
+    let text = "target = \"10.77.0.1:80\"\ninterface = \"hf-none\"\naddress = \"10.77.0.2/24\"\nconnections = 5\n";
+    let file = File::new("load", text);
+    refused(&format!("load --config {}", file.0.display()), &["hf-none", "no such interface"]);
+    let file = File::new("load-bad", "target = \"here\"\n");
+    refused(&format!("load --config {}", file.0.display()), &["line 1, key `target`", "`here`", "write 10.0.0.2:80"]);
+}
+
+#[test]
+fn what_load_cannot_do_is_refused_before_anything_is_touched() {
+    let load = "load --interface hf-none";
+    refused(&format!("{load} {ADDRESS}"), &["no target", "--target IP:PORT"]);
+    refused(&format!("{load} --target 10.77.0.1:80"), &["no address", "--address CIDR"]);
+    for (target, cure) in
+        [("foo", "write 10.0.0.2:80"), ("10.77.0.1", "write 10.77.0.1:80"), ("10.77.0.1:0", "nobody can listen")]
+    {
+        refused(&format!("{load} {ADDRESS} --target {target}"), &["--target: ", target, cure]);
+    }
+    let target = "--target [2001:db8::1]:80";
+    refused(&format!("{load} {ADDRESS} {target}"), &["2001:db8::1", "it is IPv6", "add an IPv6 `--address`"]);
+    let target = "--target 10.77.0.1:80";
+    refused(&format!("{load} --address 2001:db8::2/64 {target}"), &["10.77.0.1:80", "it is IPv4"]);
+    let flags = format!("{load} {ADDRESS} {target}");
+    refused(&format!("{flags} --connections 0"), &["--connections: `0`", "whole number from 1 on"]);
+    refused(&format!("{flags} --concurrency many"), &["--concurrency: `many`", "from 1 to 1048576"]);
+    refused(&format!("{flags} --congestion bbr"), &["--congestion: `bbr`", "choose cubic or reno"]);
+    refused(&format!("{flags} --keep-alive 0s"), &["--keep-alive: `0s`", "write 1ms at least"]);
+}
+
+#[test]
+fn the_cure_names_the_command_at_hand_and_stands_alone() {
+    assert!(refused("load --nonsense", &["--nonsense", "`handfast load --help`"]).matches("; ").count() == 1);
+    assert!(refused("serve --interfac lo", &["did you mean `--interface`?"]).matches("--help").count() == 0);
+    refused("walk", &["`walk`", "`handfast --help` lists the commands"]);
+    refused("demo --seconds abc", &["--seconds: `abc`", "from 1 to 3600"]);
+    refused(&format!("serve --interface lo {ADDRESS} --service echo:7"), &["write echo@7"]);
+    refused(&format!("serve --interface lo {ADDRESS} {ECHO} --time-wait 0s"), &["--time-wait: `0s`", "write 1ms"]);
+}
+
+#[test]
+fn a_file_that_is_no_socket() {
+    refused("stats --admin /etc/passwd", &["/etc/passwd", "it is no socket", "--admin SOCKET"]);
+}
+
+#[test]
 fn an_admin_socket_where_nobody_serves() {
     refused("stats --admin /nowhere/h.sock", &["/nowhere/h.sock", "handfast serve"]);
     refused("stats --admin /nowhere/h.sock --json", &["/nowhere/h.sock"]);
@@ -166,10 +213,7 @@ fn an_admin_socket_where_nobody_serves() {
 
 #[test]
 fn no_privilege() {
-    let lab = match Lab::create(&LabConfig::default()) {
-        Ok(lab) => lab,
-        Err(e) => return eprintln!("SKIPPED: needs root and network namespaces: {e}"),
-    };
+    let Some(lab) = common::lab("no_privilege", &LabConfig::default()) else { return };
     // The same program, as nobody and without a capability, on an interface that would do; from where nobody may read it.
     let copy = std::env::temp_dir().join(format!("hf-cli-{}-unprivileged", std::process::id()));
     std::fs::copy(env!("CARGO_BIN_EXE_handfast"), &copy).unwrap();
@@ -191,6 +235,14 @@ fn no_privilege() {
 
 #[test]
 fn help_and_version_are_no_errors() {
+    let top = String::from_utf8(handfast("--help").stdout).unwrap();
+    assert!(top.contains("Exit codes:") && top.contains("it ran, and the result is bad"), "{top}");
+    let load = String::from_utf8(handfast("load --help").stdout).unwrap();
+    for part in
+        ["handfast load --interface IF --address CIDR --target IP:PORT", "Examples:", "TCP:", "Limits:", "cubic"]
+    {
+        assert!(load.contains(part), "{part}: {load}");
+    }
     for flags in ["--help", "--version", "serve --help", "stats --help", "doctor --help"] {
         let output = handfast(flags);
         assert_eq!(output.status.code(), Some(0), "{flags}");

@@ -1,6 +1,8 @@
 //! `handfast serve` as its users run it: in one namespace, kernel clients in another, ended by signals.
 
-use handfast::lab::{self, LEFT, Lab, LabConfig, RIGHT};
+mod common;
+
+use handfast::lab::{LEFT, Lab, LabConfig, RIGHT};
 use handfast::tcp::State;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -22,13 +24,7 @@ struct Served {
 impl Served {
     /// `None`, and said aloud, where labs cannot be made.
     fn start(name: &str, flags: &str) -> Option<Served> {
-        let lab = match Lab::create(&LabConfig::default()) {
-            Ok(lab) => lab,
-            Err(e) => {
-                eprintln!("SKIPPED: needs root and network namespaces: {e}");
-                return None;
-            }
-        };
+        let lab = common::lab(name, &LabConfig::default())?;
         let admin = std::env::temp_dir().join(format!("hf-serve-{}-{name}.sock", std::process::id()));
         let mut child = Command::new("ip")
             .args(["netns", "exec", lab.right.name(), env!("CARGO_BIN_EXE_handfast"), "serve"])
@@ -48,16 +44,11 @@ impl Served {
 
     /// A kernel client's connection from the left side.
     fn connect(&self, port: u16) -> TcpStream {
-        std::thread::scope(|scope| {
-            let client = scope.spawn(|| {
-                lab::enter(&self.lab.left).unwrap();
-                let stream =
-                    TcpStream::connect_timeout(&([10, 77, 0, 2], port).into(), Duration::from_secs(5)).unwrap();
-                stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-                stream
-            });
-            client.join().unwrap()
-        })
+        let to = ([10, 77, 0, 2], port).into();
+        let connect = || TcpStream::connect_timeout(&to, Duration::from_secs(5)).unwrap();
+        let stream = self.lab.left.inside(connect).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream
     }
 
     fn stats(&self) -> serde_json::Value {
@@ -199,10 +190,7 @@ fn a_second_server_on_the_interface_is_refused_and_the_first_goes_on() {
 
 #[test]
 fn a_shared_address_stays_the_hosts_but_for_our_ports() {
-    let lab = match Lab::create(&LabConfig::default()) {
-        Ok(lab) => lab,
-        Err(e) => return eprintln!("SKIPPED: needs root and network namespaces: {e}"),
-    };
+    let Some(lab) = common::lab("a_shared_address", &LabConfig::default()) else { return };
     lab.right.run("ip", &["addr", "add", "10.77.0.2/24", "dev", RIGHT]).unwrap();
     let admin = std::env::temp_dir().join(format!("hf-serve-{}-shared.sock", std::process::id()));
     let mut child = Command::new("ip")
@@ -219,7 +207,7 @@ fn a_shared_address_stays_the_hosts_but_for_our_ports() {
     assert!(served.greeting.contains("shared with the host"), "{}", served.greeting);
     let ping = served.lab.left.run("ping", &["-c", "1", "-W", "2", "-I", LEFT, "10.77.0.2"]);
     if let Err(e) = ping {
-        eprintln!("SKIPPED the ping: {e}");
+        common::skip("the ping", &e.to_string());
     }
     let mut echo = served.connect(7);
     echo.write_all(b"shared").unwrap();

@@ -4,7 +4,7 @@ mod common;
 
 use handfast::doctor::{Finding, State, examine};
 use handfast::driver::af_xdp::{PortConfig, open};
-use handfast::lab::{LabConfig, RIGHT, enter};
+use handfast::lab::{LabConfig, RIGHT};
 
 fn finding<'a>(findings: &'a [Finding], topic: &str) -> &'a Finding {
     findings.iter().find(|f| f.topic == topic).unwrap_or_else(|| panic!("{topic} in {findings:#?}"))
@@ -13,24 +13,22 @@ fn finding<'a>(findings: &'a [Finding], topic: &str) -> &'a Finding {
 #[test]
 fn a_free_interface_is_tried_and_released_and_a_taken_one_names_its_holder() {
     let Some(lab) = common::lab("doctor", &LabConfig { queues: 2, ..Default::default() }) else { return };
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            enter(&lab.right).unwrap();
-            for round in 0..2 {
-                let findings = examine(Some(RIGHT));
-                assert_eq!(finding(&findings, "AF_XDP").found, "af_xdp native copy on 2 queues", "round {round}");
-                assert_eq!(finding(&findings, "XDP program").state, State::Good);
-                assert_eq!(finding(&findings, "other XDP program").state, State::Good);
-            }
-            let port = open(&PortConfig::new(RIGHT)).unwrap();
+    let inside = || {
+        for round in 0..2 {
             let findings = examine(Some(RIGHT));
-            assert_eq!(finding(&findings, "other XDP program").state, State::Bad);
-            assert_eq!(finding(&findings, "AF_XDP").state, State::Unknown);
-            let sockets = finding(&findings, "AF_XDP sockets");
-            let me = format!("(pid {})", std::process::id());
-            assert!(sockets.state != State::Good && sockets.found.contains(&me), "{}", sockets.found);
-            eprintln!("{}", sockets.found);
-            drop(port);
-        });
-    });
+            assert_eq!(finding(&findings, "AF_XDP").found, "af_xdp native copy on 2 queues", "round {round}");
+            assert_eq!(finding(&findings, "XDP program").state, State::Good);
+            assert_eq!(finding(&findings, "other XDP program").state, State::Good);
+        }
+        let port = open(&PortConfig::new(RIGHT)).unwrap();
+        let findings = examine(Some(RIGHT));
+        assert_eq!(finding(&findings, "other XDP program").state, State::Bad);
+        assert_eq!(finding(&findings, "AF_XDP").state, State::Unknown);
+        let sockets = finding(&findings, "AF_XDP sockets");
+        let me = format!("(pid {})", std::process::id());
+        assert!(sockets.state != State::Good && sockets.found.contains(&me), "{}", sockets.found);
+        eprintln!("{}", sockets.found);
+        drop(port);
+    };
+    lab.right.inside(inside).unwrap();
 }

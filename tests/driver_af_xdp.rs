@@ -5,7 +5,7 @@ mod common;
 use handfast::Ownership;
 use handfast::driver::af_xdp::{AfXdp, Port, PortConfig, ZeroCopy, open};
 use handfast::driver::{AttachMode, Driver, Frame};
-use handfast::lab::{LEFT, Lab, LabConfig, Namespace, RIGHT, enter};
+use handfast::lab::{LEFT, Lab, LabConfig, Namespace, RIGHT};
 use handfast::wire::Addr;
 use rustix::net::{
     AddressFamily, Protocol, RawProtocol, RecvFlags, SendFlags, SocketFlags, SocketType, netdevice, socket_with,
@@ -29,15 +29,9 @@ fn check_census(driver: &AfXdp) {
     assert_eq!(c.total, c.free + c.receiving + c.sending + c.held, "{c:?}");
 }
 
-/// Runs `f` on a thread of its own inside a namespace.
+/// Runs `f` inside a namespace.
 fn inside<T: Send>(namespace: &Namespace, f: impl FnOnce() -> T + Send) -> T {
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            enter(namespace).unwrap();
-            f()
-        });
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+    namespace.inside(f).unwrap()
 }
 
 /// Answers ARP requests for [`OURS`] and pings to it, and sends every other IPv4 frame back with its Ethernet addresses

@@ -3,7 +3,7 @@
 mod common;
 
 use handfast::host::{gateway, interface, neighbour_watch, neighbours, resolve, routes};
-use handfast::lab::{LEFT, LabConfig, RIGHT, enter};
+use handfast::lab::{LEFT, LabConfig, RIGHT};
 use handfast::wire::{Addr, MacAddr};
 use std::time::Duration;
 
@@ -11,55 +11,50 @@ use std::time::Duration;
 fn facts_routes_and_neighbours_of_a_veth() {
     let config = LabConfig { queues: 3, ..Default::default() };
     let Some(lab) = common::lab("facts", &config) else { return };
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            enter(&lab.left).unwrap();
-            let facts = interface(LEFT).unwrap();
-            let kernel = Addr::from_v4([10, 77, 0, 1]);
-            assert_eq!((facts.driver.as_str(), facts.rx_queues, facts.tx_queues), ("veth", 3, 3));
-            assert_eq!((facts.mtu, facts.up, facts.xdp_program), (1500, true, None));
-            assert!(facts.addresses.contains(&(kernel, 24)), "{facts:?}");
-            assert_ne!(facts.mac, MacAddr::default());
-            assert!(interface(RIGHT).is_err(), "the other end is elsewhere");
+    let inside = || {
+        let facts = interface(LEFT).unwrap();
+        let kernel = Addr::from_v4([10, 77, 0, 1]);
+        assert_eq!((facts.driver.as_str(), facts.rx_queues, facts.tx_queues), ("veth", 3, 3));
+        assert_eq!((facts.mtu, facts.up, facts.xdp_program), (1500, true, None));
+        assert!(facts.addresses.contains(&(kernel, 24)), "{facts:?}");
+        assert_ne!(facts.mac, MacAddr::default());
+        assert!(interface(RIGHT).is_err(), "the other end is elsewhere");
 
-            lab.left.run("ip", &["route", "add", "default", "via", "10.77.0.254"]).unwrap();
-            assert_eq!(gateway(facts.index, true).unwrap(), Some(Addr::from_v4([10, 77, 0, 254])));
-            assert_eq!(gateway(facts.index, false).unwrap(), None);
-            let on_link =
-                |r: &handfast::host::Route| r.destination == Addr::from_v4([10, 77, 0, 0]) && r.prefix_len == 24;
-            assert!(routes(facts.index).unwrap().iter().any(on_link));
-        });
-    });
+        lab.left.run("ip", &["route", "add", "default", "via", "10.77.0.254"]).unwrap();
+        assert_eq!(gateway(facts.index, true).unwrap(), Some(Addr::from_v4([10, 77, 0, 254])));
+        assert_eq!(gateway(facts.index, false).unwrap(), None);
+        let on_link = |r: &handfast::host::Route| r.destination == Addr::from_v4([10, 77, 0, 0]) && r.prefix_len == 24;
+        assert!(routes(facts.index).unwrap().iter().any(on_link));
+    };
+    lab.left.inside(inside).unwrap();
 }
 
 #[test]
 fn a_neighbour_is_resolved_by_the_kernel_and_its_changes_are_heard() {
     let Some(lab) = common::lab("neighbours", &LabConfig::default()) else { return };
     lab.right.run("ip", &["addr", "add", "10.77.0.2/24", "dev", RIGHT]).unwrap();
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            enter(&lab.left).unwrap();
-            let index = interface(LEFT).unwrap().index;
-            let (heard_by, heard) = std::sync::mpsc::channel();
-            let watch = neighbour_watch(index, move |addr, mac| {
-                let _ = heard_by.send((addr, mac));
-            })
-            .unwrap();
+    let inside = || {
+        let index = interface(LEFT).unwrap().index;
+        let (heard_by, heard) = std::sync::mpsc::channel();
+        let watch = neighbour_watch(index, move |addr, mac| {
+            let _ = heard_by.send((addr, mac));
+        })
+        .unwrap();
 
-            let peer = Addr::from_v4([10, 77, 0, 2]);
-            assert_eq!(neighbours(index).unwrap(), []);
-            let mac = resolve(index, peer, Duration::from_secs(3)).unwrap().expect("an answer by ARP");
-            assert_eq!(neighbours(index).unwrap(), [(peer, mac)]);
-            assert_eq!(heard.recv_timeout(Duration::from_secs(3)).unwrap(), (peer, mac));
+        let peer = Addr::from_v4([10, 77, 0, 2]);
+        assert_eq!(neighbours(index).unwrap(), []);
+        let mac = resolve(index, peer, Duration::from_secs(3)).unwrap().expect("an answer by ARP");
+        assert_eq!(neighbours(index).unwrap(), [(peer, mac)]);
+        assert_eq!(heard.recv_timeout(Duration::from_secs(3)).unwrap(), (peer, mac));
 
-            let nobody = Addr::from_v4([10, 77, 0, 99]);
-            assert_eq!(resolve(index, nobody, Duration::from_millis(50)).unwrap(), None);
+        let nobody = Addr::from_v4([10, 77, 0, 99]);
+        assert_eq!(resolve(index, nobody, Duration::from_millis(50)).unwrap(), None);
 
-            let other = MacAddr([2, 0, 0, 0, 0, 9]);
-            lab.left.run("ip", &["neigh", "replace", "10.77.0.2", "lladdr", &other.to_string(), "dev", LEFT]).unwrap();
-            let deadline = std::time::Instant::now() + Duration::from_secs(3);
-            while heard.recv_timeout(deadline.duration_since(std::time::Instant::now())).unwrap() != (peer, other) {}
-            drop(watch);
-        });
-    });
+        let other = MacAddr([2, 0, 0, 0, 0, 9]);
+        lab.left.run("ip", &["neigh", "replace", "10.77.0.2", "lladdr", &other.to_string(), "dev", LEFT]).unwrap();
+        let deadline = std::time::Instant::now() + Duration::from_secs(3);
+        while heard.recv_timeout(deadline.duration_since(std::time::Instant::now())).unwrap() != (peer, other) {}
+        drop(watch);
+    };
+    lab.left.inside(inside).unwrap();
 }

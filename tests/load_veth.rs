@@ -1,6 +1,8 @@
 //! `handfast load` and `handfast demo` as people call them. What needs root and AF_XDP skips aloud without.
 
-use handfast::lab::{self, Lab, LabConfig, RIGHT};
+mod common;
+
+use handfast::lab::{Lab, LabConfig, RIGHT};
 use serde_json::Value;
 use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener};
@@ -13,15 +15,8 @@ use std::time::Duration;
 
 const HANDFAST: &str = env!("CARGO_BIN_EXE_handfast");
 
-/// A lab whose left end is the kernel's, or a reason said aloud.
-fn lab() -> Option<Lab> {
-    match Lab::create(&LabConfig::default()) {
-        Ok(lab) => Some(lab),
-        Err(e) => {
-            eprintln!("SKIPPED: needs root and network namespaces: {e}");
-            None
-        }
-    }
+fn lab(test: &str) -> Option<Lab> {
+    common::lab(test, &LabConfig::default())
 }
 
 /// A kernel listener at the left end that reads each connection to its end and closes it.
@@ -34,15 +29,8 @@ struct KernelServer {
 impl KernelServer {
     fn start(lab: &Lab, address: &str) -> Self {
         let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let listener = std::thread::scope(|scope| {
-            scope
-                .spawn(|| {
-                    lab::enter(&lab.left).unwrap();
-                    TcpListener::bind(address.parse::<SocketAddr>().unwrap()).unwrap()
-                })
-                .join()
-                .unwrap()
-        });
+        let listen = || TcpListener::bind(address.parse::<SocketAddr>().unwrap()).unwrap();
+        let listener = lab.left.inside(listen).unwrap();
         listener.set_nonblocking(true).unwrap();
         let (stopped, count) = (stop.clone(), served.clone());
         let thread = std::thread::spawn(move || {
@@ -79,7 +67,7 @@ fn load(lab: &Lab, args: &[&str]) -> Value {
 
 #[test]
 fn every_connection_to_a_kernel_listener_is_closed_without_a_failure() {
-    let Some(lab) = lab() else { return };
+    let Some(lab) = lab("every_connection_to_a_kernel_listener") else { return };
     let server = KernelServer::start(&lab, "10.77.0.1:8080");
     let args = ["--target", "10.77.0.1:8080", "--connections", "5000", "--concurrency", "16"];
     let report = load(&lab, &args);
@@ -93,16 +81,37 @@ fn every_connection_to_a_kernel_listener_is_closed_without_a_failure() {
     assert_eq!(server.served.load(Ordering::Relaxed), 5000);
 }
 
+/// Exit code 1: it ran, and not a single connection stood.
 #[test]
 fn a_closed_port_of_the_kernel_is_reported_as_refused() {
-    let Some(lab) = lab() else { return };
-    let report = load(&lab, &["--target", "10.77.0.1:8081", "--connections", "50"]);
+    let Some(lab) = lab("a_closed_port_of_the_kernel_is_reported_as_refused") else { return };
+    let output = Command::new("ip")
+        .args(["netns", "exec", lab.right.name(), HANDFAST, "load", "--interface", RIGHT, "--address", "10.77.0.2/24"])
+        .args(["--json", "--target", "10.77.0.1:8081", "--connections", "50"])
+        .output()
+        .unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&report["failed"]["refused"], &report["established"]), (&50.into(), &0.into()), "{report}");
+    assert_eq!(output.status.code(), Some(1), "{report}");
+}
+
+/// Where the host owns ARP, it is asked for the target's Ethernet address.
+#[test]
+fn from_a_shared_address_the_host_finds_the_way() {
+    let Some(lab) = lab("from_a_shared_address_the_host_finds_the_way") else { return };
+    lab.right.run("ip", &["addr", "add", "10.77.0.2/24", "dev", RIGHT]).unwrap();
+    let _server = KernelServer::start(&lab, "10.77.0.1:8080");
+    let report = load(&lab, &["--share-address", "--target", "10.77.0.1:8080", "--connections", "100"]);
+    assert_eq!(report["closed"], 100, "{report}");
+    let args =
+        ["load", "--interface", RIGHT, "--address", "10.77.0.2/24", "--share-address", "--target", "10.77.0.9:1"];
+    let error = lab.right.run(HANDFAST, &args).unwrap_err().to_string();
+    assert!(error.contains("Ethernet address of 10.77.0.9") && error.contains("nobody answered"), "{error}");
 }
 
 #[test]
 fn a_target_that_no_address_reaches_is_one_line_with_the_cure() {
-    let Some(lab) = lab() else { return };
+    let Some(lab) = lab("a_target_that_no_address_reaches") else { return };
     let args = ["load", "--interface", RIGHT, "--address", "10.77.0.2/24", "--target", "192.0.2.1:80"];
     let error = lab.right.run(HANDFAST, &args).unwrap_err().to_string();
     assert!(error.contains("192.0.2.1:80") && error.contains("--gateway"), "{error}");
@@ -143,7 +152,7 @@ fn check(output: &Output) -> Value {
 
 #[test]
 fn the_demo_reports_and_leaves_nothing_behind() {
-    let root = lab().is_some();
+    let root = lab("the demo over veth").is_some();
     let child = demo().args(["--seconds", "1"]).spawn().unwrap();
     let pid = child.id();
     let output = child.wait_with_output().unwrap();
@@ -174,7 +183,9 @@ fn without_root_the_demo_runs_over_memory_and_says_so() {
     }
     let output = match command.output() {
         Ok(output) => output,
-        Err(e) => return eprintln!("SKIPPED: an ordinary user cannot run {HANDFAST}: {e}"),
+        Err(e) => {
+            return common::skip("the demo without root", &format!("an ordinary user cannot run {HANDFAST}: {e}"));
+        }
     };
     let report = check(&output);
     assert_eq!(report["link"], "memory");

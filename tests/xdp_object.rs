@@ -1,7 +1,8 @@
 //! The committed object of the XDP program is what its sources make. Says so and skips where clang-14 or libbpf's
 //! headers are missing.
 
-use std::io::Write;
+mod common;
+
 use std::process::Command;
 
 #[test]
@@ -12,8 +13,7 @@ fn committed_object_is_what_its_sources_make() {
     match output.status.code() {
         Some(0) => {}
         Some(2) => {
-            // Not `eprintln!`, which the test harness keeps to itself when a test passes.
-            let _ = writeln!(std::io::stderr(), "SKIPPED: cannot build the XDP program here: {}", said.trim());
+            common::skip("the committed object", &format!("cannot build the XDP program here: {}", said.trim()));
         }
         _ => panic!("{said}{}", String::from_utf8_lossy(&output.stdout)),
     }

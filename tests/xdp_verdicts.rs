@@ -1,11 +1,12 @@
 //! The XDP program by `BPF_PROG_TEST_RUN`: frame in, verdict and counter out, for each verdict. No interface is touched.
 //! Needs CAP_BPF and CAP_NET_ADMIN; says so and skips without root.
 
+mod common;
+
 use handfast::driver::{Verdict, XdpProgram};
 use handfast::{Ownership, wire::Addr};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
 use strum::IntoEnumIterator;
 
@@ -101,9 +102,7 @@ struct Bench {
 impl Bench {
     /// `None`, with a line that says so, without root.
     fn new() -> Option<Bench> {
-        if !rustix::process::geteuid().is_root() {
-            // Not `eprintln!`, which the test harness keeps to itself when a test passes.
-            let _ = writeln!(std::io::stderr(), "SKIPPED: needs root (CAP_BPF, CAP_NET_ADMIN) to run the XDP program");
+        if !common::root("running the XDP program") {
             return None;
         }
         let mut bench = Bench { program: with_addresses(), _socket: xdp_socket() };

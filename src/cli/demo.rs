@@ -9,7 +9,8 @@ mod report;
 mod run;
 
 use super::interrupt::Interrupts;
-use super::{Outcome, print_json};
+use super::values::whole;
+use super::{Outcome, print_json, say, verdict};
 use crate::SetupError;
 use crate::driver::memory;
 use crate::driver::{XdpProgram, af_xdp};
@@ -19,7 +20,6 @@ use crate::time::Duration;
 use crate::wire::{Addr, MacAddr};
 use report::{LinkKind, Report};
 use run::{End, Network};
-use std::process::ExitCode;
 
 /// Frames that the in-memory link holds each way.
 const MEMORY_RING: usize = 2_048;
@@ -28,9 +28,16 @@ const MEMORY_MTU: u16 = 1_500;
 
 /// Flags of `handfast demo`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Needs root for the namespaces; without, it runs over an in-memory link. Exit code 1 when not a single connection stood,
+or a ledger is not exact.
+
+Examples:
+  handfast demo
+  handfast demo --seconds 30 --json | jq .connections_per_second")]
 pub struct Args {
     /// How long connections are opened, in seconds
-    #[arg(long, value_name = "S", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = whole::<u32>(1..=3600))]
     seconds: u32,
     /// Print one JSON object
     #[arg(long)]
@@ -39,7 +46,7 @@ pub struct Args {
 
 /// Runs it; as root over a veth pair.
 pub fn run(args: Args) -> Outcome {
-    let interrupts = Interrupts::listen()?;
+    let interrupts = Interrupts::listen(2)?;
     let duration = Duration::from_secs(u64::from(args.seconds));
     let report = match over_veth(duration, &interrupts) {
         Err(Failure::NoLab(why)) => {
@@ -49,11 +56,13 @@ pub fn run(args: Args) -> Outcome {
         Err(Failure::Run(e)) => return Err(e),
         Ok(report) => report,
     };
+    let well = report.went_well();
     if args.json {
-        return print_json(&report);
+        print_json(&report)?;
+    } else {
+        say(&report.to_string());
     }
-    print!("{report}");
-    Ok(ExitCode::SUCCESS)
+    Ok(verdict(well))
 }
 
 enum Failure {
@@ -75,19 +84,14 @@ fn over_veth(duration: Duration, interrupts: &Interrupts) -> Result<Report, Fail
     Ok(report)
 }
 
-/// Opens an interface of a namespace by a thread that enters it. The program stays attached while it is kept.
+/// Opens an interface of a namespace by a thread inside. The program stays attached while it is kept.
 fn open_in(
     namespace: &Namespace,
     interface: &str,
     addresses: Vec<Addr>,
 ) -> Result<(End<af_xdp::AfXdp>, XdpProgram), SetupError> {
-    let open = || {
-        lab::enter(namespace)?;
-        af_xdp::open(&af_xdp::PortConfig { addresses, ..af_xdp::PortConfig::new(interface) })
-    };
-    let port = std::thread::scope(|scope| scope.spawn(open).join()).unwrap_or_else(|panic| {
-        std::panic::resume_unwind(panic);
-    })?;
+    let config = af_xdp::PortConfig { addresses, ..af_xdp::PortConfig::new(interface) };
+    let port = namespace.inside(|| af_xdp::open(&config))??;
     Ok((End { drivers: port.drivers, link: Link { mac: port.mac, mtu: port.mtu } }, port.program))
 }
 

@@ -5,6 +5,9 @@ use crossbeam::channel::{Receiver, bounded};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+/// What the process ends with when it does not wait: 128 + SIGINT, as shells say it.
+const CUT_SHORT: i32 = 130;
+
 /// SIGINT and SIGTERM as messages; dropping it gives the signals back their default.
 pub(super) struct Interrupts {
     receiver: Receiver<i32>,
@@ -12,20 +15,26 @@ pub(super) struct Interrupts {
 }
 
 impl Interrupts {
-    /// Starts to listen; from now on neither signal ends the process.
+    /// Starts to listen. The first `patience` signals are messages; one more ends the process at once, with exit code
+    /// 130, and the kernel then detaches the XDP program with the last descriptor.
     ///
     /// # Errors
     /// No handler could be installed, or no thread be had.
-    pub fn listen() -> Result<Self, SetupError> {
-        let error = |e: std::io::Error| SetupError::new("listening for SIGINT and SIGTERM", e.to_string(), "try again");
+    pub fn listen(patience: usize) -> Result<Self, SetupError> {
+        let error = |e: std::io::Error| {
+            SetupError::new("listening for SIGINT and SIGTERM", e.to_string(), "is a sandbox in the way?")
+        };
         let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(error)?;
         let handle = signals.handle();
-        let (sender, receiver) = bounded(16);
+        let (sender, receiver) = bounded(patience);
         std::thread::Builder::new()
-            .name("signals".into())
+            .name("hf-signals".into())
             .spawn(move || {
-                for signal in signals.forever() {
-                    // Sixteen that nobody has read yet say enough.
+                for (earlier, signal) in signals.forever().enumerate() {
+                    if earlier >= patience {
+                        signal_hook::low_level::exit(CUT_SHORT);
+                    }
+                    // There is room for each; the reader may be gone.
                     let _ = sender.try_send(signal);
                 }
             })

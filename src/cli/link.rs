@@ -1,78 +1,82 @@
 //! The flags that `serve` and `load` share: which interface, which addresses, how the rings are attached.
 
+use super::values::{cidr, ip, one_of, parse_size, some_time, whole};
 use crate::SetupError;
 use crate::driver::AttachMode;
 use crate::driver::af_xdp::{PortConfig, ZeroCopy};
 use crate::engine::EngineConfig;
-use crate::stack::{LocalAddr, Ownership, RxChecksum};
+use crate::stack::{Limits, LocalAddr, Ownership, RxChecksum};
+use crate::tcp::congestion::Algorithm;
 use crate::wire::Addr;
 use crate::worker::Idle;
 use clap::Args;
-use clap::builder::TypedValueParser;
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+/// Most entries of a pool.
+const MOST: u64 = u32::MAX as u64 / 2;
+
 /// Which interface, which addresses, how the rings are attached.
 #[derive(Clone, Debug, Args)]
-pub struct LinkArgs {
+pub(super) struct LinkArgs {
     /// Interface whose queues are taken
-    #[arg(long, value_name = "IF")]
+    #[arg(long, help_heading = "Link", value_name = "IF")]
     pub interface: Option<String>,
     /// Address of the stack with its on-link prefix, as 10.0.0.2/24; may be repeated
-    #[arg(long = "address", value_name = "CIDR", num_args = 1.., value_parser = parse_cidr)]
+    #[arg(long = "address", help_heading = "Link", value_name = "CIDR", num_args = 1.., value_parser = cidr)]
     pub addresses: Vec<IpNet>,
     /// Next hop for what is not on-link; the first of each family is used
-    #[arg(long = "gateway", value_name = "IP", num_args = 1..)]
+    #[arg(long = "gateway", help_heading = "Link", value_name = "IP", num_args = 1.., value_parser = ip)]
     pub gateways: Vec<IpAddr>,
     /// Share the addresses with the host: only our TCP ports are taken, the kernel answers everything else
-    #[arg(long)]
+    #[arg(long, help_heading = "Link")]
     pub share_address: bool,
-    /// Worker threads: as many as the interface has receive queues, which is the default
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
-    pub workers: Option<u32>,
-    /// Where to attach the XDP program
-    #[arg(long, value_enum, default_value_t)]
-    pub xdp: AttachMode,
-    /// Whether to share frames with the NIC or copy them
-    #[arg(long, value_enum, default_value_t)]
-    pub zero_copy: ZeroCopy,
-    /// Check received checksums, or trust the link (a veth whose peer leaves them to an offload)
-    #[arg(long, default_value = "verify", value_parser = rx_checksum())]
-    pub rx_checksum: RxChecksum,
-    /// What a worker does when nothing comes: spin (a whole core, least latency) or adaptive (sleeps after a short spin)
-    #[arg(long, value_enum, default_value_t)]
-    pub idle: Idle,
-    /// Leave the placement of the workers to the scheduler
-    #[arg(long)]
-    pub no_pin: bool,
-    /// How long TIME-WAIT lasts (2 MSL, RFC 9293 section 3.4.2)
-    #[arg(long, value_name = "T", default_value = "240s", value_parser = humantime::parse_duration)]
-    pub time_wait: std::time::Duration,
-    /// Most connections for each worker
-    #[arg(long, value_name = "N", default_value_t = crate::stack::Limits::default().connections, value_parser = entries())]
-    pub max_connections: u32,
-    /// Most half-open entries for each worker
-    #[arg(long, value_name = "N", default_value_t = crate::stack::Limits::default().half_open, value_parser = entries())]
-    pub max_half_open: u32,
-    /// Most TIME-WAIT entries for each worker
-    #[arg(long, value_name = "N", default_value_t = crate::stack::Limits::default().time_wait, value_parser = entries())]
-    pub max_time_wait: u32,
-    /// Most octets in send and receive buffers for each worker, as 1G
-    #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = parse_size)]
-    pub buffer_memory: u64,
     /// File with the same keys as these flags (TOML); a flag wins
     #[arg(long, value_name = "FILE.toml")]
     pub config: Option<PathBuf>,
-}
-
-fn entries() -> clap::builder::RangedI64ValueParser<u32> {
-    clap::value_parser!(u32).range(1..=i64::from(u32::MAX / 2))
-}
-
-fn rx_checksum() -> impl clap::builder::TypedValueParser<Value = RxChecksum> {
-    clap::builder::PossibleValuesParser::new(["verify", "trust"])
-        .map(|text| if text == "trust" { RxChecksum::Trust } else { RxChecksum::Verify })
+    /// Worker threads; must be the interface's count of receive queues, which is what is taken without it
+    #[arg(long, help_heading = "XDP", value_name = "N", value_parser = whole::<u32>(1..=1024))]
+    pub workers: Option<u32>,
+    /// Where the XDP program runs: in the driver, in the kernel's receive path (slower), or in the best place there is
+    #[arg(long, help_heading = "XDP", value_name = "MODE", default_value_t, value_parser = one_of::<AttachMode>())]
+    pub xdp: AttachMode,
+    /// Whether frames cross without a copy between NIC and us: where the driver can, or fail, or never
+    #[arg(long, help_heading = "XDP", value_name = "WHEN", default_value_t, value_parser = one_of::<ZeroCopy>())]
+    pub zero_copy: ZeroCopy,
+    /// Check received checksums, or trust the link (a veth whose peer leaves them to an offload)
+    #[arg(long, help_heading = "XDP", value_name = "HOW", default_value_t, value_parser = one_of::<RxChecksum>())]
+    pub rx_checksum: RxChecksum,
+    /// What a worker does when nothing comes: spin (a whole core, least latency) or adaptive (sleeps after a short spin)
+    #[arg(long, help_heading = "XDP", value_name = "HOW", default_value_t, value_parser = one_of::<Idle>())]
+    pub idle: Idle,
+    /// Leave the placement of the workers to the scheduler
+    #[arg(long, help_heading = "XDP")]
+    pub no_pin: bool,
+    /// How long TIME-WAIT lasts, at least 1ms (2 MSL, RFC 9293 section 3.4.2)
+    #[arg(long, help_heading = "TCP", value_name = "TIME", default_value = "240s", value_parser = some_time)]
+    pub time_wait: std::time::Duration,
+    /// Congestion control of new connections
+    #[arg(long, help_heading = "TCP", value_name = "NAME", default_value_t, value_parser = one_of::<Algorithm>())]
+    pub congestion: Algorithm,
+    /// Send small segments at once, whatever is unacknowledged (no Nagle algorithm)
+    #[arg(long, help_heading = "TCP")]
+    pub no_nagle: bool,
+    /// Ask a peer for a sign of life after this long without one, as 2h [default: never]
+    #[arg(long, help_heading = "TCP", value_name = "TIME", value_parser = some_time)]
+    pub keep_alive: Option<std::time::Duration>,
+    /// Most connections for each worker
+    #[arg(long, help_heading = "Limits", value_name = "N", default_value_t = Limits::default().connections, value_parser = whole::<u32>(1..=MOST))]
+    pub max_connections: u32,
+    /// Most half-open entries for each worker
+    #[arg(long, help_heading = "Limits", value_name = "N", default_value_t = Limits::default().half_open, value_parser = whole::<u32>(1..=MOST))]
+    pub max_half_open: u32,
+    /// Most TIME-WAIT entries for each worker
+    #[arg(long, help_heading = "Limits", value_name = "N", default_value_t = Limits::default().time_wait, value_parser = whole::<u32>(1..=MOST))]
+    pub max_time_wait: u32,
+    /// Most octets in send and receive buffers for each worker, as 1G
+    #[arg(long, help_heading = "Limits", value_name = "SIZE", default_value = "1G", value_parser = parse_size)]
+    pub buffer_memory: u64,
 }
 
 impl LinkArgs {
@@ -110,6 +114,9 @@ impl LinkArgs {
         config.ownership = self.ownership();
         config.rx_checksum = self.rx_checksum;
         config.tcp.time_wait = self.time_wait;
+        config.tcp.congestion = self.congestion;
+        config.tcp.nagle = !self.no_nagle;
+        config.tcp.keep_alive = self.keep_alive;
         config.limits.connections = self.max_connections;
         config.limits.half_open = self.max_half_open;
         config.limits.time_wait = self.max_time_wait;
@@ -187,54 +194,9 @@ fn check_gateway(gateway: &Addr, addresses: &[LocalAddr]) -> Result<(), SetupErr
     ))
 }
 
-fn parse_cidr(text: &str) -> Result<IpNet, String> {
-    text.parse().map_err(|_| {
-        if text.parse::<IpAddr>().is_ok() {
-            format!("the prefix length is missing, as in {text}/{}", if text.contains(':') { 64 } else { 24 })
-        } else {
-            "not an address with a prefix length, as 10.0.0.2/24 or 2001:db8::2/64".to_string()
-        }
-    })
-}
-
-/// A number of octets: `4096`, `64K`, `16M`, `1G` (powers of 1,024).
-///
-/// # Errors
-/// A sentence for people.
-pub fn parse_size(text: &str) -> Result<u64, String> {
-    let (digits, shift) = match text.as_bytes().last() {
-        Some(b'K' | b'k') => (&text[..text.len() - 1], 10),
-        Some(b'M' | b'm') => (&text[..text.len() - 1], 20),
-        Some(b'G' | b'g') => (&text[..text.len() - 1], 30),
-        _ => (text, 0),
-    };
-    digits
-        .parse::<u64>()
-        .ok()
-        .and_then(|n| n.checked_mul(1 << shift))
-        .ok_or_else(|| "not a size; write octets, or 64K, 16M, 1G".to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_carry_a_unit_or_none_and_never_overflow() {
-        assert_eq!(parse_size("4096"), Ok(4096));
-        assert_eq!(parse_size("64K"), Ok(65_536));
-        assert_eq!(parse_size("1g"), Ok(1 << 30));
-        for bad in ["", "K", "1T", "-1", "1.5G", "99999999999999999999", "17179869185G"] {
-            assert!(parse_size(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn an_address_without_prefix_is_refused_with_the_right_spelling() {
-        assert!(parse_cidr("10.0.0.2").unwrap_err().contains("10.0.0.2/24"));
-        assert!(parse_cidr("2001:db8::2").unwrap_err().contains("2001:db8::2/64"));
-        assert!(parse_cidr("10.0.0.2/33").unwrap_err().contains("not an address"));
-    }
 
     #[test]
     fn the_ends_of_an_ipv4_prefix_are_no_hosts() {

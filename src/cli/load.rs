@@ -1,56 +1,68 @@
 //! `handfast load`: opens and closes connections against a TCP server, and reports.
 
 use super::interrupt::Interrupts;
-use super::{LinkArgs, Outcome, print_json};
+use super::values::{some_time, target, time, whole};
+use super::{LinkArgs, Outcome, print_json, say, verdict};
 use crate::driver::af_xdp;
 use crate::engine::{Ended, Engine, EngineConfig};
 use crate::host;
 use crate::load::{Crew, Finish, Gauge, Life, LoadApp, Plan, ProgressLine, Report, Results, Schedule, Until};
 use crate::time::Duration;
-use crate::wire::{Addr, MacAddr};
+use crate::wire::Addr;
 use crate::worker::Command;
 use crate::{Ownership, SetupError};
 use std::net::SocketAddr;
-use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
 /// How long a run lasts when nothing else says so.
 const DEFAULT_DURATION: Duration = Duration::from_secs(10);
 /// Local ports of a stack that has its addresses for itself.
 const OWN_PORTS: (u16, u16) = (1024, 65_535);
-/// How long the host may take to find out a neighbour.
-const RESOLVE_WITHIN: Duration = Duration::from_secs(2);
+/// Signals that are answered in order: finish what is under way, then end without waiting.
+const PATIENCE: usize = 2;
+
+const USAGE: &str = "handfast load --interface IF --address CIDR --target IP:PORT [OPTIONS]";
+
+const EXAMPLES: &str = "\
+Exit code 1 when not a single connection stood, when the run could not go on, or when the ledger is not exact.
+
+Examples:
+  handfast load --interface eth2 --address 10.0.0.3/24 --target 10.0.0.2:80
+  handfast load --interface eth2 --address 10.0.0.3/24 --target 10.0.0.2:80 --connections 100000 --json
+  handfast load --interface eth2 --address 10.0.0.3/24 --gateway 10.0.0.1 --target 192.0.2.7:80 --duration 1m
+  handfast load --config /etc/handfast-load.toml --concurrency 256";
 
 /// Flags of `handfast load`.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = USAGE, after_help = EXAMPLES)]
 pub struct Args {
-    #[command(flatten)]
-    link: LinkArgs,
     /// The server, as 10.0.0.2:80 or [2001:db8::2]:80
-    #[arg(long, value_name = "IP:PORT")]
-    target: SocketAddr,
+    #[arg(long, value_name = "IP:PORT", value_parser = target)]
+    target: Option<SocketAddr>,
     /// End after this many connections were started
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>(1..=u64::MAX))]
     connections: Option<u64>,
     /// Connections under way at once
-    #[arg(long, value_name = "C", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = whole::<u32>(1..=1 << 20))]
     concurrency: u32,
     /// Start connections for this long [default: 10s, unless --connections is given]
-    #[arg(long, value_name = "T", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     duration: Option<Duration>,
     /// How long a connection may take to stand, and how long those under way at the end may take to close
-    #[arg(long, value_name = "T", default_value = "5s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = some_time)]
     connect_timeout: Duration,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    link: LinkArgs,
 }
 
 impl Args {
-    fn plan(&self) -> Plan {
+    fn plan(&self, target: SocketAddr) -> Plan {
         let default_duration = self.connections.is_none().then_some(DEFAULT_DURATION);
         Plan {
-            target: self.target,
+            target,
             schedule: Schedule::Closed { concurrency: self.concurrency },
             life: Life::OpenClose,
             hold_first: Duration::ZERO,
@@ -58,47 +70,48 @@ impl Args {
             grace: self.connect_timeout,
         }
     }
+
+    /// The server, which one of our addresses must be able to reach.
+    fn target(&self, config: &EngineConfig) -> Result<SocketAddr, SetupError> {
+        let Some(target) = self.target else {
+            let cure = "add `--target IP:PORT`, as `--target 10.0.0.2:80`";
+            return Err(SetupError::new("reading the flags", "no target was named", cure));
+        };
+        if config.addresses.iter().any(|local| local.addr.is_v4() == target.is_ipv4()) {
+            return Ok(target);
+        }
+        let (its, ours) = if target.is_ipv4() { ("IPv4", "IPv6") } else { ("IPv6", "IPv4") };
+        Err(SetupError::new(
+            format!("target {target}"),
+            format!("it is {its}, and every `--address` is {ours}"),
+            format!("add an {its} `--address`"),
+        ))
+    }
 }
 
 /// Runs it. Needs what [`af_xdp::open`] needs.
 pub fn run(args: Args) -> Outcome {
-    let interrupts = Interrupts::listen()?;
     let mut config = args.link.engine_config()?;
+    let target = args.target(&config)?;
     config.opens = true;
+    config.reach = vec![Addr::from(target.ip())];
     config.tcp.connect_timeout = args.connect_timeout;
-    let port = args.link.port_config()?;
-    let facts = host::interface(&port.interface)?;
-    match config.ownership {
-        Ownership::Exclusive => config.ephemeral_ports = OWN_PORTS,
-        // The host answers ARP, and so it must ask as well.
-        Ownership::Shared => config.neighbours.extend(ask_host(&config, facts.index, args.target)?),
+    if config.ownership == Ownership::Exclusive {
+        config.ephemeral_ports = OWN_PORTS;
     }
-    let workers = facts.rx_queues;
-    let run = Run::new(&args.plan(), workers);
+    let port = args.link.port_config()?;
+    let workers = host::interface(&port.interface)?.rx_queues;
+    let interrupts = Interrupts::listen(PATIENCE)?;
+    let run = Run::new(&args.plan(target), workers);
     let engine = run.start(config, port)?;
     let (ended, interrupted) = run.finish(engine, &interrupts)?;
     let report = run.report(&ended, interrupted)?;
     if args.json {
-        return print_json(&report);
+        print_json(&report)?;
+    } else {
+        say(&format!("{report}\n"));
     }
-    println!("{report}");
-    Ok(ExitCode::SUCCESS)
-}
-
-/// The next hop to the target and its Ethernet address, as the host knows it or finds it out.
-fn ask_host(config: &EngineConfig, if_index: u32, target: SocketAddr) -> Result<Option<(Addr, MacAddr)>, SetupError> {
-    let target = Addr::from(target.ip());
-    let on_link = config.addresses.iter().any(|local| local.addr.shares_prefix(&target, local.prefix_len));
-    let gateway = config.gateways.iter().copied().find(|gateway| gateway.is_v4() == target.is_v4());
-    let next_hop = if on_link { Some(target) } else { gateway };
-    // Without one the stack says that there is no route.
-    let Some(next_hop) = next_hop else { return Ok(None) };
-    let what = || format!("finding the Ethernet address of {next_hop}");
-    match host::resolve(if_index, next_hop, RESOLVE_WITHIN) {
-        Ok(Some(mac)) => Ok(Some((next_hop, mac))),
-        Ok(None) => Err(SetupError::new(what(), "nobody answered", "is it up, and on this link?")),
-        Err(e) => Err(SetupError::new(what(), e.to_string(), "run as root or with CAP_NET_ADMIN")),
-    }
+    Ok(verdict(report.went_well()))
 }
 
 /// Whether every worker was told.

@@ -1,18 +1,18 @@
 //! `handfast serve`: services on an interface, until a signal ends it in order.
 
-use super::{LinkArgs, Outcome, parse_size, say, stats, tables};
+use super::interrupt::Interrupts;
+use super::values::{parse_size, time};
+use super::{LinkArgs, Outcome, say, stats, tables, verdict};
 use crate::SetupError;
 use crate::admin::Admin;
 use crate::engine::{Ended, Engine, EngineConfig};
 use crate::services::{Listener, Services};
 use crate::stats::Snapshot;
-use crossbeam::channel::{Receiver, bounded, select};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use crossbeam::channel::select;
 use std::path::PathBuf;
-use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
+
+const USAGE: &str = "handfast serve --interface IF --address CIDR --service NAME@PORT [OPTIONS]";
 
 const EXAMPLES: &str = "\
 Services: echo, discard, chargen, daytime, close, http
@@ -30,10 +30,8 @@ A configuration file has the flags' names as keys:
 
 /// Flags of `handfast serve`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(override_usage = USAGE, after_help = EXAMPLES)]
 pub struct Args {
-    #[command(flatten)]
-    link: LinkArgs,
     /// Service and port that it listens on, as echo@7; may be repeated
     #[arg(long = "service", value_name = "NAME@PORT", num_args = 1..)]
     services: Vec<Listener>,
@@ -41,11 +39,13 @@ pub struct Args {
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     http_body: Option<u64>,
     /// How long open connections may take to close when a signal ends the run; then they are reset
-    #[arg(long, value_name = "T", default_value = "5s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
     drain: Duration,
     /// Socket for `handfast stats` [default: /run/handfast/IF.sock, or in $XDG_RUNTIME_DIR/handfast]
     #[arg(long, value_name = "SOCKET")]
     admin: Option<PathBuf>,
+    #[command(flatten)]
+    link: LinkArgs,
 }
 
 /// Runs it.
@@ -55,7 +55,8 @@ pub fn run(args: Args) -> Outcome {
     check_services(&args.services)?;
     config.listen = args.services.iter().map(|listener| listener.port).collect();
     let port = args.link.port_config()?;
-    let signals = Signals::catch()?;
+    // A second signal does not wait.
+    let interrupts = Interrupts::listen(1)?;
 
     let app = app_maker(&args, &config);
     let engine = Engine::start(config, port, app)?;
@@ -73,7 +74,7 @@ pub fn run(args: Args) -> Outcome {
     say(&greeting(&args, &interface, &engine.snapshot()?));
     tracing::info!("`handfast stats --admin {}` shows what it does", path.display());
 
-    wait_for_end(&engine, &signals.received, args.drain);
+    wait_for_end(&engine, &interrupts, args.drain);
     let ended = engine.join()?;
     drop(admin);
     report(&ended)
@@ -123,39 +124,10 @@ fn greeting(args: &Args, interface: &str, snapshot: &Snapshot) -> String {
     format!("serving {services} at {addresses}{shared} on {interface}: {workers}\n")
 }
 
-/// SIGTERM and SIGINT. The first one comes through the channel, a second one ends the process at once; the kernel then
-/// detaches the XDP program with the last descriptor.
-struct Signals {
-    received: Receiver<i32>,
-}
-
-impl Signals {
-    fn catch() -> Result<Signals, SetupError> {
-        let fail = |e: std::io::Error| SetupError::new("catching signals", e.to_string(), "is a sandbox in the way?");
-        let again = Arc::new(AtomicBool::new(false));
-        for signal in [SIGTERM, SIGINT] {
-            // In this order: the first signal finds the flag unset and sets it.
-            signal_hook::flag::register_conditional_shutdown(signal, 130, again.clone()).map_err(fail)?;
-            signal_hook::flag::register(signal, again.clone()).map_err(fail)?;
-        }
-        let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT]).map_err(fail)?;
-        let (tell, received) = bounded(1);
-        std::thread::Builder::new()
-            .name("hf-signals".into())
-            .spawn(move || {
-                signals.forever().take(1).for_each(|signal| {
-                    let _ = tell.send(signal);
-                })
-            })
-            .map_err(fail)?;
-        Ok(Signals { received })
-    }
-}
-
 /// Returns when a signal came, or when a worker ended by itself; either way all are told to end.
-fn wait_for_end(engine: &Engine<Services>, signals: &Receiver<i32>, drain: Duration) {
+fn wait_for_end(engine: &Engine<Services>, interrupts: &Interrupts, drain: Duration) {
     select! {
-        recv(signals) -> _ => {
+        recv(interrupts.receiver()) -> _ => {
             let seconds = drain.as_secs_f64();
             tracing::info!("ending: open connections have {seconds} s to close; a second signal ends at once");
         }
@@ -172,5 +144,5 @@ fn report(ended: &Ended<Services>) -> Outcome {
         tracing::warn!("{refused} http connections were aborted: too many had something pending");
     }
     say(&tables::ledger(&ended.snapshot));
-    Ok(ExitCode::SUCCESS)
+    Ok(verdict(ended.snapshot.ledger.exact))
 }

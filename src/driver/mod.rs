@@ -5,6 +5,7 @@
 
 pub mod af_xdp;
 mod bpf_link;
+pub(crate) mod errno;
 mod event;
 pub mod memory;
 pub mod tap;
@@ -12,6 +13,7 @@ mod xdp_error;
 mod xdp_program;
 mod xdp_verdict;
 
+pub use crate::ledger::{ChunkCensus, KernelLosses};
 pub use xdp_program::{AttachMode, Attached, TestRunVerdict, XdpProgram};
 pub use xdp_verdict::Verdict;
 
@@ -32,21 +34,6 @@ pub trait Frame {
     /// # Panics
     /// If `len` is longer than the buffer.
     fn set_len(&mut self, len: usize);
-}
-
-/// Where the chunks of a driver are. The sum is always `total`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct ChunkCensus {
-    /// Chunks in the UMEM.
-    pub total: u64,
-    /// Free in user space.
-    pub free: u64,
-    /// Lent to the kernel for frames to come (fill ring, rx ring).
-    pub receiving: u64,
-    /// Waiting to be sent, or sent and not yet completed (tx ring, completion ring).
-    pub sending: u64,
-    /// Held as frames by the worker.
-    pub held: u64,
 }
 
 /// Wakes a worker that sleeps in [`Driver::wait`], from any thread.
@@ -93,6 +80,11 @@ pub trait Driver {
 
     /// Where the chunks are.
     fn census(&self) -> ChunkCensus;
+
+    /// What the kernel lost between the NIC and us, where there is a kernel between.
+    fn kernel_losses(&self) -> KernelLosses {
+        KernelLosses::default()
+    }
 
     /// What it really got, in a few words for people and reports: `af_xdp native zero-copy`, `memory`.
     fn describe(&self) -> String;

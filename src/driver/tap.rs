@@ -1,6 +1,6 @@
 //! A driver that remembers the first frames that cross another one, or those of the first connection.
 
-use super::{ChunkCensus, Driver, Frame, Wake};
+use super::{ChunkCensus, Driver, Frame, KernelLosses, Wake};
 use crate::clock;
 use crate::time::{Duration, Instant};
 use std::io;
@@ -181,6 +181,10 @@ impl<D: Driver> Driver for Tap<D> {
         self.inner.census()
     }
 
+    fn kernel_losses(&self) -> KernelLosses {
+        self.inner.kernel_losses()
+    }
+
     fn describe(&self) -> String {
         self.inner.describe()
     }
@@ -241,6 +245,9 @@ mod tests {
         }
         fn census(&self) -> ChunkCensus {
             ChunkCensus::default()
+        }
+        fn kernel_losses(&self) -> KernelLosses {
+            KernelLosses { rx_dropped: 3, ..KernelLosses::default() }
         }
         fn describe(&self) -> String {
             "loopback".into()

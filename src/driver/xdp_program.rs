@@ -28,8 +28,8 @@ const PROGRAM: &str = "handfast";
 const LOADING: &str = "loading the XDP program";
 
 /// Where in the kernel's receive path the program is to run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, strum::Display, strum::EnumString, strum::VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum AttachMode {
     /// Native where the driver can, else generic.
     #[default]
@@ -255,7 +255,7 @@ fn port_key(addr: Addr, port: u16) -> [u8; 20] {
 
 fn absent_is_fine(result: Result<(), aya::maps::MapError>) -> Result<(), aya::maps::MapError> {
     match result {
-        Err(e) if super::xdp_error::errno(&e) == Some(libc::ENOENT) => Ok(()),
+        Err(e) if super::errno::errno(&e) == Some(libc::ENOENT) => Ok(()),
         other => other,
     }
 }
@@ -269,12 +269,8 @@ fn taken<M: TryFrom<Map, Error: fmt::Debug>>(ebpf: &mut aya::Ebpf, name: &str) -
     M::try_from(map).expect("the map has the shape that is expected here")
 }
 
-/// The index of `interface` in the caller's network namespace (`if_nametoindex(3)`).
+/// The index of `interface` in the caller's network namespace: `ioctl(SIOCGIFINDEX)`.
 fn interface_index(interface: &str) -> io::Result<u32> {
-    let name = std::ffi::CString::new(interface).map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?;
-    // SAFETY: `name` is a string ended by NUL and outlives the call.
-    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
-        0 => Err(io::Error::last_os_error()),
-        index => Ok(index),
-    }
+    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?;
+    Ok(rustix::net::netdevice::name_to_index(socket, interface)?)
 }

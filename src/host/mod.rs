@@ -3,6 +3,7 @@
 //! Every question concerns the network namespace of the calling thread. Nothing here is changed, except that
 //! [`resolve`] makes the kernel ask for a neighbour. It runs at start and beside the workers, never in their turn.
 
+mod ethtool;
 mod neighbours;
 mod netlink;
 mod xdp_sockets;
@@ -11,7 +12,6 @@ pub use neighbours::{NeighbourWatch, neighbour_watch, neighbours, resolve};
 pub use xdp_sockets::{XdpSocket, xdp_holders, xdp_sockets};
 
 use crate::SetupError;
-use crate::driver::af_xdp::ethtool;
 use crate::wire::{Addr, MacAddr};
 use netlink::Netlink;
 use netlink_packet_route::RouteNetlinkMessage as Message;

@@ -5,6 +5,7 @@
 //! 9293 §3.3.2 (figure 5), in the order in which the side made its changes. Times cannot do that: a burst is processed
 //! under one reading of the clock. What no segment caused (a timer) stands below the ladder. Its `Display` is the
 //! drawing, at most 100 columns wide.
+#![forbid(unsafe_code)]
 
 mod cause;
 mod crossing;

@@ -6,6 +6,7 @@
 //! times a second to its [`Gauge`], which the [`ProgressLine`] shows.
 //!
 //! It opens no sockets and reads no clock: that is the stack's and the worker's business.
+#![forbid(unsafe_code)]
 
 mod app;
 mod plan;

@@ -1,7 +1,7 @@
 //! What a run says at its end: one JSON object, or a table for people.
 
 use super::results::Results;
-use crate::stats::Snapshot;
+use crate::stats::{LedgerCheck, Snapshot};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 use hdrhistogram::Histogram;
@@ -134,6 +134,11 @@ impl Report {
         }
     }
 
+    /// Whether at least one connection stood, the run could go on, and the ledger is exact.
+    pub fn went_well(&self) -> bool {
+        self.established > 0 && self.stopped_by.is_none() && self.ledger_exact
+    }
+
     /// The rows of the table, name and value.
     fn rows(&self) -> Vec<(&'static str, String)> {
         let (h, f) = (&self.handshake_us, &self.failed);
@@ -148,12 +153,12 @@ impl Report {
             ),
             ("unfinished", grouped(self.unfinished)),
             ("seconds", format!("{:.3}", self.seconds)),
-            ("connections a second", grouped(self.connections_per_second.round() as u64)),
+            ("connections per second", grouped(self.connections_per_second.round() as u64)),
             ("handshake p50 / p90 / p99 µs", format!("{:.1} / {:.1} / {:.1}", h.p50, h.p90, h.p99)),
             ("handshake p99.9 / max µs", format!("{:.1} / {:.1}", h.p999, h.max)),
             ("frames sent / received", format!("{} / {}", grouped(self.frames.sent), grouped(self.frames.received))),
-            ("frames a connection", format!("{:.2}", self.frames_per_connection)),
-            ("segments sent again", grouped(self.retransmitted)),
+            ("frames per connection", format!("{:.2}", self.frames_per_connection)),
+            ("retransmitted", grouped(self.retransmitted)),
         ];
         if self.port_waits.count > 0 {
             let waits = &self.port_waits;
@@ -161,7 +166,8 @@ impl Report {
             rows.push(("waited for local ports", text));
         }
         rows.extend(self.drivers.iter().map(|driver| ("driver", driver.clone())));
-        rows.push(("ledger", if self.ledger_exact { "exact".into() } else { self.ledger_broken.join("; ") }));
+        let (exact, broken) = (self.ledger_exact, self.ledger_broken.clone());
+        rows.push(("ledger", LedgerCheck { exact, broken }.to_string()));
         if self.interrupted {
             rows.push(("ended by", "a signal".into()));
         }

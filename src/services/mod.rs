@@ -3,6 +3,7 @@
 //! [`Services`] is an application of the stack that chooses the service by the local port. Nothing is buffered outside
 //! the stack: what cannot be written stays unread, and reading goes on in `on_writable`. State for one connection is
 //! kept only while something is pending on it, in a bounded table found through the connection's token.
+#![forbid(unsafe_code)]
 
 mod calendar;
 mod chargen;
@@ -55,7 +56,10 @@ impl FromStr for Listener {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let Some((name, port)) = text.split_once('@') else {
-            return Err(format!("no port; write NAME@PORT, as {text}@8000"));
+            return Err(match text.split_once(':') {
+                Some((name, port)) => format!("no port in `{text}`; write {name}@{port}"),
+                None => format!("no port in `{text}`; write NAME@PORT, as {text}@8000"),
+            });
         };
         let service = Service::from_str(name).map_err(|_| {
             let known: Vec<&str> = Service::iter().map(Into::into).collect();

@@ -6,6 +6,7 @@
 //! [`Stack::check_invariants`](crate::stack::Stack::check_invariants) looks within, and the application compares each
 //! octet with what was sent. At the end [`verdict`] asks of every connection whether its end can be explained. Nothing
 //! but the seed is random: a failure is replayed by its world's seed.
+#![forbid(unsafe_code)]
 
 pub mod app;
 pub mod faults;

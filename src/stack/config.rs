@@ -14,8 +14,8 @@ pub struct LocalAddr {
 }
 
 /// Whether checksums of received frames are checked by us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, strum::Display, strum::EnumString, strum::VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum RxChecksum {
     /// Check each.
     #[default]

@@ -38,8 +38,7 @@ impl<A: App> Stack<A> {
 
 impl Shard {
     fn check_invariants(&self) -> Checked {
-        let ledger = self.check_ledger();
-        law(ledger.exact, || format!("ledger: {}", ledger.broken.join("; ")))?;
+        self.check_ledger()?;
         let connections = || self.connections.indices().filter_map(|i| self.connections.get(i).map(|tcb| (i, tcb)));
         for (index, tcb) in connections() {
             self.check_tcb(tcb)?;
@@ -50,6 +49,16 @@ impl Shard {
         self.check_gauges()?;
         self.check_lists()?;
         self.check_pools()
+    }
+
+    /// The laws of a snapshot, and those for which every connection must be counted.
+    fn check_ledger(&self) -> Checked {
+        let ledger = self.snapshot().ledger;
+        law(ledger.exact, || format!("ledger: {ledger}"))?;
+        let connections = self.connections.indices().filter_map(|i| self.connections.get(i));
+        let living = connections.filter(|tcb| tcb.ending.is_none()).count();
+        let indexed = living + self.half_open.len() + self.time_wait_v4.len() + self.time_wait_v6.len();
+        law(self.index.len() == indexed, || format!("index: {} flows, but {indexed} are there", self.index.len()))
     }
 
     fn check_gauges(&self) -> Checked {

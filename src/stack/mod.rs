@@ -3,6 +3,7 @@
 //!
 //! A turn of the worker calls, in this order: [`Stack::on_frame`] for each frame of a burst, [`Stack::on_timers`],
 //! [`Stack::poll_transmit`]. In between the application is called back; whatever it does leaves with the same turn.
+#![forbid(unsafe_code)]
 
 mod app;
 mod config;

@@ -1,8 +1,8 @@
-//! The shard's counters and gauges as a snapshot, and the laws of its ledger.
+//! The shard's counters and gauges as a snapshot, audited by the laws of the ledger.
 
 use super::shard::Shard;
 use super::time_wait_table::PackedV4;
-use crate::stats::{BytesPerEntry, Connections, Frames, LedgerCheck, Pool, Snapshot};
+use crate::stats::{BytesPerEntry, Connections, Frames, Pool, Snapshot};
 use crate::tcp::half_open::HalfOpen;
 use crate::tcp::{State, Tcb};
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ impl Shard {
         use crate::ledger::Ending;
         let ledger = &self.ledger;
         let ended = |ending: Ending| ledger.endings.of(ending);
-        Snapshot {
+        let mut snapshot = Snapshot {
             states: State::iter().map(|state| (state.key().to_string(), self.gauges.of(state))).collect(),
             connections: Connections {
                 opened: ledger.opened(),
@@ -47,9 +47,10 @@ impl Shard {
             time_wait: with_total("created", ledger.time_wait_created, rows(ledger.time_wait_endings.rows())),
             pools: self.pools_in_use(),
             refused: self.refusals(),
-            ledger: self.check_ledger(),
             ..Snapshot::default()
-        }
+        };
+        snapshot.audit();
+        snapshot
     }
 
     fn pools_in_use(&self) -> BTreeMap<String, Pool> {
@@ -79,34 +80,6 @@ impl Shard {
             ("app_timers", refused.timers),
         ];
         rows(refusals.into_iter())
-    }
-
-    /// The laws of [`Ledger`](crate::ledger::Ledger).
-    pub fn check_ledger(&self) -> LedgerCheck {
-        let ledger = &self.ledger;
-        // A connection that is over, but has yet to be told, has its ending already.
-        let alive = self.connections.indices().filter_map(|index| self.connections.get(index));
-        let living = alive.filter(|tcb| tcb.ending.is_none()).count() as u64;
-        let time_wait = (self.time_wait_v4.len() + self.time_wait_v6.len()) as u64;
-        let indexed = living + self.half_open.len() as u64 + time_wait;
-        let laws = [
-            ("frames received", ledger.frames_received, ledger.handled.sum() + ledger.dropped.sum()),
-            ("connections opened", ledger.opened(), ledger.endings.sum() + living),
-            (
-                "half-open entries made",
-                ledger.half_open_created,
-                ledger.half_open_endings.sum() + self.half_open.len() as u64,
-            ),
-            ("TIME-WAIT entries made", ledger.time_wait_created, ledger.time_wait_endings.sum() + time_wait),
-            ("flows in the index", self.index.len() as u64, indexed),
-            ("TIME-WAIT gauge", self.gauges.of(State::TimeWait), time_wait),
-        ];
-        let broken: Vec<String> = laws
-            .into_iter()
-            .filter(|(_, have, want)| have != want)
-            .map(|(law, have, want)| format!("{law}: {have}, but their outcomes add up to {want}"))
-            .collect();
-        LedgerCheck { exact: broken.is_empty(), broken }
     }
 }
 

@@ -5,6 +5,7 @@
 //! `segment_arrives` (sequence, RST, SYN, FIN), `acknowledge`, `receive`; `syn_sent` for that state alone. What must
 //! leave is asked with [`Tcb::poll_transmit`] and confirmed with [`Tcb::sent`] (`transmit`); `timers` and `user_calls`
 //! are the other two ways in. No clock, no I/O, no randomness: `now` and secrets are arguments.
+#![forbid(unsafe_code)]
 
 mod acknowledge;
 pub mod buffer;

@@ -1,7 +1,7 @@
 //! A lab with `handfast serve` as a process on its right side, and kernel clients on its left.
 
 use crate::common;
-use handfast::lab::{self, Lab, LabConfig, Namespace, RIGHT};
+use handfast::lab::{Lab, LabConfig, Namespace, RIGHT};
 use rustix::process::{Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, kill_process, setrlimit, waitid};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
@@ -149,15 +149,9 @@ impl Drop for Server {
     }
 }
 
-/// Runs `f` on a thread of its own inside a namespace.
+/// Runs `f` inside a namespace.
 pub fn inside<T: Send>(namespace: &Namespace, f: impl FnOnce() -> T + Send) -> T {
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            lab::enter(namespace).unwrap();
-            f()
-        });
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+    namespace.inside(f).unwrap()
 }
 
 /// A kernel connection that gives up reading and writing in the end.
@@ -187,12 +181,10 @@ pub fn total(stats: &Value, path: &str) -> u64 {
 
 /// Whether a program is there; if not, says aloud what is skipped.
 pub fn has(program: &str, test: &str) -> bool {
-    use std::io::Write;
     let found =
         std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|dir| dir.join(program).exists());
     if !found {
-        // Past the test harness, which would keep it to itself.
-        let _ = writeln!(std::io::stderr(), "SKIPPED: {program} is not installed: {test}");
+        crate::common::skip(test, &format!("{program} is not installed"));
     }
     found
 }

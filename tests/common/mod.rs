@@ -10,9 +10,23 @@ pub fn lab(test: &str, config: &LabConfig) -> Option<Lab> {
         Ok(lab) => Some(lab),
         Err(e) if rustix::process::geteuid().is_root() => panic!("{test}: {e}"),
         Err(e) => {
-            // Past the test harness, which would keep it to itself.
-            let _ = writeln!(std::io::stderr(), "SKIPPED: needs root: {test}: {e}");
+            skip(test, &format!("needs root: {e}"));
             None
         }
     }
+}
+
+/// Says aloud that a test, or a part of one, is not run.
+pub fn skip(test: &str, why: &str) {
+    // Past the test harness, which would keep it to itself when a test passes.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: {why}");
+}
+
+/// Whether we are root; if not, says aloud what is skipped.
+pub fn root(test: &str) -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        skip(test, "needs root");
+    }
+    root
 }

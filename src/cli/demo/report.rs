@@ -3,7 +3,7 @@
 use super::machine::Machine;
 use crate::ladder::{Ladder, Step};
 use crate::load::{self, HandshakeMicros, grouped};
-use crate::stats::Snapshot;
+use crate::stats::{LedgerCheck, Snapshot};
 use crate::tcp::State;
 use comfy_table::Table;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
@@ -47,7 +47,7 @@ pub struct Report {
     states: Sides<BTreeMap<String, u64>>,
     /// What both sides' drivers got.
     drivers: Sides<Vec<String>>,
-    ledger: Sides<LedgerLine>,
+    ledger: Sides<LedgerCheck>,
     machine: Machine,
     /// The load generator's own report.
     load: load::Report,
@@ -65,13 +65,6 @@ pub struct Report {
 struct Sides<T> {
     client: T,
     server: T,
-}
-
-/// Whether a side's ledger is exact.
-#[derive(Clone, Debug, Serialize)]
-struct LedgerLine {
-    exact: bool,
-    broken: Vec<String>,
 }
 
 /// The connection that the ladder shows.
@@ -103,7 +96,7 @@ impl Report {
             frames_per_connection: load.frames_per_connection,
             states: Sides { client: client_then.states, server: server_then.states },
             drivers: Sides { client: drivers(&client), server: drivers(&server) },
-            ledger: Sides { client: LedgerLine::of(&client), server: LedgerLine::of(&server) },
+            ledger: Sides { client: client.ledger.clone(), server: server.ledger.clone() },
             machine: Machine::this(),
             load,
             server,
@@ -113,11 +106,16 @@ impl Report {
         }
     }
 
+    /// Whether the load went well and both ledgers are exact.
+    pub fn went_well(&self) -> bool {
+        self.load.went_well() && self.ledger.client.exact && self.ledger.server.exact
+    }
+
     fn rows(&self) -> Vec<(&'static str, String)> {
         let (load, h) = (&self.load, &self.handshake_us);
         let failed = load.failed.refused + load.failed.timeout + load.failed.reset;
         let mut rows = vec![
-            ("connections a second", grouped(self.connections_per_second.round() as u64)),
+            ("connections per second", grouped(self.connections_per_second.round() as u64)),
             (
                 "connections",
                 format!(
@@ -131,8 +129,8 @@ impl Report {
             ("handshake p50 / p90 / p99 µs", format!("{:.1} / {:.1} / {:.1}", h.p50, h.p90, h.p99)),
             ("handshake p99.9 / max µs", format!("{:.1} / {:.1}", h.p999, h.max)),
             (
-                "frames a connection",
-                format!("{:.2}; {} segments sent again", self.frames_per_connection, grouped(load.retransmitted)),
+                "frames per connection",
+                format!("{:.2}; {} retransmitted", self.frames_per_connection, grouped(load.retransmitted)),
             ),
             ("client states, running", states(&self.states.client)),
             ("server states, running", states(&self.states.server)),
@@ -161,22 +159,6 @@ impl Connection {
             client_isn: ladder.client_isn,
             server_isn: ladder.server_isn,
             seen_by_both_ends,
-        }
-    }
-}
-
-impl LedgerLine {
-    fn of(snapshot: &Snapshot) -> Self {
-        LedgerLine { exact: snapshot.ledger.exact, broken: snapshot.ledger.broken.clone() }
-    }
-}
-
-impl fmt::Display for LedgerLine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.exact {
-            f.write_str("exact: every frame, connection and chunk is accounted for")
-        } else {
-            write!(f, "NOT EXACT: {}", self.broken.join("; "))
         }
     }
 }

@@ -92,9 +92,11 @@ impl Network {
     ) -> Result<Report, SetupError> {
         let (server_drivers, server_taps) = tapped(server.drivers);
         let (client_drivers, client_taps) = tapped(client.drivers);
+        let mut client_config = self.client_config();
+        client_config.first_core = server_drivers.len();
         let load = Run::new(&plan(duration), client_drivers.len() as u32);
         let server = Engine::over(self.server_config(), server.link, server_drivers, |_| services())?;
-        let client = Engine::over(self.client_config(), client.link, client_drivers, load.apps());
+        let client = Engine::over(client_config, client.link, client_drivers, load.apps());
         let client = client.inspect_err(|_| server.drain(Duration::ZERO))?;
 
         let (running, over) = bounded::<()>(0);
@@ -142,8 +144,8 @@ impl Network {
         };
         // The first one goes alone, so it is the same one at both ends.
         config.traced_connections = 1;
-        // Both engines would pin their first worker to the first core.
-        config.pin = false;
+        // On one core there is nothing to choose.
+        config.pin = std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1);
         config
     }
 }

@@ -1,6 +1,7 @@
 //! What can go wrong when a queue is opened, in words for people.
 
 use crate::SetupError;
+use crate::driver::errno::{self, told, too_old};
 use ::xdp::error::SocketError;
 use std::io;
 
@@ -42,23 +43,14 @@ pub(super) fn queue_error(interface: &str, queue: u32, error: &SocketError) -> S
         }
     };
     let cause = io_error(error);
+    if let Some(told) = cause.raw_os_error().and_then(told) {
+        return errno::error(what, told);
+    }
     let (cause, cure) = match cause.raw_os_error() {
         Some(libc::EBUSY) => {
             ("busy (EBUSY): another program holds this queue".to_string(), "`handfast doctor` shows which".to_string())
         }
-        Some(libc::EPERM | libc::EACCES) => (
-            "not permitted (EPERM)".to_string(),
-            "run as root, or `setcap cap_net_admin,cap_net_raw,cap_bpf,cap_perfmon,cap_ipc_lock+ep` on the binary"
-                .to_string(),
-        ),
-        Some(libc::ENOBUFS | libc::ENOMEM) => (
-            format!("no memory ({cause}): the limit of locked memory is too low, or memory is short"),
-            "`ulimit -l unlimited`, or CAP_IPC_LOCK, or fewer chunks".to_string(),
-        ),
-        Some(libc::EAFNOSUPPORT) => (
-            "this kernel has no AF_XDP (EAFNOSUPPORT)".to_string(),
-            "use Linux 5.11 or newer, built with CONFIG_XDP_SOCKETS".to_string(),
-        ),
+        Some(code @ libc::EAFNOSUPPORT) => too_old(code, "this kernel has no AF_XDP"),
         Some(libc::ENETDOWN) => {
             ("the interface is down (ENETDOWN)".to_string(), format!("`ip link set {interface} up`"))
         }

@@ -6,7 +6,6 @@
 //! show (need_wakeup, zero-copy got or not) is read here.
 
 mod error;
-pub mod ethtool;
 mod flags;
 mod frame;
 mod port;
@@ -14,11 +13,11 @@ mod socket;
 mod sockopt;
 
 pub use frame::{CHUNK, XskFrame};
-pub(crate) use port::{MAX_MTU, OLDEST_KERNEL, kernel_version};
+pub(crate) use port::{MAX_MTU, kernel_version};
 pub use port::{Port, PortConfig, ZeroCopy, open};
 
 use super::event::Event;
-use super::{ChunkCensus, Driver, Wake};
+use super::{ChunkCensus, Driver, KernelLosses, Wake};
 use crate::time::Duration;
 use ::xdp::socket::XdpSocket;
 use ::xdp::{CompletionRing, RxRing, Umem, WakableFillRing, WakableTxRing};
@@ -73,21 +72,6 @@ pub struct AfXdp {
     description: String,
 }
 
-/// What the kernel could not deliver to or take from this queue's socket, since it was bound.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct XskStatistics {
-    /// Frames dropped, for other reasons than the next two.
-    pub rx_dropped: u64,
-    /// Frames dropped as the rx ring was full.
-    pub rx_ring_full: u64,
-    /// Times that a frame found no chunk in the fill ring.
-    pub rx_fill_ring_empty: u64,
-    /// Chunks in the fill ring that the kernel refused.
-    pub rx_invalid_descs: u64,
-    /// Frames in the tx ring that the kernel refused.
-    pub tx_invalid_descs: u64,
-}
-
 impl AfXdp {
     /// The queue's number.
     pub fn queue(&self) -> u32 {
@@ -103,9 +87,9 @@ impl AfXdp {
     ///
     /// # Errors
     /// When the kernel is too old to say.
-    pub fn statistics(&self) -> io::Result<XskStatistics> {
+    pub fn statistics(&self) -> io::Result<KernelLosses> {
         let s = self.socket.statistics().map_err(io::Error::other)?;
-        Ok(XskStatistics {
+        Ok(KernelLosses {
             rx_dropped: s.rx_dropped,
             rx_ring_full: s.rx_ring_full,
             rx_fill_ring_empty: s.rx_fill_ring_empty_descs,
@@ -255,6 +239,11 @@ impl Driver for AfXdp {
             sending: (self.pending.len() + self.in_flight) as u64,
             held: self.held as u64,
         }
+    }
+
+    fn kernel_losses(&self) -> KernelLosses {
+        // An older kernel does not say.
+        self.statistics().unwrap_or_default()
     }
 
     fn describe(&self) -> String {

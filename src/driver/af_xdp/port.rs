@@ -2,6 +2,7 @@
 
 use super::AfXdp;
 use super::socket::QueueRequest;
+use crate::driver::errno::OLDEST_KERNEL;
 use crate::driver::{AttachMode, Attached, XdpProgram};
 use crate::host::{self, InterfaceFacts};
 use crate::wire::{Addr, MacAddr};
@@ -10,15 +11,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::ops::RangeInclusive;
 use std::os::fd::AsRawFd;
 
-/// The oldest Linux that has all we need.
-pub(crate) const OLDEST_KERNEL: (u32, u32) = (5, 11);
-
 /// The largest MTU whose frames fit a chunk beside the kernel's headroom.
 pub(crate) const MAX_MTU: u16 = 1778;
 
 /// Whether frames are to cross without a copy between NIC and UMEM.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, strum::Display, strum::EnumString, strum::VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum ZeroCopy {
     /// Where the driver can, else copy.
     #[default]

@@ -11,7 +11,7 @@ pub use reno::Reno;
 const SLOW_START_LIMIT: u32 = 8;
 
 /// Which congestion control new connections use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, strum::EnumString, strum::Display)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, strum::EnumString, strum::Display, strum::VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum Algorithm {
     /// RFC 9438.

@@ -1,7 +1,10 @@
 //! The configuration file: the same keys as the flags, in TOML; a flag wins.
 //!
-//! A key is turned into the flag of its name and read by the flag's own parser, so the two cannot drift apart.
+//! A key is turned into the flag of its name and read by the flag's own parser, so the two cannot drift apart. So that
+//! each can be read by itself, no flag may be required of clap: what a command needs, it asks for when both are joined.
 
+use super::one_line;
+use super::refusal::Refusal;
 use crate::SetupError;
 use clap::parser::ValueSource;
 use std::ffi::OsString;
@@ -11,7 +14,7 @@ use toml::de::{DeTable, DeValue};
 
 /// Why flags and file could not be joined.
 #[derive(Debug)]
-pub enum Error {
+pub(super) enum Error {
     /// The flags themselves (help and version arrive here as well).
     Flags(Box<clap::Error>),
     /// The file: names file, line and key.
@@ -25,7 +28,7 @@ const MAX_FILE: u64 = 1 << 20;
 ///
 /// # Errors
 /// The flags that [`clap`] refuses; a file that cannot be read, is no TOML, or has a key or value that is none.
-pub fn with_file(root: &clap::Command, mut args: Vec<OsString>) -> Result<Vec<OsString>, Error> {
+pub(super) fn with_file(root: &clap::Command, mut args: Vec<OsString>) -> Result<Vec<OsString>, Error> {
     let matches = root.clone().try_get_matches_from(&args).map_err(|e| Error::Flags(Box::new(e)))?;
     let Some((name, given)) = matches.subcommand() else { return Ok(args) };
     let Ok(Some(path)) = given.try_get_one::<std::path::PathBuf>("config") else { return Ok(args) };
@@ -76,7 +79,8 @@ impl File<'_> {
         let arguments = arguments(key, value.get_ref()).map_err(|cause| self.error(at, key, &cause))?;
         let trial = std::iter::once(OsString::from(self.command.get_name())).chain(arguments.iter().cloned());
         if let Err(e) = self.command.clone().try_get_matches_from(trial) {
-            return Err(self.error(at, key, &crate::cli::brief(&e)));
+            let Refusal { cause, cure, .. } = Refusal::of(&e);
+            return Err(self.error_with(at, key, &cause, cure));
         }
         Ok((arg.get_id().to_string(), arguments))
     }
@@ -97,10 +101,15 @@ impl File<'_> {
     }
 
     fn error(&self, at: usize, key: &str, cause: &str) -> SetupError {
+        self.error_with(at, key, cause, None)
+    }
+
+    fn error_with(&self, at: usize, key: &str, cause: &str, cure: Option<String>) -> SetupError {
+        let name = self.command.get_name();
         SetupError::new(
             format!("{} line {}, key `{key}`", self.path.display(), self.line_of(at)),
-            cause.split_whitespace().collect::<Vec<_>>().join(" "),
-            format!("`handfast {} --help` tells the flags, which are the keys", self.command.get_name()),
+            one_line(cause),
+            cure.unwrap_or_else(|| format!("`handfast {name} --help` tells the flags, which are the keys")),
         )
     }
 }

@@ -1,0 +1,117 @@
+//! What clap refuses, in our words: what, the cause, the cure, on one line.
+
+use super::one_line;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+/// A refusal of flags. Shown on one line: `{what}: {cause}; {cure}`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// Which flag.
+    pub what: Option<String>,
+    /// Why.
+    pub cause: String,
+    /// What would do, where that is known.
+    pub cure: Option<String>,
+}
+
+impl Refusal {
+    /// Reads an error that is neither help nor version.
+    pub fn of(error: &clap::Error) -> Refusal {
+        let text = |kind| match error.get(kind) {
+            Some(ContextValue::String(text)) => Some(text.clone()),
+            Some(ContextValue::Strings(all)) => all.first().cloned(),
+            _ => None,
+        };
+        // `--xdp <MODE>` without the name of its value.
+        let flag = text(ContextKind::InvalidArg).map(|arg| arg.split([' ', '=']).next().unwrap_or(&arg).to_string());
+        let value = text(ContextKind::InvalidValue).filter(|value| !value.is_empty());
+        let meant = |kind| text(kind).map(|name| format!("did you mean `{name}`?"));
+        match error.kind() {
+            ErrorKind::ValueValidation => {
+                let source = std::error::Error::source(error).map_or_else(|| brief(error), ToString::to_string);
+                let (cause, cure) = split(&source);
+                Refusal { what: flag, cause, cure }
+            }
+            ErrorKind::InvalidValue => {
+                let known = match error.get(ContextKind::ValidValue) {
+                    Some(ContextValue::Strings(known)) if !known.is_empty() => Some(format!("choose {}", or(known))),
+                    _ => None,
+                };
+                let cause =
+                    value.map_or("its value is missing".into(), |value| format!("`{value}` is none of its values"));
+                Refusal { what: flag, cause, cure: known }
+            }
+            ErrorKind::UnknownArgument => {
+                let cause = format!("there is no such flag as `{}`", flag.unwrap_or_default());
+                Refusal { what: None, cause, cure: meant(ContextKind::SuggestedArg) }
+            }
+            ErrorKind::InvalidSubcommand => {
+                let name = text(ContextKind::InvalidSubcommand).unwrap_or_default();
+                let cure = meant(ContextKind::SuggestedSubcommand);
+                Refusal { what: None, cause: format!("there is no such command as `{name}`"), cure }
+            }
+            ErrorKind::ArgumentConflict if text(ContextKind::PriorArg) == text(ContextKind::InvalidArg) => {
+                Refusal { what: flag, cause: "given twice".into(), cure: Some("remove one of them".into()) }
+            }
+            _ => Refusal { what: None, cause: brief(error), cure: None },
+        }
+    }
+
+    /// The line, with this cure where the refusal has none.
+    pub fn line(self, cure: impl FnOnce() -> String) -> String {
+        let cure = self.cure.unwrap_or_else(cure);
+        one_line(&self.what.into_iter().chain([format!("{}; {cure}", self.cause)]).collect::<Vec<_>>().join(": "))
+    }
+}
+
+/// Cause and cure of a value parser's sentence.
+fn split(sentence: &str) -> (String, Option<String>) {
+    match sentence.split_once("; ") {
+        Some((cause, cure)) => (cause.to_string(), Some(cure.to_string())),
+        None => (sentence.to_string(), None),
+    }
+}
+
+fn or(names: &[String]) -> String {
+    match names {
+        [most @ .., last] if !most.is_empty() => format!("{} or {last}", most.join(", ")),
+        names => names.concat(),
+    }
+}
+
+/// The sentence of a clap error, without its usage text and tips.
+fn brief(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    one_line(text.split("\n\n").next().unwrap_or(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use clap::CommandFactory;
+
+    fn line(flags: &str) -> String {
+        let error = Cli::command().try_get_matches_from(flags.split(' ')).unwrap_err();
+        Refusal::of(&error).line(|| "HELP".into())
+    }
+
+    #[test]
+    fn every_refusal_has_one_cure() {
+        for (flags, expected) in [
+            ("h serve --nonsense", "there is no such flag as `--nonsense`; HELP"),
+            ("h serve --interfac lo", "there is no such flag as `--interfac`; did you mean `--interface`?"),
+            ("h walk", "there is no such command as `walk`; HELP"),
+            ("h serv", "there is no such command as `serv`; did you mean `serve`?"),
+            ("h serve --xdp fast", "--xdp: `fast` is none of its values; choose auto, native or generic"),
+            ("h serve --time-wait", "--time-wait: its value is missing; HELP"),
+            ("h serve --time-wait soon", "--time-wait: `soon` is no time; write 500ms, 30s or 2h"),
+            ("h load --connections 0", "--connections: `0` will not do; write a whole number from 1 on"),
+            ("h demo --seconds abc", "--seconds: `abc` will not do; write a whole number from 1 to 3600"),
+            ("h serve --drain 1s --drain 2s", "--drain: given twice; remove one of them"),
+        ] {
+            assert_eq!(line(flags), expected, "{flags}");
+        }
+    }
+}

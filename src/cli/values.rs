@@ -1,0 +1,152 @@
+//! How values are written on the command line and in the file; each refusal says what would do.
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use ipnet::IpNet;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// No time is longer: a century's worth of nanoseconds added to a clock stays in its range.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// A span of time, as `500ms`, `30s` or `2h`; none at all is one as well.
+///
+/// # Errors
+/// A sentence for people.
+pub(super) fn time(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if time <= LONGEST => Ok(time),
+        Ok(_) => Err(format!("`{text}` is too long; write a year at most, as 365d")),
+        Err(_) => Err(format!("`{text}` is no time; write 500ms, 30s or 2h")),
+    }
+}
+
+/// As [`time`], and at least a millisecond: what ends at once would not be there at all.
+pub(super) fn some_time(text: &str) -> Result<Duration, String> {
+    let time = time(text)?;
+    if time < Duration::from_millis(1) {
+        return Err(format!("`{text}` is too short; write 1ms at least"));
+    }
+    Ok(time)
+}
+
+/// A whole number within a range.
+pub(super) fn whole<T: TryFrom<u64>>(
+    range: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let number = text.parse::<u64>().ok().filter(|number| range.contains(number));
+        number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| {
+            let (first, last) = (range.start(), range.end());
+            let wanted =
+                if *last >= u64::MAX / 2 { format!("from {first} on") } else { format!("from {first} to {last}") };
+            format!("`{text}` will not do; write a whole number {wanted}")
+        })
+    }
+}
+
+/// One of the names of an enum, which help lists.
+pub(super) fn one_of<T>() -> impl TypedValueParser<Value = T>
+where
+    T: strum::VariantNames + FromStr + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(T::VARIANTS.iter().copied())
+        .map(|name| T::from_str(&name).ok().expect("it is one of the enum's names"))
+}
+
+/// An address with its prefix.
+pub(super) fn cidr(text: &str) -> Result<IpNet, String> {
+    text.parse().map_err(|_| {
+        if text.parse::<IpAddr>().is_ok() {
+            let prefix = if text.contains(':') { 64 } else { 24 };
+            format!("the prefix length is missing; write {text}/{prefix}")
+        } else {
+            format!("`{text}` is no address with a prefix length; write 10.0.0.2/24 or 2001:db8::2/64")
+        }
+    })
+}
+
+/// An address.
+pub(super) fn ip(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_| format!("`{text}` is no IP address; write 10.0.0.1 or 2001:db8::1"))
+}
+
+/// A peer: its address and port.
+pub(super) fn target(text: &str) -> Result<SocketAddr, String> {
+    const WRITE: &str = "write 10.0.0.2:80 or [2001:db8::2]:80";
+    let Ok(target) = text.parse::<SocketAddr>() else {
+        return Err(match text.parse::<IpAddr>() {
+            Ok(IpAddr::V4(_)) => format!("the port is missing; write {text}:80"),
+            Ok(IpAddr::V6(_)) => format!("the port is missing; write [{text}]:80"),
+            Err(_) => format!("`{text}` is no address with a port; {WRITE}"),
+        });
+    };
+    if target.port() == 0 || target.ip().is_unspecified() || target.ip().is_multicast() {
+        return Err(format!("nobody can listen at `{text}`; {WRITE}"));
+    }
+    Ok(target)
+}
+
+/// A number of octets: `4096`, `64K`, `16M`, `1G` (powers of 1,024).
+///
+/// # Errors
+/// A sentence for people.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let (digits, shift) = match text.as_bytes().last() {
+        Some(b'K' | b'k') => (&text[..text.len() - 1], 10),
+        Some(b'M' | b'm') => (&text[..text.len() - 1], 20),
+        Some(b'G' | b'g') => (&text[..text.len() - 1], 30),
+        _ => (text, 0),
+    };
+    digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|n| n.checked_mul(1 << shift))
+        .ok_or_else(|| format!("`{text}` is no size; write octets, or 64K, 16M, 1G"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_carry_a_unit_or_none_and_never_overflow() {
+        assert_eq!(parse_size("4096"), Ok(4096));
+        assert_eq!(parse_size("64K"), Ok(65_536));
+        assert_eq!(parse_size("1g"), Ok(1 << 30));
+        for bad in ["", "K", "1T", "-1", "1.5G", "99999999999999999999", "17179869185G"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_address_without_prefix_is_refused_with_the_right_spelling() {
+        assert!(cidr("10.0.0.2").unwrap_err().contains("10.0.0.2/24"));
+        assert!(cidr("2001:db8::2").unwrap_err().contains("2001:db8::2/64"));
+        assert!(cidr("10.0.0.2/33").unwrap_err().contains("no address"));
+    }
+
+    #[test]
+    fn times_are_bounded_on_both_sides_where_they_must_be() {
+        assert_eq!(time("0s"), Ok(Duration::ZERO));
+        assert!(some_time("0s").unwrap_err().contains("; write 1ms at least"));
+        assert!(some_time("999us").is_err() && some_time("1ms").is_ok());
+        assert!(time("500000000y").is_err() && time("soon").unwrap_err().contains("`soon`"));
+    }
+
+    #[test]
+    fn a_target_is_an_address_where_somebody_can_listen() {
+        assert!(target("10.0.0.2:80").is_ok() && target("[2001:db8::2]:80").is_ok());
+        for (bad, cure) in [
+            ("10.0.0.2", "write 10.0.0.2:80"),
+            ("2001:db8::2", "write [2001:db8::2]:80"),
+            ("foo", "write 10.0.0.2:80"),
+            ("10.0.0.2:0", "nobody can listen"),
+            ("0.0.0.0:80", "nobody can listen"),
+            ("224.0.0.1:80", "nobody can listen"),
+        ] {
+            assert!(target(bad).unwrap_err().contains(cure), "{bad}");
+        }
+    }
+}
