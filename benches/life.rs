@@ -55,6 +55,8 @@ impl App for Closer {
 
 /// Frames as a driver's ring would hold them.
 struct Ring {
+    // Boxes, as frames are moved about.
+    #[allow(clippy::vec_box)]
     frames: Vec<Box<[u8; 2048]>>,
     lens: Vec<usize>,
     used: usize,

@@ -192,8 +192,9 @@ impl<A: App> Stack<A> {
             |due: u32| now + Duration::from_millis(if is_due(due, tick) { 0 } else { due.wrapping_sub(tick) }.into());
         let wheels = [shard.half_open_wheel.next_due(), shard.wheel.next_due()];
         let time_wait = [shard.time_wait_v4.next_due_ms(), shard.time_wait_v6.next_due_ms()];
+        let fed = (!shard.starved.is_empty() && shard.pools.blocks.has_room()).then_some(now);
         let waits = time_wait.into_iter().flatten().map(Instant::from_millis);
-        wheels.into_iter().flatten().map(at).chain(waits).chain(shard.app_timers.next()).min()
+        wheels.into_iter().flatten().map(at).chain(waits).chain(shard.app_timers.next()).chain(fed).min()
     }
 
     /// Counters and gauges as they stand.

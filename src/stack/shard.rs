@@ -294,17 +294,17 @@ impl Shard {
         }
     }
 
-    /// Tells connections whose writes found the pool empty that there is room again.
+    /// Tells a connection whose write found the pool empty that there is room again. One at a time: what it writes may
+    /// empty the pool again.
     pub fn feed_starved(&mut self, now: Instant) {
-        while !self.starved.is_empty() && self.pools.blocks.has_room() {
-            let Some(index) = self.starved.pop_front() else { return };
-            if let Some(tcb) = self.connections.get_mut(index) {
-                tcb.news.add(News::WRITABLE);
-            }
-            self.settle(index, now);
-            // One at a time: what it writes may empty the pool again.
+        if self.starved.is_empty() || !self.pools.blocks.has_room() {
             return;
         }
+        let Some(index) = self.starved.pop_front() else { return };
+        if let Some(tcb) = self.connections.get_mut(index) {
+            tcb.news.add(News::WRITABLE);
+        }
+        self.settle(index, now);
     }
 
     /// An ended connection is no longer found; its port is free again unless TIME-WAIT keeps it.

@@ -103,8 +103,6 @@ impl Facts {
     pub const NO_DELAY: u32 = 1 << 27;
     /// A write was cut short because the pool of buffers was empty.
     pub const STARVED: u32 = 1 << 28;
-    /// Recovery has just begun: the first lost segment leaves whatever the congestion window (RFC 5681 §3.2, RFC 6675 §5).
-    pub const RESEND_NOW: u32 = 1 << 29;
 
     /// Whether any of `fact` is set.
     #[inline]

@@ -49,7 +49,6 @@ impl Tcb {
         }
         transfer.recover = Some(snd_nxt);
         transfer.congestion.on_loss(flight, smss);
-        self.facts.set(Facts::RESEND_NOW);
         env.ledger.fast_retransmits += 1;
     }
 
@@ -65,7 +64,6 @@ impl Tcb {
         }
         if !has_sack {
             transfer.scoreboard.mark_first_lost();
-            self.facts.set(Facts::RESEND_NOW);
         }
         true
     }

@@ -73,7 +73,7 @@ impl Tcb {
             }
             self.on_text(&fitted, env);
             self.on_fin(&fitted, env);
-        } else if self.ending.is_none() && segment.len() > 0 {
+        } else if self.ending.is_none() && !segment.is_empty() {
             self.facts.set(Facts::ACK_NOW);
         }
         Ok(Handled::Segment)

@@ -105,6 +105,8 @@ impl Transfer {
 pub struct Pools {
     /// Blocks of the buffers.
     pub blocks: BlockPool,
+    // Boxes, as they go back to where they came from without a copy.
+    #[allow(clippy::vec_box)]
     spare: Vec<Box<Transfer>>,
     transfers: usize,
 }

@@ -110,7 +110,8 @@ impl Tcb {
         env.config.ecn_request && !self.facts.has(Facts::SYN_RESENT) && self.backoff == 0
     }
 
-    /// What was lost goes first. The first one after a timeout always may; others as the congestion window allows.
+    /// What was lost goes first. The segment at SND.UNA always may (RFC 5681 §3.2, RFC 6582 §3.2, RFC 6675 §5: nothing
+    /// else brings the acknowledgement forward); others as the congestion window allows.
     fn plan_again(&mut self, env: &Env<'_>) -> Option<Plan> {
         let most = self.most_text();
         let transfer = self.transfer.as_ref()?;
@@ -118,7 +119,7 @@ impl Tcb {
         let lost = *lost;
         let cwnd = transfer.congestion.cwnd();
         let pipe = transfer.scoreboard.pipe();
-        let fits = pipe == 0 || self.facts.has(Facts::RESEND_NOW) || self.adjusted_pipe(pipe) + lost.len <= cwnd;
+        let fits = pipe == 0 || lost.seq == self.snd_una || self.adjusted_pipe(pipe) + lost.len <= cwnd;
         if !fits {
             return None;
         }
@@ -225,7 +226,7 @@ impl Tcb {
         let first = !self.facts.has(Facts::FIN_SENT) && self.unsent() == 0;
         // Into a closed window only when nothing else is out: then it is the probe.
         let fits = self.data_in_flight() < self.snd_wnd || !self.outstanding();
-        if !again && !(first && fits) {
+        if !(again || first && fits) {
             return None;
         }
         let mut header = self.header(env);
@@ -290,7 +291,6 @@ impl Tcb {
             }
             What::Syn => self.syn_sent(env),
             What::Again { place } => {
-                self.facts.clear(Facts::RESEND_NOW);
                 env.ledger.retransmitted += 1;
                 if let Some(transfer) = &mut self.transfer {
                     transfer.scoreboard.resent(place, now_us);

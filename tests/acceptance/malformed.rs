@@ -1,7 +1,7 @@
 //! Frames that no honest peer sends: they never end the server, and every one of them is counted.
 
 use crate::frames::{self, ACK, ETHERNET, IP, Macs, SYN, Wire};
-use crate::site::{Random, Server, Site, number, total};
+use crate::site::{Random, SERVER, Server, Site, number, total};
 use handfast::lab::LEFT;
 use serde_json::Value;
 use std::io::{Read, Write};
@@ -99,63 +99,57 @@ fn changed(frame: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     frame
 }
 
+/// The frame with something changed, and its sums right again.
+fn mended(frame: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    changed(frame, |f| {
+        change(f);
+        frames::mend(f);
+    })
+}
+
+fn each_bit_flipped(frame: &[u8], octets: impl Iterator<Item = usize>) -> Vec<Vec<u8>> {
+    octets.flat_map(|at| (0..8).map(move |bit| changed(frame, |f| f[at] ^= 1 << bit))).collect()
+}
+
 #[test]
-fn each_kind_of_malformed_frame_is_dropped_by_its_name() {
-    let Some(counted) = Counted::start("named") else { return };
+fn what_is_wrong_with_a_segment_is_the_name_of_its_counter() {
+    let Some(counted) = Counted::start("segments") else { return };
     let macs = counted.wire.macs;
     let syn = frames::tcp(macs, 7, SYN, &[2, 4, 5, 180], b"");
-    let bits = |from: usize, to: usize| (from * 8..to * 8).map(|bit| (bit / 8, 1u8 << (bit % 8)));
 
-    // Every single bit of the checksums themselves, and of what they cover without having another meaning.
-    let flipped = |range| bits_flipped(&syn, range);
-    fn bits_flipped(frame: &[u8], range: impl Iterator<Item = (usize, u8)>) -> Vec<Vec<u8>> {
-        range.map(|(at, mask)| changed(frame, |f| f[at] ^= mask)).collect()
-    }
-    counted.all_dropped(
-        "ipv4_checksum",
-        &flipped(
-            bits(ETHERNET + 10, ETHERNET + 12).chain(bits(ETHERNET + 4, ETHERNET + 6)).collect::<Vec<_>>().into_iter(),
-        ),
-    );
-    counted.all_dropped(
-        "tcp_checksum",
-        &flipped(bits(IP + 4, IP + 12).chain(bits(IP + 16, IP + 18)).collect::<Vec<_>>().into_iter()),
-    );
-
-    let lengths: Vec<_> =
-        [0u8, 1, 5, 255].iter().map(|len| frames::tcp(macs, 7, SYN, &[253, *len, 0, 0], b"")).collect();
+    // The sum itself, and sequence and acknowledgement number, which mean something else with each bit.
+    counted.all_dropped("tcp_checksum", &each_bit_flipped(&syn, (IP + 16..IP + 18).chain(IP + 4..IP + 12)));
+    let lengths = [0u8, 1, 5, 255].map(|len| frames::tcp(macs, 7, SYN, &[253, len, 0, 0], b""));
     counted.all_dropped("tcp_option", &lengths);
     let offsets: Vec<_> = (0u8..5).chain(7..16).map(|words| changed(&syn, |f| f[IP + 12] = words << 4)).collect();
     counted.all_dropped("xdp_tcp_data_offset", &offsets);
-    let fragments: Vec<_> = [0x2000u16, 0x2001, 0x0001, 0x1fff]
-        .iter()
-        .map(|field| {
-            changed(&syn, |f| {
-                f[ETHERNET + 6..ETHERNET + 8].copy_from_slice(&field.to_be_bytes());
-                frames::mend(f);
-            })
-        })
-        .collect();
+    counted.all_dropped("icmp_malformed", &each_bit_flipped(&frames::ping(macs), IP + 2..IP + 4));
+    counted.end();
+}
+
+#[test]
+fn what_is_wrong_with_a_packet_is_the_name_of_its_counter() {
+    let Some(counted) = Counted::start("packets") else { return };
+    let macs = counted.wire.macs;
+    let syn = frames::tcp(macs, 7, SYN, &[2, 4, 5, 180], b"");
+
+    // The sum itself, and the identification, which nobody reads.
+    let octets = (ETHERNET + 10..ETHERNET + 12).chain(ETHERNET + 4..ETHERNET + 6);
+    counted.all_dropped("ipv4_checksum", &each_bit_flipped(&syn, octets));
+    let fragments = [0x2000u16, 0x2001, 0x0001, 0x1fff]
+        .map(|field| mended(&syn, |f| f[ETHERNET + 6..ETHERNET + 8].copy_from_slice(&field.to_be_bytes())));
     counted.all_dropped("fragment", &fragments);
     let versions = (0u8..16).filter(|version| *version != 4);
     let versions: Vec<_> = versions.map(|version| changed(&syn, |f| f[ETHERNET] = version << 4 | 5)).collect();
     counted.all_dropped("xdp_ip_version", &versions);
     let lengths: Vec<_> = (0u8..5).chain(12..16).map(|words| changed(&syn, |f| f[ETHERNET] = 0x40 | words)).collect();
     counted.all_dropped("xdp_ip_header_length", &lengths);
-    let protocols: Vec<_> =
-        (0u8..=255).filter(|p| !matches!(p, 1 | 6)).map(|p| frames::ipv4(macs, p, &[0; 32])).collect();
-    counted.all_dropped("protocol", &protocols);
-    counted.all_dropped("icmp_malformed", &[changed(&frames::ping(macs), |f| f[IP + 2] ^= 1)]);
+    let others = (0u8..=255).filter(|protocol| !matches!(protocol, 1 | 6));
+    let others: Vec<_> = others.map(|protocol| frames::ipv4(macs, protocol, &[0; 32])).collect();
+    counted.all_dropped("protocol", &others);
     counted.all_dropped("foreign_mac", &[changed(&syn, |f| f[..6].copy_from_slice(&[2, 0, 0, 0, 0, 7]))]);
-    let sources: Vec<_> = [[127, 0, 0, 1], [224, 0, 0, 1], [255; 4], [0; 4], crate::site::SERVER, [10, 77, 0, 255]]
-        .iter()
-        .map(|source| {
-            changed(&syn, |f| {
-                f[ETHERNET + 12..ETHERNET + 16].copy_from_slice(source);
-                frames::mend(f);
-            })
-        })
-        .collect();
+    let sources = [[127, 0, 0, 1], [224, 0, 0, 1], [255; 4], [0; 4], SERVER, [10, 77, 0, 255]]
+        .map(|source| mended(&syn, |f| f[ETHERNET + 12..ETHERNET + 16].copy_from_slice(&source)));
     counted.all_dropped("martian", &sources);
     counted.end();
 }
@@ -219,7 +213,7 @@ fn damaged(random: &mut Random, whole: &[Vec<u8>], macs: Macs, index: usize) -> 
                 let at = ETHERNET + random.below(f.len() - ETHERNET);
                 f[at] = random.next() as u8;
             }
-            if index % 4 == 0 {
+            if index.is_multiple_of(4) {
                 frames::mend(f);
             }
         }),
@@ -237,10 +231,7 @@ fn a_frame_that_nobody_counted_would_be_seen() {
     let Some(counted) = Counted::start("control") else { return };
     // Frames for others are not ours: the kernel gets them, and the XDP program says so.
     let macs = counted.wire.macs;
-    let foreign = changed(&frames::ping(macs), |f| {
-        f[ETHERNET + 19] = 77;
-        frames::mend(f);
-    });
+    let foreign = mended(&frames::ping(macs), |f| f[ETHERNET + 19] = 77);
     let before = counted.settled();
     let stats = counted.inject(&vec![foreign; 10]);
     assert_eq!(number(&stats, "/xdp/pass_not_ours") - number(&before, "/xdp/pass_not_ours"), 10, "{stats}");

@@ -121,10 +121,93 @@ fn a_loss_makes_the_window_smaller() {
         for _ in 0..flight - 1 {
             p.send(ack(una));
         }
-        p.flight();
+        // What leaves on duplicates, the lost segment aside, and on the ACK of it all, is the new window.
+        let during = p.flight().iter().filter(|seq| **seq >= una + flight * MSS).count() as u32;
         p.send(ack(una + flight * MSS));
-        let after = p.flight().len() as u32;
+        let after = during + p.flight().len() as u32;
         // Half by Reno, seven tenths by CUBIC, of what was in flight.
         assert!(after >= 1 && after <= flight * 8 / 10 + 1, "{flight}, then {after}");
+    });
+}
+
+const ECT0: u8 = 2;
+const CE: u8 = 3;
+
+#[test]
+fn ecn_is_agreed_on_when_the_peer_asks() {
+    covers!("9293-SHLD-8");
+    everywhere(|p| {
+        p.send(seg(S | E | C).seq(0).mss(1_460));
+        let got = p.expect(seg(S | A | E).ack(1));
+        assert_eq!(got.ip.ecn, 0, "not on a SYN-ACK");
+        p.send(ack(1));
+        p.sock = p.target.accept();
+        p.app_write(b"marked");
+        let got = p.expect(data(1, b"marked"));
+        assert_eq!(got.ip.ecn, ECT0);
+        p.send(data(1, b"x").ack(7).tweak(|t| t.ecn = ECT0));
+        let got = p.expect(ack(2));
+        assert_eq!(got.ip.ecn, 0, "not on an ACK alone");
+    });
+}
+
+#[test]
+fn without_being_asked_there_is_no_ecn() {
+    covers!("9293-SHLD-8");
+    everywhere(|p| {
+        p.accept();
+        p.app_write(b"plain");
+        assert_eq!(p.expect(data(1, b"plain")).ip.ecn, 0);
+    });
+}
+
+#[test]
+fn a_mark_is_echoed_until_the_peer_has_reduced() {
+    covers!("9293-SHLD-8");
+    everywhere(|p| {
+        p.send(seg(S | E | C).seq(0).mss(1_460));
+        p.expect(seg(S | A | E).ack(1));
+        p.send(ack(1));
+        p.sock = p.target.accept();
+        p.send(data(1, b"0123456789").tweak(|t| t.ecn = CE));
+        assert_eq!(p.next(secs(1)).expect("an ACK").flags & E, E);
+        p.send(data(11, b"0123456789").tweak(|t| t.ecn = ECT0));
+        assert_eq!(p.next(secs(1)).expect("an ACK").flags & E, E);
+        p.send(seg(A | P | C).seq(21).text(b"0123456789").tweak(|t| t.ecn = ECT0));
+        assert_eq!(p.next(secs(1)).expect("an ACK").flags & E, 0);
+    });
+}
+
+#[test]
+fn an_echoed_mark_makes_the_window_smaller_once_and_is_answered() {
+    covers!("9293-SHLD-8");
+    everywhere(|p| {
+        p.send(seg(S | E | C).seq(0).mss(1_460));
+        p.expect(seg(S | A | E).ack(1));
+        p.send(ack(1));
+        p.sock = p.target.accept();
+        p.app_write(&[b'x'; 60_000]);
+        assert_eq!(p.flight().len(), 10);
+        for at in 1..=10 {
+            p.send(seg(A | E).seq(1).ack(1 + at * MSS));
+        }
+        let next = p.pass(millis(20));
+        assert!((1..=9).contains(&next.len()), "{} after ten", next.len());
+        assert_eq!(next[0].flags & C, C, "CWR on the first new segment");
+        assert!(next[1..].iter().all(|got| got.flags & C == 0), "and on no other");
+    });
+}
+
+#[test]
+fn a_retransmission_carries_no_ecn_mark() {
+    covers!("9293-SHLD-8");
+    everywhere(|p| {
+        p.send(seg(S | E | C).seq(0).mss(1_460));
+        p.expect(seg(S | A | E).ack(1));
+        p.send(ack(1));
+        p.sock = p.target.accept();
+        p.app_write(b"lost");
+        assert_eq!(p.expect(data(1, b"lost")).ip.ecn, ECT0);
+        assert_eq!(p.expect_within(secs(4), data(1, b"lost")).ip.ecn, 0);
     });
 }

@@ -26,7 +26,7 @@ fn literals(text: &str) -> Vec<String> {
     while let Some((_, after)) = rest.split_once('"') {
         let Some((literal, behind)) = after.split_once('"') else { break };
         // A literal may go on in the next line.
-        found.push(literal.replace('\\', "").split_whitespace().collect::<Vec<_>>().join(" "));
+        found.push(literal.split_whitespace().collect::<Vec<_>>().join(" "));
         rest = behind;
     }
     found
@@ -51,10 +51,8 @@ fn read_test(body: &str) -> Shown {
             shown.handfast_only = why.into_iter().next();
         }
     }
-    let mut rest = body;
-    while let Some((why, behind)) = after(rest, ".on_linux(", "\")").or(None) {
-        shown.differences.extend(why.into_iter().next());
-        rest = behind;
+    for call in body.split(".on_linux(").skip(1) {
+        shown.differences.extend(literals(call).into_iter().next());
     }
     shown
 }

@@ -62,6 +62,19 @@ fn expect_probe(p: &mut Peer, wait: std::time::Duration, nxt: u32) -> Got {
     got
 }
 
+/// What waited for the window arrives; its first octet may come alone, as it was the probe.
+fn expect_waiting(p: &mut Peer) {
+    let mut text = vec![];
+    while text != b"waiting" {
+        let got = p.next(millis(300)).expect("the data");
+        let at = got.seq as usize - 1;
+        assert!(at <= text.len(), "in order");
+        text.truncate(at);
+        text.extend(got.text);
+        p.send(ack(1 + text.len() as u32).wnd(1_000));
+    }
+}
+
 #[test]
 fn a_closed_window_is_probed_ever_more_slowly() {
     covers!("9293-MUST-35");
@@ -81,7 +94,7 @@ fn a_closed_window_is_probed_ever_more_slowly() {
         assert!(gaps.last() > gaps.first(), "{gaps:?}");
         p.note("the window opens");
         p.send(ack(1).wnd(1_000));
-        p.expect_within(millis(300), data(1, b"waiting"));
+        expect_waiting(p);
     });
 }
 
@@ -98,8 +111,7 @@ fn a_closed_window_is_borne_for_as_long_as_the_peer_answers() {
             p.send(ack(1).wnd(0));
         }
         p.send(ack(1).wnd(1_000));
-        let got = p.next(secs(1)).expect("the data");
-        assert_eq!((got.seq, &got.text[..]), (1, &b"waiting"[..]));
+        expect_waiting(p);
     });
 }
 
@@ -201,7 +213,8 @@ fn a_window_that_opens_a_little_is_not_announced() {
         p.expect_silence(millis(100));
         while let Read::Data(_) = p.app_read() {}
         let got = p.next(millis(300)).expect("a window update");
-        assert!(u32::from(got.wnd) >= MSS && got.ack == seq);
+        // Linux may have dropped the last segment for want of memory.
+        assert!(u32::from(got.wnd) >= MSS && got.ack + 1_000 >= seq, "{} of {seq}, window {}", got.ack, got.wnd);
     });
 }
 
@@ -210,15 +223,19 @@ fn a_window_of_65535_is_a_large_one() {
     covers!("9293-MUST-1");
     everywhere(|p| {
         p.accept();
-        p.app_write(&[b'x'; 200_000]);
         let mut una = 1;
         let mut most = 0;
         for _ in 0..8 {
+            p.app_write(&[b'x'; 100_000]);
             let flight = p.flight();
             most = most.max(flight.len());
             let Some(last) = flight.last() else { break };
-            una = una.max(last + MSS);
-            p.send(ack(una.min(200_001)));
+            for seq in una..=*last {
+                if (seq - una) % MSS == 0 {
+                    p.send(ack(seq + MSS));
+                }
+            }
+            una = last + MSS;
         }
         assert!(most >= 30, "never more than {most} segments at once");
     });
@@ -233,4 +250,31 @@ fn keep_alives_are_off_unless_asked_for() {
         p.send(data(1, b"still there"));
         p.expect(ack(12));
     });
+}
+
+#[test]
+fn keep_alives_carry_nothing_and_a_silent_peer_is_given_up() {
+    covers!("9293-MUST-24");
+    handfast_with(
+        "it takes hours",
+        |s| s.tcp.keep_alive = Some(secs(7_200)),
+        |p| {
+            p.accept();
+            p.expect_silence(secs(7_190));
+            let got = p.next(secs(20)).expect("a question");
+            assert_eq!((got.flags, got.seq, got.text.len()), (A, 0, 0), "before SND.NXT, so that it is answered");
+            p.send(ack(1));
+            p.note("an answer buys two hours more, and so does data");
+            p.expect_silence(secs(7_000));
+            p.send(data(1, b"alive"));
+            p.expect(ack(6));
+            p.expect_silence(secs(7_000));
+            p.note("one question without an answer does not end it");
+            p.next(secs(400)).expect("a question");
+            p.expect_state("ESTABLISHED");
+            p.pass(secs(7_200));
+            assert_eq!(p.count("ESTABLISHED"), 0);
+            assert_eq!(p.app_read(), Read::Fault(Fault::TimedOut));
+        },
+    );
 }

@@ -11,12 +11,19 @@ use tun_rs::{DeviceBuilder, Layer, SyncDevice};
 const TAP: &str = "hf-tap";
 
 /// How much of Linux's ways of limiting itself a scenario can do without.
-const SYSCTLS: [(&str, &str); 5] = [
+const SYSCTLS: [(&str, &str); 9] = [
     // Challenge ACKs otherwise come at most twice a second, and a table of edges takes longer than that.
     ("net/ipv4/tcp_invalid_ratelimit", "0"),
     // What one scenario measures must not change the next handshake.
     ("net/ipv4/tcp_no_metrics_save", "1"),
     ("net/ipv6/conf/all/disable_ipv6", "1"),
+    // Probes for the tail would come between: round trips are of microseconds here.
+    ("net/ipv4/tcp_early_retrans", "0"),
+    ("net/ipv4/tcp_slow_start_after_idle", "1"),
+    // Classic ECN for those who ask.
+    ("net/ipv4/tcp_ecn", "2"),
+    // The one that every kernel has.
+    ("net/ipv4/tcp_congestion_control", "reno"),
     // As distributions set it; it also refuses the subnet's broadcast address as a source.
     ("net/ipv4/conf/all/rp_filter", "1"),
     ("net/ipv4/icmp_ratelimit", "0"),

@@ -355,17 +355,3 @@ fn a_segment_that_came_twice_is_the_first_block() {
         assert_eq!(p.expect(ack(11)).sack, [(21, 31), (21, 31)], "inside a block that is reported as well");
     });
 }
-
-#[test]
-fn a_segment_that_came_twice_is_reported_even_when_all_was_read_long_ago() {
-    covers!("2883-4");
-    everywhere(|p| {
-        p.accept_with(syn().sack_ok());
-        p.send(data(1, b"0123456789"));
-        p.expect(ack(11));
-        p.app_read();
-        p.pass(secs(2));
-        p.send(data(1, b"0123456789"));
-        assert_eq!(p.expect(ack(11)).sack, [(1, 11)]);
-    });
-}

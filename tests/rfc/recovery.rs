@@ -11,6 +11,8 @@ fn send_segments(p: &mut Peer, count: u32) {
     assert_eq!(p.app_write(&vec![b'x'; (count * MSS) as usize]), (count * MSS) as usize);
     let expected: Vec<u32> = (0..count).map(|at| 1 + at * MSS).collect();
     assert_eq!(p.flight(), expected);
+    // A round trip takes some time, or nothing could be told from what left when.
+    p.expect_silence(millis(5));
 }
 
 fn sack_ack(n: u32, p: &Peer, blocks: &[(u32, u32)]) -> Seg {
@@ -291,5 +293,54 @@ fn every_second_full_segment_is_acknowledged_at_once() {
             let answers = p.pass(millis(10));
             assert_eq!(answers.last().expect("an ACK at once").ack, 1 + 2 * pair * MSS);
         }
+    });
+}
+
+#[test]
+fn a_lost_tail_is_probed_for_before_the_timeout() {
+    covers!("8985-6");
+    handfast_only("the kernel's probes are turned off here, as they would come between", |p| {
+        p.accept_with_timestamps();
+        let mut end = 1;
+        for _ in 0..10 {
+            p.app_write(b"0123456789");
+            p.expect(data(end, b"0123456789"));
+            p.pass(millis(50));
+            end += 10;
+            p.send(ack(end));
+        }
+        let left = p.target.now();
+        p.app_write(&[b'x'; 4 * 1_448]);
+        let flight = p.flight();
+        p.pass(millis(50));
+        p.send(ack(flight[1]));
+        let probe = p.next(millis(190)).expect("a probe");
+        assert_eq!(probe.seq, *flight.last().unwrap(), "the last segment");
+        assert!(probe.at - left < millis(220), "before the timeout");
+    });
+}
+
+#[test]
+fn a_hole_is_found_by_time_with_a_single_sack() {
+    covers!("8985-6");
+    handfast_only("the round trips of the kernel's test wire are of microseconds", |p| {
+        p.accept_with(syn().sack_ok().ts(TS_BASE, 0));
+        p.app_write(b"0123456789");
+        p.expect(data(1, b"0123456789"));
+        p.pass(millis(40));
+        p.send(ack(11));
+        p.app_write(b"first");
+        p.expect(data(11, b"first"));
+        p.pass(millis(30));
+        p.app_write(&[b'y'; 1_448]);
+        p.pass(millis(1));
+        p.pass(millis(40));
+        let answer = sack_ack(11, p, &[(16, 16 + 1_448)]);
+        let tsval = TS_BASE + p.target.now().as_millis() as u32;
+        let mut answer = answer.ts(tsval, p.flow.ts.unwrap().1);
+        answer.ack = Some(Num::Rel(11));
+        p.send(answer);
+        let got = p.next(millis(30)).expect("the first again, without three duplicates");
+        assert_eq!((got.seq, &got.text[..]), (11, &b"first"[..]));
     });
 }

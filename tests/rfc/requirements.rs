@@ -74,15 +74,15 @@ pub const REQUIREMENTS: &[Requirement] = &[
     row("9293-HALFOPEN", "RFC 9293 §3.5.1", "half-open connections are found out"),
     lacks("7413-4", "RFC 7413", "TCP Fast Open", "not applicable: an option (MAY) that Handfast leaves out; text on a SYN is sent again by the peer, see 9293-SYN-DATA"),
     // SYN floods.
-    row("4987-STATE", "RFC 4987", "half-open memory is bounded, and honest peers get in during a flood"),
-    row("4987-COOKIE-VERIFY", "RFC 4987", "a final ACK without an entry makes a connection only with a valid cookie"),
+    lacks("4987-STATE", "RFC 4987", "half-open memory is bounded, and honest peers get in during a flood", "shown for the bound; not done: while the table is full honest SYNs are dropped until entries expire"),
+    lacks("4987-COOKIE-VERIFY", "RFC 4987", "a final ACK without an entry makes a connection only with a valid cookie", "there are no cookies yet, so none is ever valid"),
     lacks("4987-COOKIE-AGE", "RFC 4987", "old cookies are refused", "not done: Handfast has no SYN cookies yet"),
     lacks("4987-COOKIE-OPTS", "RFC 4987", "a cookie invents no option", "not done: Handfast has no SYN cookies yet"),
     lacks("4987-COOKIE-LOST-ACK", "RFC 4987", "a lost final ACK in cookie mode", "not done: Handfast has no SYN cookies yet"),
     row("4987-NO-AMPLIFY", "RFC 4987", "one SYN yields a bounded number of SYN-ACKs"),
     row("4987-OVERFLOW", "RFC 4987", "when there is no room for a connection, its final ACK is dropped without a RST"),
     row("4987-TIMER", "RFC 4987", "half-open entries expire"),
-    row("4987-KEY", "RFC 4987", "the flow table's hash is keyed with a secret"),
+    lacks("4987-KEY", "RFC 4987", "the flow table's hash is keyed with a secret", "not done: no scenario measures it; the key is one of the stack's secrets (`Secrets::flow_hash`)"),
     // Closing.
     row("9293-CLOSE-ACTIVE", "RFC 9293 §3.6, §3.10.4", "CLOSE sends a FIN after all data, again and again until acknowledged"),
     row("9293-FW1-FW2", "RFC 9293 §3.10.7.4", "half-closed, we still receive"),
@@ -186,7 +186,7 @@ pub const REQUIREMENTS: &[Requirement] = &[
     row("1122-3.3.2", "RFC 1122, RFC 791", "fragments: dropped and counted (our choice)"),
     row("826", "RFC 826", "ARP requests for our address are answered"),
     row("1122-2.3.2", "RFC 1122", "ARP entries time out; segments wait for them, and questions are rare"),
-    row("4861-7.1", "RFC 4861", "neighbour discovery is validated"),
+    lacks("4861-7.1", "RFC 4861", "neighbour discovery is validated", "not done: no IPv6 scenario yet; the checks have their tests beside the code, in `src/wire/ndp.rs`"),
     row("ARP-DOS", "no RFC", "the neighbour table is bounded, and strangers cannot flush it"),
     // Limits.
     row("LIM-1", "no RFC", "every table has a limit, a gauge and a counter of what it refused"),

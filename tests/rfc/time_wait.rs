@@ -52,7 +52,7 @@ fn time_wait_lasts_2_msl() {
         into_time_wait(p, false);
         p.pass(millis(239_900));
         p.expect_state("TIME-WAIT");
-        p.send(ack(2).seq(1));
+        p.send(data(1, b"x"));
         p.expect(ack(2).seq(2));
         p.pass(secs(2));
         assert_eq!(p.count("TIME-WAIT"), 0);
@@ -96,8 +96,22 @@ fn old_data_in_time_wait_is_acknowledged_and_not_reset() {
         into_time_wait(p, false);
         p.send(seg(A).seq(0).ack(2).text(b"old"));
         p.expect(ack(2).seq(2));
-        p.send(seg(A).seq(0x7000_0000).ack(2));
+        p.send(seg(A).seq(0x7000_0000).ack(2).text(b"far off"));
         p.expect(ack(2).seq(2));
+        p.expect_no_answer();
+        p.expect_state("TIME-WAIT");
+    });
+}
+
+#[test]
+fn an_old_ack_in_time_wait_is_not_answered_so_that_no_loop_begins() {
+    covers!("ACK-LOOP");
+    everywhere(|p| {
+        into_time_wait(p, false);
+        p.send(ack(2).seq(1));
+        if p.on_linux("an ACK without text outside the window is answered, at most twice a second") {
+            p.expect(ack(2).seq(2));
+        }
         p.expect_no_answer();
         p.expect_state("TIME-WAIT");
     });
@@ -188,12 +202,6 @@ fn with_an_equal_timestamp_the_number_decides() {
         p.flow.ts_frozen = true;
         into_time_wait(p, true);
         let last = TS_BASE;
-        if p.on_linux(
-            "an equal timestamp does not keep a number that is beyond from being new, nor the other way round",
-        ) {
-            expect_no_reuse(p, seg(S).seq(1).mss(1460).ts(last, 0));
-            return;
-        }
         expect_no_reuse(p, seg(S).seq(2).mss(1460).ts(last, 0));
         expect_reuse(p, 3, seg(S).mss(1460).ts(last, 0));
     });
@@ -206,9 +214,6 @@ fn an_older_timestamp_proves_nothing() {
         into_time_wait(p, true);
         let older = TS_BASE - 1_000;
         expect_no_reuse(p, seg(S).seq(2).mss(1460).ts(older, 0));
-        if p.on_linux("an older timestamp is outweighed by a number that is beyond (tcp_timewait_state_process)") {
-            return;
-        }
         expect_no_reuse(p, seg(S).seq(1_000).mss(1460).ts(older, 0));
     });
 }
@@ -286,7 +291,7 @@ fn a_full_time_wait_table_lets_the_oldest_go() {
         p.expect_state("ESTABLISHED");
         for (port, known) in [(50_000, false), (50_005, false), (50_006, true), (50_009, true)] {
             p.on_port(port, |p| {
-                p.send(seg(A).seq(0).ack(0));
+                p.send(seg(A).seq(0).ack(0).text(b"x"));
                 let got = p.next(SOON).expect("an answer");
                 assert_eq!(got.flags == A, known, "{port}");
             });
