@@ -401,7 +401,8 @@ mod tests {
 
     #[test]
     fn each_law_makes_the_ledger_inexact_when_it_is_broken() {
-        let broken: [(&str, fn(&mut Snapshot)); 6] = [
+        type Break = fn(&mut Snapshot);
+        let broken: [(&str, Break); 6] = [
             ("frames received", |s| s.frames.received = 1),
             ("connections opened", |s| s.connections.opened = 1),
             ("half-open entries made", |s| _ = s.half_open.insert("created".into(), 1)),
