@@ -198,9 +198,9 @@ impl Snapshot {
             State::Closing,
             State::LastAck,
         ]);
-        // After a simultaneous open a connection is in SYN-RECEIVED as well (RFC 9293 §3.5), beside the half-open entries.
+        // In SYN-RECEIVED are half-open entries, and connections that both ends opened at once.
         let half_open = self.pools.get("half_open").map_or(0, |pool| pool.used);
-        let open = open + living(&[State::SynReceived]).saturating_sub(half_open);
+        let crossing = living(&[State::SynReceived]).saturating_sub(half_open);
         let ended = c.closed + c.reset + c.aborted + c.refused + c.timed_out;
         let k = &self.chunks;
         let entries = |name, kind: &'static str, map: &BTreeMap<String, u64>| {
@@ -214,7 +214,7 @@ impl Snapshot {
                 self.frames.received,
                 &[self.frames.handled.values().sum(), self.frames.dropped.values().sum()],
             ),
-            Law::new("connections opened = ended + open", c.opened, &[ended, open]),
+            Law::new("connections opened = ended + open", c.opened, &[ended, open + crossing]),
             entries("half-open entries made = ended + there", "half_open", &self.half_open),
             entries("TIME-WAIT entries made = ended + there", "time_wait", &self.time_wait),
             Law::new(
