@@ -404,6 +404,17 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_that_both_ends_opened_is_open_in_syn_received() {
+        let mut snapshot = Snapshot::sum([]);
+        snapshot.half_open.insert("created".into(), 2);
+        snapshot.pools.insert("half_open".into(), Pool { used: 2, limit: 9 });
+        snapshot.states.insert("syn_received".into(), 3);
+        (snapshot.connections.opened, snapshot.connections.active) = (1, 1);
+        snapshot.audit();
+        assert_eq!(snapshot.ledger.to_string(), "exact");
+    }
+
+    #[test]
     fn each_law_makes_the_ledger_inexact_when_it_is_broken() {
         type Break = fn(&mut Snapshot);
         let broken: [(&str, Break); 6] = [
