@@ -109,6 +109,11 @@ fn what_both_ends_open_at_once_is_open_in_the_ledger() {
 }
 
 #[test]
+fn an_old_syn_does_not_open_a_connection_twice() {
+    replay(11997242125418441773);
+}
+
+#[test]
 fn an_ack_in_syn_received_offers_no_more_than_the_syn_ack() {
     replay(11109404184911657852);
 }
