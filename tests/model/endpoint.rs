@@ -131,7 +131,7 @@ impl End {
 
     /// The last number of the text that was sent: one before the FIN, if that was sent; the SYN's if there is none.
     pub fn last_text(&self) -> u8 {
-        self.nxt - 1 - u8::from(self.fin_sent())
+        self.nxt.saturating_sub(1 + u8::from(self.fin_sent()))
     }
 
     fn fin_acked(&self) -> bool {
@@ -166,6 +166,7 @@ impl End {
 
     pub fn open(&mut self, active: bool, step: &mut Step<'_>) {
         self.go(if active { Event::ActiveOpen } else { Event::PassiveOpen }, step);
+        step.blame(Fault::Misnamed, !active && self.state != State::Listen);
         self.active = active;
         self.opened += 1;
         if active {
@@ -179,7 +180,8 @@ impl End {
     }
 
     pub fn may_write(&self, most: u8) -> bool {
-        matches!(self.state, State::Established | State::CloseWait) && self.last_text() - self.iss() < most
+        let standing = self.una > self.iss() && !self.fin_queued;
+        standing && self.state.sends() && self.last_text() - self.iss() < most
     }
 
     pub fn write(&mut self, step: &mut Step<'_>) {

@@ -12,23 +12,30 @@ use std::hash::{Hash, Hasher};
 /// What an exploration found.
 pub struct Explored {
     pub states: usize,
-    pub steps: usize,
     /// The first fault on a shortest path, and that path.
     pub fault: Option<(Fault, Vec<Action>)>,
 }
 
-/// FNV-1a: the states are our own.
-struct Fnv(u64);
+/// Word by word, multiplied and folded: the states are our own, and nobody floods this table.
+struct Folding(u64);
 
-impl Hasher for Fnv {
+impl Folding {
+    fn word(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+impl Hasher for Folding {
     fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
-        }
+        bytes.iter().for_each(|&byte| self.word(u64::from(byte)));
     }
 
     fn write_u8(&mut self, byte: u8) {
-        self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        self.word(u64::from(byte));
+    }
+
+    fn write_isize(&mut self, discriminant: isize) {
+        self.word(discriminant as u64);
     }
 
     fn finish(&self) -> u64 {
@@ -37,7 +44,7 @@ impl Hasher for Fnv {
 }
 
 fn hash(global: &Global) -> u64 {
-    let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
+    let mut hasher = Folding(0);
     global.hash(&mut hasher);
     hasher.finish()
 }
@@ -95,24 +102,23 @@ impl Graph {
 pub fn explore<N: Fn(State, Event) -> Option<State>>(pair: &Pair<N>) -> Explored {
     let mut graph = Graph { states: vec![], index: HashTable::new(), found_by: vec![], steps: vec![] };
     graph.enter(pair.start(), 0, None);
-    let (mut at, mut steps, mut actions) = (0, 0, vec![]);
+    let (mut at, mut actions) = (0, vec![]);
     while at < graph.states.len() {
         let global = graph.states[at];
         pair.possible(&global, &mut actions);
         for action in actions.drain(..) {
-            steps += 1;
             let after = pair.after(&global, action);
             let to = graph.enter(after, at as u32, Some(action));
             if let Some(fault) = after.fault {
                 let path = graph.path_to(to);
-                return Explored { states: graph.states.len(), steps, fault: Some((fault, path)) };
+                return Explored { states: graph.states.len(), fault: Some((fault, path)) };
             }
-            if to != at as u32 && !action.is_escape() {
+            if to != at as u32 && !pair.is_escape(&global, action) {
                 graph.steps.push((to, at as u32));
             }
         }
         at += 1;
     }
     let fault = graph.stuck(Pair::<N>::is_over).map(|at| (Fault::Stuck, graph.path_to(at)));
-    Explored { states: graph.states.len(), steps, fault }
+    Explored { states: graph.states.len(), fault }
 }

@@ -57,22 +57,20 @@ pub enum Action {
     Lose(usize, usize),
 }
 
-impl Action {
-    /// A way out that is always there; a pair that has no other is stuck.
-    pub fn is_escape(self) -> bool {
-        matches!(self, Action::Abort(_) | Action::TimeOut(_))
-    }
-}
-
 /// How far the exploration goes.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Openings of each end.
     pub opens: [u8; 2],
+    /// The first end only connects and the second only listens; else each may do both.
+    pub client_and_server: bool,
     /// Units of text that each end may send in one connection.
     pub text: [u8; 2],
     /// Segments in flight each way.
     pub flight: usize,
+    /// The time-out of a handshake counts as a way out. With openings before this one, an old SYN may reach a listener
+    /// or cross our own, and RFC 9293 knows no other end for a SYN-RECEIVED that waits for numbers long gone.
+    pub handshake_gives_up: bool,
 }
 
 /// The model: a transition function, and how far to go.
@@ -90,6 +88,15 @@ impl<N: Fn(State, Event) -> Option<State>> Pair<N> {
     /// Both ends are CLOSED.
     pub fn is_over(global: &Global) -> bool {
         global.ends.iter().all(|e| e.state == State::Closed)
+    }
+
+    /// A way out that is always there: a pair that has no other is stuck.
+    pub fn is_escape(&self, global: &Global, action: Action) -> bool {
+        match action {
+            Action::TimeOut(i) => !(self.limits.handshake_gives_up && global.ends[i].state == State::SynReceived),
+            Action::Abort(_) => true,
+            _ => false,
+        }
     }
 
     pub fn possible(&self, global: &Global, actions: &mut Vec<Action>) {
@@ -112,7 +119,8 @@ impl<N: Fn(State, Event) -> Option<State>> Pair<N> {
     fn possible_at(&self, i: usize, end: &End, actions: &mut Vec<Action>) {
         use State::*;
         if end.state == Closed && end.opened < self.limits.opens[i] {
-            actions.extend([Action::Open(i, true), Action::Open(i, false)]);
+            let ways = [true, false].into_iter().filter(|&active| !self.limits.client_and_server || active == (i == 0));
+            actions.extend(ways.map(|active| Action::Open(i, active)));
         }
         if end.may_write(self.limits.text[i]) {
             actions.push(Action::Write(i));
