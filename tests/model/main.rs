@@ -13,6 +13,7 @@ mod explore;
 mod mutants;
 mod pair;
 mod second_opinion;
+mod segment_arrives;
 
 use explore::explore;
 use handfast::tcp::state::{TRANSITIONS, next};
