@@ -14,13 +14,8 @@ impl End {
                 if segment.seq + 1 == self.rcv_nxt {
                     self.resend(step);
                 } else {
-                    // The peer has started anew: the entry goes, and the listener takes the SYN.
-                    self.end(Event::RecvRst, Ending::Early, step);
-                    self.forget();
-                    if self.opened < step.opens {
-                        self.open(false, step);
-                        self.on_segment(segment, step);
-                    }
+                    // Old, or of a peer that has started anew; that one answers the ACK with a RST.
+                    step.send(ACK, self.nxt, self.rcv_nxt);
                 }
             }
             _ => self.on_segment_otherwise(segment, step),
