@@ -164,7 +164,12 @@ impl<D: Driver, A: App> Worker<D, A> {
     fn sleep_for(&self, now: Instant) -> Duration {
         // Room in the tx ring or at the peer may come without a wake-up.
         let longest = if self.unsent { Duration::from_millis(1) } else { LONGEST_SLEEP };
-        self.stack.next_timeout(now).map_or(longest, |at| at.since(now).min(longest))
+        self.stack
+            .next_timeout(now)
+            .into_iter()
+            .chain(self.drain_until)
+            .map(|at| at.since(now))
+            .fold(longest, Duration::min)
     }
 
     /// One turn: receive a burst, hand each frame to the stack, run the timers, emit, flush. Says whether anything was
@@ -251,7 +256,7 @@ impl<D: Driver, A: App> Worker<D, A> {
         if !self.stack.is_idle() && now >= until {
             self.stack.abort_all(now);
         }
-        self.stack.is_idle() || now >= until + LONGEST_SLEEP
+        self.stack.is_idle() || now >= until
     }
 
     /// Resets what is left, and lets the RSTs leave as far as there is room within a short time.

@@ -8,6 +8,7 @@ use crate::engine::EngineConfig;
 use crate::stack::{Limits, LocalAddr, Ownership, RxChecksum};
 use crate::tcp::congestion::Algorithm;
 use crate::wire::Addr;
+use crate::wire::ip::can_be_source;
 use crate::worker::Idle;
 use clap::Args;
 use ipnet::IpNet;
@@ -75,8 +76,16 @@ pub(super) struct LinkArgs {
     #[arg(long, help_heading = "Limits", value_name = "N", default_value_t = Limits::default().time_wait, value_parser = whole::<u32>(1..=MOST))]
     pub max_time_wait: u32,
     /// Most octets in send and receive buffers for each worker, as 1G
-    #[arg(long, help_heading = "Limits", value_name = "SIZE", default_value = "1G", value_parser = parse_size)]
+    #[arg(long, help_heading = "Limits", value_name = "SIZE", default_value = "1G", value_parser = parse_pool)]
     pub buffer_memory: u64,
+}
+
+/// A size that holds at least a few blocks.
+fn parse_pool(text: &str) -> Result<u64, String> {
+    const LEAST: u64 = 64 << 10;
+    parse_size(text).and_then(|size| {
+        if size < LEAST { Err(format!("`{text}` is too little; write at least 64K")) } else { Ok(size) }
+    })
 }
 
 impl LinkArgs {
@@ -149,7 +158,7 @@ impl LinkArgs {
         let mut addresses: Vec<LocalAddr> = Vec::with_capacity(self.addresses.len());
         for net in &self.addresses {
             let what = || format!("address {net}");
-            if net.addr().is_unspecified() || net.addr().is_multicast() || is_network_end(net) {
+            if !can_be_source(&Addr::from(net.addr())) || is_network_end(net) {
                 return Err(SetupError::new(
                     what(),
                     "no host can have this address",
