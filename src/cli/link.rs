@@ -8,7 +8,6 @@ use crate::engine::EngineConfig;
 use crate::stack::{Limits, LocalAddr, Ownership, RxChecksum};
 use crate::tcp::congestion::Algorithm;
 use crate::wire::Addr;
-use crate::wire::ip::can_be_source;
 use crate::worker::Idle;
 use clap::Args;
 use ipnet::IpNet;
@@ -158,7 +157,7 @@ impl LinkArgs {
         let mut addresses: Vec<LocalAddr> = Vec::with_capacity(self.addresses.len());
         for net in &self.addresses {
             let what = || format!("address {net}");
-            if !can_be_source(&Addr::from(net.addr())) || is_network_end(net) {
+            if net.addr().is_unspecified() || net.addr().is_multicast() || is_network_end(net) {
                 return Err(SetupError::new(
                     what(),
                     "no host can have this address",
