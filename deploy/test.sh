@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what is missing and runs every check: format, lints, the XDP object, the demo, the benchmarks, all tests.
+# Installs what is missing and runs every check: format, lints, the XDP object, the demo, a simulation of a million
+# connections under a fresh seed (a failure names the command that replays it), the benchmarks, all tests.
 #
 # Tests that need network namespaces need root, and skip aloud without. Every check runs also when one before it failed;
 # the exit code is 0 when none did.
@@ -49,6 +50,7 @@ fi
 
 step build cargo build --release --locked
 step demo "${CARGO_TARGET_DIR:-target}/release/handfast" demo --seconds 2
+step simulation "${CARGO_TARGET_DIR:-target}/release/handfast" sim --connections 1000000
 step benchmarks cargo bench --locked --bench '*' -- --quick
 step doc-tests cargo test --locked --doc --quiet
 

@@ -243,7 +243,7 @@ fn veth_checksums(facts: &InterfaceFacts) -> Finding {
             "the peer of {} leaves TCP checksums undone unless its offload is off; it cannot be seen from here",
             facts.name
         ),
-        "`ethtool -K PEER tx off` on the other end, or trust received checksums",
+        "`ethtool -K PEER tx off` on the other end, or `--rx-checksum trust`",
     )
 }
 

@@ -196,7 +196,7 @@ where
         for (index, driver) in drivers.into_iter().enumerate() {
             let plan = Plan {
                 index,
-                core: (!cores.is_empty()).then(|| cores[(config.first_core + index) % cores.len()]),
+                core: core_of(&cores, config.first_core, index),
                 stack: config.stack_config(link, secrets, port_share(config.ephemeral_ports, index, count)),
                 idle: config.idle,
                 ended: tell_ended.clone(),
@@ -329,6 +329,11 @@ fn run_worker<D: Driver, A: App>(
     worker.run()
 }
 
+/// The core of worker `index`, if any is to be had.
+fn core_of(cores: &[core_affinity::CoreId], first: usize, index: usize) -> Option<core_affinity::CoreId> {
+    cores.get((first % cores.len().max(1) + index) % cores.len().max(1)).copied()
+}
+
 /// The part of the ephemeral ports that worker `index` of `count` uses: no two workers open the same 4-tuple.
 fn port_share((first, last): (u16, u16), index: usize, count: usize) -> (u16, u16) {
     let total = usize::from(last.saturating_sub(first)) + 1;
@@ -378,5 +383,13 @@ mod tests {
                 assert_eq!(next, u16::wrapping_add(range.1, 1));
             }
         }
+    }
+
+    #[test]
+    fn workers_take_the_cores_in_turn_from_the_first_one_asked_for() {
+        let cores = [4, 5, 6].map(|id| core_affinity::CoreId { id });
+        let of = |first| [0, 1, 2, 3].map(|index| core_of(&cores, first, index).unwrap().id);
+        assert_eq!((of(0), of(1), of(5)), ([4, 5, 6, 4], [5, 6, 4, 5], [6, 4, 5, 6]));
+        assert_eq!(core_of(&[], 1, 0), None);
     }
 }

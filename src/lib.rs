@@ -15,15 +15,20 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`time`], [`ledger`], [`clock`] | instants as arguments; what became of every frame and connection; the one reader of the clock |
+//! | [`Ownership`], [`SetupError`] | words that all layers share: whose an address is; what went wrong, why, and the cure |
 //! | [`wire`] | octets ↔ headers, no state: Ethernet, ARP, IPv4, IPv6, ICMP, NDP, TCP |
 //! | [`tcp`] | one connection: segments and time in, segments and events out; a file for each chapter of RFC 9293 |
+//! | [`stats`] | what a running stack shows, with the laws of its ledger |
 //! | [`stack`] | all that one queue owns: tables, wheels, neighbours, and the application ([`stack::App`]) |
-//! | [`driver`] | beside the stack: one queue behind a small trait; AF_XDP, in memory, and the loader of the XDP program |
+//! | [`host`] | beside the stack: what the kernel knows of an interface |
+//! | [`driver`] | beside the stack, on `host`: one queue behind a small trait; AF_XDP, in memory, a tap over either ([`driver::tap`]), and the loader of the XDP program |
 //! | [`worker`] | the loop: receive a burst, process it, run the timers, emit, flush |
 //! | [`engine`] | a worker for each queue, on a thread and a core of its own |
 //! | [`services`], [`load`] | applications: echo, HTTP and others; the load generator |
-//! | [`host`], [`lab`], [`doctor`] | what the kernel knows of an interface; namespaces for trying things; what this host can do |
-//! | [`cli`], [`config`], [`admin`], [`stats`], [`ladder`] | the command, its file, its socket, its tables, its drawing of a handshake |
+//! | [`sim`] | whole networks in virtual time that lose, reorder, corrupt and kill, and check everything |
+//! | [`ladder`] | a connection drawn from the frames that crossed |
+//! | [`lab`], [`doctor`] | namespaces for trying things; what this host can do |
+//! | [`cli`], [`admin`] | the command with its flags and file; the socket through which `stats` asks |
 //!
 //! `wire`, `tcp` and `stack` are sans-IO: no clock, no I/O, no unsafe, no randomness of their own. The very same code runs
 //! on a NIC, over veth, in memory and in a deterministic simulation.
@@ -41,9 +46,10 @@
 //! impl App for Echo {
 //!     type Message = ();
 //!     fn on_readable(&mut self, cx: &mut Cx<'_>, conn: ConnId) {
-//!         let _ = cx.forward(conn, conn);
-//!         if cx.at_end(conn) {
-//!             cx.close(conn);
+//!         match cx.forward(conn, conn) {
+//!             Ok(_) if cx.at_end(conn) => cx.close(conn), // the peer's FIN, and all of it is sent back
+//!             Ok(_) => {}
+//!             Err(_) => cx.abort(conn), // nothing can be sent any more
 //!         }
 //!     }
 //!     fn on_writable(&mut self, cx: &mut Cx<'_>, conn: ConnId) {

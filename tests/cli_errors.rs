@@ -140,7 +140,7 @@ fn a_configuration_that_cannot_be_read() {
 #[test]
 fn a_configuration_error_names_file_line_and_key() {
     for (name, text, line, key, why) in [
-        ("unknown", "interface = \"lo\"\n\nwrokers = 2\n", 3, "wrokers", "no such key; known are interface, address"),
+        ("unknown", "interface = \"lo\"\n\nwrokers = 2\n", 3, "wrokers", "no such key; known are service, http-body"),
         ("value", "time-wait = \"soon\"\n", 1, "time-wait", "soon"),
         ("service", "service = [\"echo@7\",\n  \"telnet@23\"]\n", 1, "service", "known are echo"),
         ("cidr", "# ours\naddress = \"10.0.0.2\"\n", 2, "address", "10.0.0.2/24"),
@@ -192,7 +192,7 @@ fn what_load_cannot_do_is_refused_before_anything_is_touched() {
 
 #[test]
 fn the_cure_names_the_command_at_hand_and_stands_alone() {
-    assert!(refused("load --nonsense", &["--nonsense", "`handfast load --help`"]).matches("; ").count() == 1);
+    assert!(refused("load --xyzzy", &["--xyzzy", "`handfast load --help`"]).matches("; ").count() == 1);
     assert!(refused("serve --interfac lo", &["did you mean `--interface`?"]).matches("--help").count() == 0);
     refused("walk", &["`walk`", "`handfast --help` lists the commands"]);
     refused("demo --seconds abc", &["--seconds: `abc`", "from 1 to 3600"]);

@@ -123,6 +123,9 @@ fn stats_has_a_key_for_each_state_and_the_demanded_counters() {
         assert!(stats["states"][state.key()].is_u64(), "{state:?}: {stats}");
     }
     assert_eq!(stats["states"]["established"], 1, "{stats}");
+    for lost in ["rx_dropped", "rx_ring_full", "rx_fill_ring_empty", "rx_invalid_descs", "tx_invalid_descs"] {
+        assert!(stats["kernel"][lost].is_u64(), "{lost}: {stats}");
+    }
     for path in [
         "/connections/opened",
         "/connections/closed",

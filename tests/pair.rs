@@ -8,12 +8,32 @@ use handfast::stack::{
 use handfast::time::{Duration, Instant};
 use handfast::wire::{Addr, MacAddr};
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 
-fn config(host: u8) -> StackConfig {
+/// Which family the two talk in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    fn host(self, host: u8) -> LocalAddr {
+        match self {
+            Family::V4 => LocalAddr { addr: Addr::from_v4([10, 0, 0, host]), prefix_len: 24 },
+            Family::V6 => LocalAddr {
+                addr: Addr::from_v6([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, host]),
+                prefix_len: 64,
+            },
+        }
+    }
+}
+
+fn config(host: u8, family: Family) -> StackConfig {
     StackConfig {
         mac: MacAddr([2, 0, 0, 0, 0, host]),
         mtu: 1500,
-        addresses: vec![LocalAddr { addr: Addr::from_v4([10, 0, 0, host]), prefix_len: 24 }],
+        addresses: vec![family.host(host)],
         gateways: vec![],
         neighbours: vec![],
         ownership: Ownership::Exclusive,
@@ -41,7 +61,7 @@ impl Transmit for Wire {
 
 #[derive(Default)]
 struct Peer {
-    connect: bool,
+    connect: Option<SocketAddr>,
     to_send: Vec<u8>,
     sent: usize,
     received: Vec<u8>,
@@ -50,7 +70,7 @@ struct Peer {
 
 impl Peer {
     fn pump(&mut self, cx: &mut Cx<'_>, conn: ConnId) {
-        if self.connect {
+        if self.connect.is_some() {
             self.sent += cx.write(conn, &self.to_send[self.sent..]).unwrap_or(0);
             if self.sent == self.to_send.len() {
                 cx.shutdown(conn);
@@ -62,15 +82,15 @@ impl Peer {
 impl App for Peer {
     type Message = ();
     fn on_start(&mut self, cx: &mut Cx<'_>) {
-        if self.connect {
-            cx.connect(Connect::to("10.0.0.2:7".parse().unwrap())).unwrap();
+        if let Some(server) = self.connect {
+            cx.connect(Connect::to(server)).unwrap();
         }
     }
     fn on_connect(&mut self, cx: &mut Cx<'_>, conn: ConnId) {
         self.pump(cx, conn);
     }
     fn on_readable(&mut self, cx: &mut Cx<'_>, conn: ConnId) {
-        if self.connect {
+        if self.connect.is_some() {
             while !cx.peek(conn).is_empty() {
                 let octets = cx.peek(conn).to_vec();
                 cx.consume(conn, octets.len());
@@ -91,7 +111,7 @@ impl App for Peer {
         }
     }
     fn on_writable(&mut self, cx: &mut Cx<'_>, conn: ConnId) {
-        if self.connect { self.pump(cx, conn) } else { self.on_readable(cx, conn) }
+        if self.connect.is_some() { self.pump(cx, conn) } else { self.on_readable(cx, conn) }
     }
     fn on_half_close(&mut self, cx: &mut Cx<'_>, conn: ConnId) {
         self.on_readable(cx, conn);
@@ -101,11 +121,12 @@ impl App for Peer {
     }
 }
 
-fn run(octets: usize) -> (Stack<Peer>, Stack<Peer>, Instant) {
+fn run(octets: usize, family: Family) -> (Stack<Peer>, Stack<Peer>, Instant) {
     let mut now = Instant::from_millis(1_000_000);
     let to_send: Vec<u8> = (0..octets).map(|i| (i * 7 + i / 251) as u8).collect();
-    let client = Peer { connect: true, to_send, ..Peer::default() };
-    let mut stacks = [Stack::new(config(1), client, now), Stack::new(config(2), Peer::default(), now)];
+    let server = SocketAddr::new(family.host(2).addr.into(), 7);
+    let client = Peer { connect: Some(server), to_send, ..Peer::default() };
+    let mut stacks = [Stack::new(config(1, family), client, now), Stack::new(config(2, family), Peer::default(), now)];
     let mut wires = [Wire(VecDeque::new()), Wire(VecDeque::new())];
     for _ in 0..1_000_000 {
         let mut busy = false;
@@ -140,8 +161,9 @@ fn run(octets: usize) -> (Stack<Peer>, Stack<Peer>, Instant) {
 
 #[test]
 fn a_whole_life_ends_with_empty_tables_and_an_exact_ledger() {
-    for octets in [0, 1, 1_000, 100_000, 5_000_000] {
-        let (client, server, now) = run(octets);
+    let sizes = [0, 1, 1_000, 100_000, 5_000_000];
+    for (octets, family) in sizes.into_iter().flat_map(|octets| [(octets, Family::V4), (octets, Family::V6)]) {
+        let (client, server, now) = run(octets, family);
         assert_eq!(client.app().received, client.app().to_send, "{octets} octets came back");
         assert_eq!(client.app().ended, [Ending::Closed]);
         assert_eq!(server.app().ended, [Ending::Closed]);

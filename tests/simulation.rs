@@ -95,3 +95,25 @@ fn a_lost_fin_is_sent_again() {
 fn a_half_open_entry_never_takes_back_window() {
     simulate(7, 1_000, Asked { reorder: Some(0.2), duplicate: Some(0.5), ..CALM });
 }
+
+/// A world that once went wrong, as `handfast sim` names it.
+fn replay(seed: u64) {
+    let report =
+        run(&SimConfig { seed, connections: 500, per_world: 500, threads: 1, ..SimConfig::default() }, &|_| ());
+    assert!(report.failure.is_none(), "{:?}", report.failure.map(|failure| failure.what));
+}
+
+#[test]
+fn what_both_ends_open_at_once_is_open_in_the_ledger() {
+    replay(20261122);
+}
+
+#[test]
+fn an_old_syn_does_not_open_a_connection_twice() {
+    replay(11997242125418441773);
+}
+
+#[test]
+fn an_ack_in_syn_received_offers_no_more_than_the_syn_ack() {
+    replay(11109404184911657852);
+}

@@ -310,23 +310,6 @@ fn every_verdict_has_a_fixture() {
 }
 
 #[test]
-fn what_is_given_back_passes_again() {
-    let Some(mut bench) = Bench::new() else { return };
-    let syn = |to| eth(IPV4, &ipv4(to, TCP, &tcp(PORT, 5, &[])));
-    bench.program.disown_port(Addr::from_v4(SHARED4), PORT).unwrap();
-    assert_eq!(bench.run(&syn(SHARED4)).1, "pass_shared");
-    bench.program.disown_port(Addr::from_v4(SHARED4), PORT).expect("an unknown port is no error");
-    bench.program.own_port(Addr::from_v4(SHARED4), PORT).unwrap();
-    bench.program.disown_address(Addr::from_v4(SHARED4)).unwrap();
-    assert_eq!(bench.run(&syn(SHARED4)).1, "pass_not_ours");
-    bench.program.own_address(Addr::from_v4(SHARED4), Ownership::Shared).unwrap();
-    assert_eq!(bench.run(&syn(SHARED4)).1, "pass_shared", "its ports went with the address");
-    bench.program.disown_address(Addr::from_v4(ALONE4)).unwrap();
-    assert_eq!(bench.run(&syn(ALONE4)).1, "pass_not_ours");
-    bench.program.disown_address(Addr::from_v4(ALONE4)).expect("an unknown address is no error");
-}
-
-#[test]
 fn misuse_of_the_socket_map_is_one_line() {
     let Some(mut bench) = Bench::new() else { return };
     let socket = xdp_socket();

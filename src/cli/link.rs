@@ -199,6 +199,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn how_tcp_behaves_is_told_to_the_engine() {
+        #[derive(clap::Parser)]
+        struct Flags {
+            #[command(flatten)]
+            link: LinkArgs,
+        }
+        let config = |flags: &str| {
+            let all = format!("x --address 10.0.0.2/24 {flags}");
+            <Flags as clap::Parser>::try_parse_from(all.split_whitespace()).unwrap().link.engine_config().unwrap()
+        };
+        assert_eq!(config("").tcp, crate::tcp::TcpConfig::default());
+        let tcp = config("--congestion reno --no-nagle --keep-alive 2h --time-wait 1s").tcp;
+        assert_eq!((tcp.congestion, tcp.nagle), (Algorithm::Reno, false));
+        assert_eq!((tcp.keep_alive.unwrap().as_secs(), tcp.time_wait.as_secs()), (7_200, 1));
+        assert_eq!(config("--rx-checksum trust").rx_checksum, RxChecksum::Trust);
+    }
+
+    #[test]
     fn the_ends_of_an_ipv4_prefix_are_no_hosts() {
         for (net, end) in
             [("10.0.0.0/24", true), ("10.0.0.255/24", true), ("10.0.0.2/24", false), ("10.0.0.0/31", false)]

@@ -1,5 +1,6 @@
 //! `handfast sim`: plays simulated worlds until something is not as it must be, or all are played.
 
+use super::values::{time, whole};
 use super::{Outcome, print_json, say};
 use crate::SetupError;
 use crate::sim::{self, Asked, Failure, Report, SimConfig};
@@ -15,22 +16,22 @@ use std::process::ExitCode;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The seed of everything [default: a fresh one, which is shown]
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>(0..=u64::MAX))]
     seed: Option<u64>,
     /// Connections, over all worlds [default: 10000, unless --duration is given]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>(1..=u64::MAX))]
     connections: Option<u64>,
     /// Begin worlds for this long
-    #[arg(long, value_name = "T", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     duration: Option<Duration>,
     /// Connections of one world
-    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=5_000))]
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = whole::<u32>(1..=5_000))]
     per_world: u32,
     /// Hosts of one world
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(2..=100))]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = whole::<u8>(2..=100))]
     hosts: u8,
     /// Threads that play worlds [default: one for each core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole::<u16>(1..=1_024))]
     threads: Option<u16>,
     /// Frames that are lost
     #[arg(long, value_name = "SHARE", value_parser = share)]
@@ -45,10 +46,10 @@ pub struct Args {
     #[arg(long, value_name = "SHARE", value_parser = share)]
     corrupt: Option<f64>,
     /// One-way delay
-    #[arg(long, value_name = "T", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     delay: Option<Duration>,
     /// What is added to it, at most
-    #[arg(long, value_name = "T", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     jitter: Option<Duration>,
     /// Turns before which a host stands still for up to 3 s
     #[arg(long, value_name = "SHARE", value_parser = share)]
@@ -63,7 +64,7 @@ pub struct Args {
     #[arg(long, value_name = "SHARE", value_parser = share)]
     mtu_dips: Option<f64>,
     /// Times that a host of a world is killed
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<u32>(0..=u64::from(u32::MAX)))]
     kills: Option<u32>,
     /// Show each frame on stderr; for a single world
     #[arg(long)]
@@ -77,7 +78,7 @@ pub struct Args {
 fn share(text: &str) -> Result<f64, String> {
     let (number, unit) = text.strip_suffix('%').map_or((text, 1.0), |number| (number, 100.0));
     let value = number.trim().parse::<f64>().ok().map(|value| value / unit);
-    value.filter(|value| (0.0..=1.0).contains(value)).ok_or_else(|| "not a share; write 5% or 0.05".to_string())
+    value.filter(|value| (0.0..=1.0).contains(value)).ok_or_else(|| format!("`{text}` is no share; write 5% or 0.05"))
 }
 
 impl Args {

@@ -255,6 +255,11 @@ mod tests {
     }
 
     #[test]
+    fn what_the_kernel_lost_is_told_by_the_driver_beneath() {
+        assert_eq!(Tap::new(Loopback::default(), 1).0.kernel_losses().rx_dropped, 3);
+    }
+
+    #[test]
     fn it_records_what_crossed_and_not_what_was_refused() {
         let (mut tap, record) = Tap::new(Loopback::default(), 10);
         assert!(tap.send(Bytes(vec![1; 60])).is_ok());

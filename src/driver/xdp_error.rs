@@ -11,7 +11,7 @@ pub(super) fn attach_error(interface: &str, mode: AttachMode, e: &io::Error) -> 
     let what = format!("attaching the XDP program to {interface}");
     let held = format!("`ip link show {interface}` names it, `ip link set {interface} xdp off` removes it");
     let small_mtu = format!(
-        "`ip link set {interface} mtu 1500` (on veth its peer too), or attach in generic mode, or give both ends of a veth \
+        "`ip link set {interface} mtu 1500` (on veth its peer too), or `--xdp generic`, or give both ends of a veth \
          as many queues"
     );
     let code = e.raw_os_error().unwrap_or(0);
@@ -27,7 +27,7 @@ pub(super) fn attach_error(interface: &str, mode: AttachMode, e: &io::Error) -> 
         ),
         libc::EOPNOTSUPP => (
             "not supported (EOPNOTSUPP): the driver has no native XDP".to_string(),
-            "attach in generic mode, or choose another interface".to_string(),
+            "`--xdp generic`, or choose another interface".to_string(),
         ),
         libc::EINVAL if mode == AttachMode::Generic => too_old(code, "the kernel may be too old"),
         libc::EINVAL | libc::ERANGE | libc::E2BIG => {
@@ -36,12 +36,12 @@ pub(super) fn attach_error(interface: &str, mode: AttachMode, e: &io::Error) -> 
         libc::ENOSPC => (
             "refused (ENOSPC): too few receive queues for native XDP".to_string(),
             format!(
-                "`ethtool -l {interface}` shows them; give both ends of a veth as many queues, or attach in generic mode"
+                "`ethtool -l {interface}` shows them; give both ends of a veth as many queues, or use `--xdp generic`"
             ),
         ),
         _ => (
             format!("refused ({})", errno_name(e)),
-            "`dmesg` may say more; generic mode works on most interfaces".into(),
+            "`dmesg` may say more; `--xdp generic` works on most interfaces".into(),
         ),
     };
     SetupError::new(what, cause, cure)

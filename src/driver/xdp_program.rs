@@ -135,20 +135,6 @@ impl XdpProgram {
         self.addresses.insert(addr.octets(), value, 0).map_err(|e| map_error(what(), &e))
     }
 
-    /// Leaves `addr` and its ports to the kernel again. An unknown address is no error.
-    ///
-    /// # Errors
-    /// When the kernel refuses the call.
-    pub fn disown_address(&mut self, addr: Addr) -> Result<(), SetupError> {
-        let what = || format!("giving address {addr} back to the kernel");
-        absent_is_fine(self.addresses.remove(addr.octets())).map_err(|e| map_error(what(), &e))?;
-        let keys: Vec<_> = self.ports.keys().filter_map(Result::ok).filter(|key| key[..16] == *addr.octets()).collect();
-        for key in keys {
-            absent_is_fine(self.ports.remove(&key)).map_err(|e| map_error(what(), &e))?;
-        }
-        Ok(())
-    }
-
     /// Takes TCP segments to `port` of the shared address `addr`. At most 262,144 pairs of address and port.
     /// It says nothing about addresses that are ours alone, whose ports are all ours.
     ///
@@ -157,15 +143,6 @@ impl XdpProgram {
     pub fn own_port(&mut self, addr: Addr, port: u16) -> Result<(), SetupError> {
         let what = || format!("taking TCP port {port} of {addr} from the kernel");
         self.ports.insert(port_key(addr, port), 1u8, 0).map_err(|e| map_error(what(), &e))
-    }
-
-    /// Leaves `port` of the shared address `addr` to the kernel again. An unknown port is no error.
-    ///
-    /// # Errors
-    /// When the kernel refuses the call.
-    pub fn disown_port(&mut self, addr: Addr, port: u16) -> Result<(), SetupError> {
-        let what = || format!("giving TCP port {port} of {addr} back to the kernel");
-        absent_is_fine(self.ports.remove(&port_key(addr, port))).map_err(|e| map_error(what(), &e))
     }
 
     /// Sends the frames of `queue` that are ours to the AF_XDP socket `fd`, which may be bound before or after. The
@@ -251,13 +228,6 @@ fn port_key(addr: Addr, port: u16) -> [u8; 20] {
     key[..16].copy_from_slice(addr.octets());
     key[16..18].copy_from_slice(&port.to_be_bytes());
     key
-}
-
-fn absent_is_fine(result: Result<(), aya::maps::MapError>) -> Result<(), aya::maps::MapError> {
-    match result {
-        Err(e) if super::errno::errno(&e) == Some(libc::ENOENT) => Ok(()),
-        other => other,
-    }
 }
 
 /// Takes the map `name` out of the loaded object.

@@ -1,17 +1,17 @@
 //! Which processes hold AF_XDP sockets: sock_diag(7), and /proc for the owner of a socket.
 
+use netlink_packet_core::{
+    Emitable, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer, NetlinkHeader, NlasIterator,
+};
+use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use netlink_sys::{Socket, SocketAddr};
 use std::io;
 use std::path::Path;
 
-const NETLINK_SOCK_DIAG: isize = 4;
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const AF_XDP: u8 = 44;
 const XDP_SHOW_INFO: u32 = 1;
 const XDP_DIAG_INFO: u16 = 1;
-const NLM_F_REQUEST_DUMP: u16 = 0x301;
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
 
 /// An AF_XDP socket that is bound to a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,17 +53,17 @@ pub fn xdp_sockets() -> io::Result<Vec<XdpSocket>> {
     loop {
         let (datagram, _) = socket.recv_from_full()?;
         let mut rest = &datagram[..];
-        while let Some((kind, body, after)) = next_message(rest) {
-            match kind {
+        while let Ok(message) = NetlinkBuffer::new_checked(rest) {
+            match message.message_type() {
                 NLMSG_DONE => return Ok(sockets),
                 NLMSG_ERROR => {
-                    let code = word(body, 0).map_or(0, u32::cast_signed);
+                    let code = word(message.payload(), 0).map_or(0, u32::cast_signed);
                     return Err(io::Error::from_raw_os_error(code.wrapping_neg()));
                 }
-                SOCK_DIAG_BY_FAMILY => sockets.extend(parse(body)),
+                SOCK_DIAG_BY_FAMILY => sockets.extend(parse(message.payload())),
                 _ => {}
             }
-            rest = after;
+            rest = rest.get((message.length() as usize).next_multiple_of(4)..).unwrap_or_default();
         }
     }
 }
@@ -98,39 +98,26 @@ fn process_name(path: &Path, pid: u32) -> String {
 
 /// A netlink header and `struct xdp_diag_req`.
 fn request() -> [u8; 36] {
+    let mut header = NetlinkHeader::default();
+    header.length = 36;
+    header.message_type = SOCK_DIAG_BY_FAMILY;
+    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    header.sequence_number = 1;
     let mut octets = [0; 36];
-    octets[..4].copy_from_slice(&36u32.to_ne_bytes());
-    octets[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
-    octets[6..8].copy_from_slice(&NLM_F_REQUEST_DUMP.to_ne_bytes());
-    octets[8..12].copy_from_slice(&1u32.to_ne_bytes());
+    header.emit(&mut octets);
     octets[16] = AF_XDP;
     octets[24..28].copy_from_slice(&XDP_SHOW_INFO.to_ne_bytes());
     octets
 }
 
-/// The first message's type and body, and what follows it.
-fn next_message(octets: &[u8]) -> Option<(u16, &[u8], &[u8])> {
-    let len = word(octets, 0)? as usize;
-    let body = octets.get(16..len)?;
-    let kind = u16::from_ne_bytes(octets.get(4..6)?.try_into().ok()?);
-    Some((kind, body, octets.get(len.next_multiple_of(4)..).unwrap_or_default()))
-}
-
 /// `struct xdp_diag_msg` and its attributes.
 fn parse(body: &[u8]) -> Option<XdpSocket> {
     let inode = word(body, 4)?;
-    let mut attributes = body.get(16..)?;
-    loop {
-        let head = word(attributes, 0)?.to_ne_bytes();
-        let (len, kind) = (u16::from_ne_bytes([head[0], head[1]]) as usize, u16::from_ne_bytes([head[2], head[3]]));
-        let value = attributes.get(4..len)?;
-        if kind == XDP_DIAG_INFO {
-            // An unbound socket has no interface.
-            let if_index = word(value, 0).filter(|&index| index > 0)?;
-            return Some(XdpSocket { if_index, queue: word(value, 4)?, inode });
-        }
-        attributes = attributes.get(len.next_multiple_of(4)..)?;
-    }
+    let mut attributes = NlasIterator::new(body.get(16..)?).map_while(Result::ok);
+    let info = attributes.find(|attribute| attribute.kind() == XDP_DIAG_INFO)?;
+    // An unbound socket has no interface.
+    let if_index = word(info.value(), 0).filter(|&index| index > 0)?;
+    Some(XdpSocket { if_index, queue: word(info.value(), 4)?, inode })
 }
 
 fn word(octets: &[u8], at: usize) -> Option<u32> {

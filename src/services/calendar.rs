@@ -31,7 +31,7 @@ impl Calendar {
         }
     }
 
-    /// [`Moment::http_date`] of now, made once a second.
+    /// `Moment::http_date` of now, made once a second.
     pub fn http_date(&mut self, turn: Instant) -> &str {
         let now = self.now(turn);
         if self.http_date.0 != Some(now) {

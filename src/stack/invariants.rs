@@ -128,6 +128,7 @@ impl Shard {
         }
         let fin_apart = tcb.facts.has(Facts::FIN_SENT) && at + 1 == tcb.snd_nxt;
         let in_handshake = !tcb.state.is_synchronized();
+        law(transfer.scoreboard.adds_up(), "the scoreboard's sums are not those of its segments")?;
         law(at == tcb.snd_nxt || fin_apart || in_handshake, "the scoreboard ends before SND.NXT")?;
         let mut ranges = transfer.reassembly.ranges().to_vec();
         ranges.sort_by_key(|(left, _)| left.distance_from(tcb.rcv_nxt));

@@ -138,9 +138,14 @@ impl HalfOpen {
             };
         }
         if header.flags.has(Flags::SYN) && !header.flags.has(Flags::ACK) {
-            // The same SYN again: our SYN-ACK was lost. Another one: that peer has started anew (RFC 9293 §3.10.7.4,
-            // fourth: a passive open returns to LISTEN).
-            return if header.seq == self.irs { Resend } else { Replace };
+            // The same SYN again: our SYN-ACK was lost. One outside the window is an old one, or of a peer that has
+            // started anew, and that one answers the ACK with a RST (RFC 9293 §3.10.7.4, first). One inside is of a peer
+            // that has started anew (fourth: a passive open returns to LISTEN).
+            return match header.seq {
+                seq if seq == self.irs => Resend,
+                seq if seq.distance_from(rcv_nxt) < window => Replace,
+                _ => AnswerAck(DropReason::OutOfWindow),
+            };
         }
         match (self.negotiated().ts_recent, header.options.timestamps) {
             (Some(_), None) => return Drop(DropReason::TimestampMissing),

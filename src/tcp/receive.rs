@@ -77,6 +77,10 @@ impl Tcb {
     /// Where the right edge of the window would be now: never left of where it was, and moved only by a full segment or
     /// half of the buffer (RFC 9293 §3.8.6.2.2).
     pub(super) fn window_edge(&self, env: &Env<'_>) -> crate::wire::SeqNum {
+        // A SYN-ACK that is sent again says what the first one said, so an ACK in between says no more.
+        if !self.state.is_synchronized() {
+            return self.rcv_adv;
+        }
         let buffered = self.readable() as u32;
         let free = env.config.recv_buffer.saturating_sub(buffered);
         let free = free.min(u32::from(u16::MAX) << self.our_shift());

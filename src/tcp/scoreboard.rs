@@ -34,10 +34,47 @@ impl Sent {
 /// Segments reported above one that is missing before it is plainly lost (RFC 5681 §3.2, RFC 8985 §6.2).
 pub const DUP_THRESH: u32 = 3;
 
-/// All segments in flight, in sequence order, without gaps.
+/// All segments in flight, in sequence order, without gaps; and their sums, kept as segments change, because a peer with a
+/// tiny MSS makes thousands of them.
 #[derive(Debug, Default)]
 pub struct Scoreboard {
     sent: VecDeque<Sent>,
+    sums: Sums,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sums {
+    /// Octets neither reported nor taken for lost.
+    pipe: u32,
+    /// Octets and segments reported by SACK.
+    sacked: u32,
+    sacked_segments: u32,
+    /// Segments taken for lost.
+    lost: u32,
+}
+
+impl Sums {
+    fn add(&mut self, segment: &Sent) {
+        match (segment.sacked, segment.lost) {
+            (true, _) => {
+                self.sacked += segment.len;
+                self.sacked_segments += 1;
+            }
+            (false, true) => self.lost += 1,
+            (false, false) => self.pipe += segment.len,
+        }
+    }
+
+    fn subtract(&mut self, segment: &Sent) {
+        match (segment.sacked, segment.lost) {
+            (true, _) => {
+                self.sacked -= segment.len;
+                self.sacked_segments -= 1;
+            }
+            (false, true) => self.lost -= 1,
+            (false, false) => self.pipe -= segment.len,
+        }
+    }
 }
 
 /// What an acknowledgement changed.
@@ -64,7 +101,12 @@ impl Scoreboard {
         self.sent.is_empty()
     }
 
-    /// The segments, in sequence order.
+    /// Segments in flight.
+    pub fn len(&self) -> usize {
+        self.sent.len()
+    }
+
+    /// The segments in flight, in sequence order.
     pub(crate) fn segments(&self) -> impl Iterator<Item = &Sent> {
         self.sent.iter()
     }
@@ -72,20 +114,27 @@ impl Scoreboard {
     /// Enters a segment that was sent for the first time.
     pub fn push(&mut self, segment: Sent) {
         debug_assert!(self.sent.back().is_none_or(|last| last.end() == segment.seq), "a gap in what was sent");
+        self.sums.add(&segment);
         self.sent.push_back(segment);
+    }
+
+    /// Changes the segment at `place`, and the sums with it.
+    fn change(&mut self, place: usize, change: impl FnOnce(&mut Sent)) {
+        let segment = &mut self.sent[place];
+        self.sums.subtract(segment);
+        change(segment);
+        self.sums.add(segment);
     }
 
     /// Takes out what lies before `una`.
     pub fn acknowledge(&mut self, una: SeqNum, now_us: u32, rack: &mut Rack) -> Acked {
         let mut acked = Acked::default();
-        while let Some(first) = self.sent.front_mut() {
-            if first.seq.at_or_after(una) {
-                break;
-            }
+        while let Some(first) = self.sent.front().filter(|first| first.seq.before(una)) {
             if first.end().after(una) {
-                let covered = una.distance_from(first.seq);
-                first.seq = una;
-                first.len -= covered;
+                self.change(0, |first| {
+                    first.len -= una.distance_from(first.seq);
+                    first.seq = una;
+                });
                 break;
             }
             if !first.sacked {
@@ -94,6 +143,7 @@ impl Scoreboard {
             if !first.retransmitted && !first.sacked {
                 acked.rtt_us = Some(now_us.wrapping_sub(first.sent_us));
             }
+            self.sums.subtract(first);
             self.sent.pop_front();
         }
         acked
@@ -103,13 +153,19 @@ impl Scoreboard {
     pub fn sack(&mut self, blocks: &[(SeqNum, SeqNum)], now_us: u32, rack: &mut Rack) -> Acked {
         let mut acked = Acked::default();
         for &(left, right) in blocks.iter().filter(|(left, right)| left.before(*right)) {
-            for segment in self.sent.iter_mut().filter(|s| !s.sacked) {
-                if segment.seq.at_or_after(left) && segment.end().at_or_before(right) {
-                    rack.on_arrival(segment, now_us);
-                    segment.sacked = true;
-                    segment.lost = false;
-                    acked.sacked += segment.len;
+            // In sequence order: those before the block are stepped over at once.
+            let first = self.sent.partition_point(|s| s.seq.before(left));
+            let end = self.sent.partition_point(|s| s.end().at_or_before(right));
+            for place in first..end {
+                if self.sent[place].sacked {
+                    continue;
                 }
+                rack.on_arrival(&self.sent[place], now_us);
+                acked.sacked += self.sent[place].len;
+                self.change(place, |s| {
+                    s.sacked = true;
+                    s.lost = false;
+                });
             }
         }
         acked
@@ -118,10 +174,13 @@ impl Scoreboard {
     /// Takes for lost what RACK says is; gives the microseconds after which to ask again, for what may only be late.
     pub fn mark_lost_by_time(&mut self, rack: &Rack, window_us: u32, now_us: u32) -> Lost {
         let mut lost = Lost::default();
-        for segment in self.sent.iter_mut().filter(|s| !s.sacked && !s.lost) {
-            match rack.wait_us(segment, window_us, now_us) {
+        for place in 0..self.sent.len() {
+            if self.sent[place].sacked || self.sent[place].lost {
+                continue;
+            }
+            match rack.wait_us(&self.sent[place], window_us, now_us) {
                 Some(0) => {
-                    segment.lost = true;
+                    self.change(place, |s| s.lost = true);
                     lost.any = true;
                 }
                 Some(wait_us) => lost.ask_again_us = lost.ask_again_us.max(Some(wait_us)),
@@ -131,9 +190,43 @@ impl Scoreboard {
         lost
     }
 
-    /// Segments reported by SACK.
-    pub fn sacked_segments(&self) -> u32 {
-        self.sent.iter().filter(|s| s.sacked).count() as u32
+    /// Takes the first segment for lost (third duplicate acknowledgement, or a partial one in recovery).
+    pub fn mark_first_lost(&mut self) {
+        if let Some(place) = self.sent.iter().position(|s| !s.sacked) {
+            self.change(place, |s| s.lost = true);
+        }
+    }
+
+    /// Takes everything that the peer has not reported for lost (retransmission timeout). What it did report is forgotten
+    /// when `renege` is set: the peer may have dropped it (RFC 2018 §8).
+    pub fn mark_all_lost(&mut self, renege: bool) {
+        for place in 0..self.sent.len() {
+            self.change(place, |s| {
+                s.sacked &= !renege;
+                s.lost = !s.sacked;
+            });
+        }
+    }
+
+    /// Takes for lost what is longer than `len` octets: it does not fit the path. Says whether there was any.
+    pub fn mark_long_lost(&mut self, len: u32) -> bool {
+        let mut any = false;
+        for place in 0..self.sent.len() {
+            let segment = self.sent[place];
+            if !segment.sacked && segment.len - u32::from(segment.fin) > len {
+                self.change(place, |s| s.lost = true);
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// The first segment that waits to be sent again, and its place.
+    pub fn next_lost(&self) -> Option<(usize, &Sent)> {
+        if self.sums.lost == 0 {
+            return None;
+        }
+        self.sent.iter().enumerate().find(|(_, s)| s.lost)
     }
 
     /// The last segment, if the peer has not reported it, and its place.
@@ -142,71 +235,54 @@ impl Scoreboard {
         self.sent.back().filter(|s| !s.sacked).map(|s| (place, s))
     }
 
-    /// Segments in flight.
-    pub fn len(&self) -> usize {
-        self.sent.len()
-    }
-
-    /// Takes for lost what is longer than `len` octets: it does not fit the path. Says whether there was any.
-    pub fn mark_long_lost(&mut self, len: u32) -> bool {
-        let mut any = false;
-        for segment in self.sent.iter_mut().filter(|s| !s.sacked && s.len - u32::from(s.fin) > len) {
-            segment.lost = true;
-            any = true;
-        }
-        any
-    }
-
-    /// Takes the first segment for lost (third duplicate acknowledgement, or a partial one in recovery).
-    pub fn mark_first_lost(&mut self) {
-        if let Some(first) = self.sent.iter_mut().find(|s| !s.sacked) {
-            first.lost = true;
-        }
-    }
-
-    /// Takes everything that the peer has not reported for lost (retransmission timeout). What it did report is forgotten
-    /// when `renege` is set: the peer may have dropped it (RFC 2018 §8).
-    pub fn mark_all_lost(&mut self, renege: bool) {
-        for segment in &mut self.sent {
-            segment.sacked &= !renege;
-            segment.lost = !segment.sacked;
-        }
-    }
-
-    /// The first segment that waits to be sent again, and its place.
-    pub fn next_lost(&self) -> Option<(usize, &Sent)> {
-        self.sent.iter().enumerate().find(|(_, s)| s.lost)
-    }
-
     /// The segment at `place` was sent again.
     pub fn resent(&mut self, place: usize, now_us: u32) {
-        let segment = &mut self.sent[place];
-        segment.lost = false;
-        segment.retransmitted = true;
-        segment.sent_us = now_us;
+        self.change(place, |segment| {
+            segment.lost = false;
+            segment.retransmitted = true;
+            segment.sent_us = now_us;
+        });
     }
 
     /// Splits the segment at `place` after `len` octets (the peer's MSS or the path's became smaller).
     pub fn split(&mut self, place: usize, len: u32) {
         let segment = self.sent[place];
         debug_assert!(len > 0 && len < segment.len);
-        self.sent[place] = Sent { len, fin: false, ..segment };
-        self.sent.insert(place + 1, Sent { seq: segment.seq + len, len: segment.len - len, ..segment });
+        let rest = Sent { seq: segment.seq + len, len: segment.len - len, ..segment };
+        self.change(place, |s| {
+            s.len = len;
+            s.fin = false;
+        });
+        self.sums.add(&rest);
+        self.sent.insert(place + 1, rest);
     }
 
     /// Octets believed to be in the network (RFC 6675 §4, pipe).
     pub fn pipe(&self) -> u32 {
-        self.sent.iter().filter(|s| !s.sacked && !s.lost).map(|s| s.len).sum()
+        self.sums.pipe
     }
 
     /// Octets reported by SACK.
     pub fn sacked(&self) -> u32 {
-        self.sent.iter().filter(|s| s.sacked).map(|s| s.len).sum()
+        self.sums.sacked
+    }
+
+    /// Segments reported by SACK.
+    pub fn sacked_segments(&self) -> u32 {
+        self.sums.sacked_segments
+    }
+
+    /// Whether the sums are those of the segments.
+    pub(crate) fn adds_up(&self) -> bool {
+        let mut sums = Sums::default();
+        self.sent.iter().for_each(|s| sums.add(s));
+        sums == self.sums
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.sent.clear();
+        self.sums = Sums::default();
     }
 }
 

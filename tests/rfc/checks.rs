@@ -160,6 +160,22 @@ fn a_new_syn_replaces_a_half_open_entry() {
 }
 
 #[test]
+fn an_old_syn_does_not_end_a_handshake() {
+    covers!("9293-SYNRCVD-SYN");
+    everywhere(|p| {
+        p.enter("SYN-RECEIVED");
+        let old = Flow::new(PEER_PORT, p.flow.isn.wrapping_sub(100_000));
+        let flow = std::mem::replace(&mut p.flow, old);
+        p.send(syn());
+        p.flow = flow;
+        p.expect(ack(1).seq(1));
+        p.send(ack(1));
+        p.expect_no_answer();
+        p.expect_state("ESTABLISHED");
+    });
+}
+
+#[test]
 fn the_syn_again_after_the_handshake_is_answered_by_an_ack() {
     covers!("5961-4.2");
     everywhere(|p| {

@@ -169,7 +169,7 @@ fn start_for(isn: u32) -> Instant {
         remote_port: PEER_PORT,
     };
     let at_zero = IsnGenerator::new(&SECRET).isn(&tuple, Instant::ZERO).0;
-    Instant::from_nanos((1 << 32 | u64::from(isn.wrapping_sub(at_zero))) * 4_000)
+    Instant::from_nanos((1 << 32 | u64::from(isn.wrapping_sub(at_zero))) << 6)
 }
 
 impl Target for InMemory {

@@ -76,7 +76,7 @@ impl QueueRequest<'_> {
                     return Err(SetupError::new(
                         format!("binding AF_XDP with zero-copy to {} queue {}", self.interface, self.queue),
                         format!("its driver has none ({})", error::io_error(&e)),
-                        "allow copying with `zero_copy = \"auto\"`",
+                        "allow copying with `--zero-copy auto`",
                     ));
                 }
                 Err(e) => return Err(error::queue_error(self.interface, self.queue, &e)),
