@@ -1,0 +1,14 @@
+//! What each fuzz target does with an input. `tests/fuzz_smoke.rs` does the same with kept and mutated inputs, and needs
+//! no fuzzer.
+//!
+//! An input is a line of steps, each a few octets that [`arbitrary::Unstructured`] reads from its front; where they end,
+//! zeros follow. So a step can be written by hand, and an octet more or less leaves the steps before it alone.
+
+pub mod connection;
+pub mod parse;
+mod rig;
+pub mod stack;
+
+/// Every target by its name.
+#[allow(dead_code, reason = "a fuzz target is one of them")]
+pub const ALL: [(&str, fn(&[u8])); 3] = [("parse", parse::run), ("connection", connection::run), ("stack", stack::run)];
