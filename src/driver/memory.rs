@@ -8,6 +8,7 @@
 //! [`Driver::wait`], which a simulation does not call. A frame is visible to the peer as soon as [`Driver::send`] took it;
 //! [`Driver::flush`] wakes a peer that sleeps and lends it chunks again.
 
+use super::asleep::Asleep;
 use super::event::Event;
 use super::{ChunkCensus, Driver, Frame, Wake};
 use crate::time::Duration;
@@ -16,7 +17,6 @@ use crossbeam::utils::CachePadded;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 /// Octets in a chunk, as in the UMEM of the AF_XDP driver.
 pub const CHUNK: usize = 2048;
@@ -72,7 +72,7 @@ struct Inlet {
     /// Chunks lent for frames to come.
     empty: ArrayQueue<MemoryFrame>,
     /// The receiver sleeps, or is about to: a frame must raise `event`.
-    asleep: CachePadded<AtomicBool>,
+    asleep: CachePadded<Asleep>,
     event: Arc<Event>,
 }
 
@@ -81,16 +81,14 @@ impl Inlet {
         Inlet {
             full: ArrayQueue::new(ring),
             empty: ArrayQueue::new(ring),
-            asleep: CachePadded::new(AtomicBool::new(false)),
+            asleep: CachePadded::new(Asleep::new()),
             event: Arc::new(Event::new().expect("an eventfd for the in-memory link")),
         }
     }
 
     /// Wakes the receiver if it sleeps.
     fn rouse(&self) {
-        // Pairs with the fence in `wait`: either we see the flag, or the receiver sees our frames.
-        fence(Ordering::SeqCst);
-        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed) {
+        if self.asleep.must_wake() {
             self.event.wake();
         }
     }
@@ -178,9 +176,7 @@ impl Driver for MemoryDriver {
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.rx.asleep.store(true, Ordering::Relaxed);
-        // Pairs with the fence in `rouse`.
-        fence(Ordering::SeqCst);
+        self.rx.asleep.announce();
         if self.rx.full.is_empty() {
             let timeout = timeout.and_then(|t| Timespec::try_from(t).ok());
             match poll(&mut [PollFd::new(&*self.rx.event, PollFlags::IN)], timeout.as_ref()) {
@@ -189,7 +185,7 @@ impl Driver for MemoryDriver {
                 Err(e) => return Err(e.into()),
             }
         }
-        self.rx.asleep.store(false, Ordering::Relaxed);
+        self.rx.asleep.withdraw();
         Ok(())
     }
 
@@ -205,6 +201,9 @@ impl Driver for MemoryDriver {
         "memory".into()
     }
 }
+
+#[cfg(test)]
+mod under_loom;
 
 #[cfg(test)]
 mod tests {

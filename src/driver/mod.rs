@@ -4,6 +4,7 @@
 //! owned by one worker and never shared.
 
 pub mod af_xdp;
+mod asleep;
 mod bpf_link;
 pub(crate) mod errno;
 mod event;
@@ -12,6 +13,11 @@ pub mod tap;
 mod xdp_error;
 mod xdp_program;
 mod xdp_verdict;
+
+/// The atomics that [`asleep`] is built on.
+mod atomic {
+    pub use std::sync::atomic::{AtomicBool, Ordering, fence};
+}
 
 pub use crate::ledger::{ChunkCensus, KernelLosses};
 pub use xdp_program::{AttachMode, Attached, TestRunVerdict, XdpProgram};
