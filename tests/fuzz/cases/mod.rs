@@ -9,6 +9,9 @@ pub mod parse;
 mod rig;
 pub mod stack;
 
+/// What a target does with an input.
+pub type Case = fn(&[u8]);
+
 /// Every target by its name.
 #[allow(dead_code, reason = "a fuzz target is one of them")]
-pub const ALL: [(&str, fn(&[u8])); 3] = [("parse", parse::run), ("connection", connection::run), ("stack", stack::run)];
+pub const ALL: [(&str, Case); 3] = [("parse", parse::run), ("connection", connection::run), ("stack", stack::run)];
