@@ -123,6 +123,7 @@ impl Lab {
             let what = "making network namespaces for a lab";
             return Err(SetupError::new(what, "not permitted", "run as root"));
         }
+        remove_orphans();
         let lab = Lab { left: Namespace::create()?, right: Namespace::create()? };
         let (left, right) = (lab.left.name(), lab.right.name());
         let queues = config.queues.to_string();
@@ -149,6 +150,24 @@ impl Lab {
 }
 
 /// Runs a program to its end.
+/// Removes namespaces of labs whose process is gone: one that was killed could not.
+fn remove_orphans() {
+    let Ok(listed) = run("ip", &["netns", "list"]) else { return };
+    for name in listed.lines().filter_map(|line| line.split_whitespace().next()) {
+        if owner(name).is_some_and(|pid| !std::path::Path::new(&format!("/proc/{pid}")).exists()) {
+            // Another process may be faster.
+            let _ = run("ip", &["netns", "del", name]);
+        }
+    }
+}
+
+/// The process whose lab a namespace is by its name.
+fn owner(name: &str) -> Option<u32> {
+    let (pid, number) = name.strip_prefix("hf-")?.split_once('-')?;
+    number.parse::<u32>().ok()?;
+    pid.parse().ok()
+}
+
 fn run(program: &str, args: &[&str]) -> Result<String, SetupError> {
     let what = || format!("running `{program} {}`", args.join(" "));
     let output = Command::new(program).args(args).output().map_err(|e| match e.kind() {
@@ -164,4 +183,17 @@ fn run(program: &str, args: &[&str]) -> Result<String, SetupError> {
         return Err(SetupError::new(what(), format!("it failed: {said}"), "run as root on a machine that allows it"));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_our_own_making_have_an_owner() {
+        assert_eq!(owner("hf-123-4"), Some(123));
+        for other in ["hf-123", "hf-a-1", "hf-123-b", "blue", "hf-1-2-3"] {
+            assert_eq!(owner(other), None, "{other}");
+        }
+    }
 }

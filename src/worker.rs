@@ -90,6 +90,8 @@ pub struct Worker<D: Driver, A: App> {
     drain_until: Option<Instant>,
     /// Segments that found no room in the last turn.
     unsent: bool,
+    /// Somebody was told that the link leaves checksums undone.
+    warned: bool,
 }
 
 /// What is left when a worker has ended.
@@ -109,7 +111,18 @@ impl<D: Driver, A: App> Worker<D, A> {
         let mailbox = Mailbox { commands: sender, waker: driver.waker() };
         let burst = Vec::with_capacity(BURST);
         let busy_at = clock::now();
-        let worker = Worker { driver, stack, idle, info, commands, burst, busy_at, drain_until: None, unsent: false };
+        let worker = Worker {
+            driver,
+            stack,
+            idle,
+            info,
+            commands,
+            burst,
+            busy_at,
+            drain_until: None,
+            unsent: false,
+            warned: false,
+        };
         (worker, mailbox)
     }
 
@@ -126,6 +139,7 @@ impl<D: Driver, A: App> Worker<D, A> {
             }
             if busy {
                 self.busy_at = now;
+                self.warn_of_checksums();
             } else if self.idle == Idle::Adaptive && now.since(self.busy_at) > SPIN {
                 self.driver.wait(Some(self.sleep_for(now)))?;
             } else {
@@ -134,10 +148,28 @@ impl<D: Driver, A: App> Worker<D, A> {
         }
     }
 
+    /// A veth whose peer leaves checksums to an offload that never comes looks like a server that is not there: once, say
+    /// what it is.
+    fn warn_of_checksums(&mut self) {
+        if !self.warned && self.stack.sees_only_bad_checksums() {
+            self.warned = true;
+            tracing::warn!(
+                queue = self.info.queue,
+                "every TCP checksum so far is wrong: does the peer of a veth leave them to an offload? \
+                 `ethtool -K PEER tx off` there, or `--rx-checksum trust` here"
+            );
+        }
+    }
+
     fn sleep_for(&self, now: Instant) -> Duration {
         // Room in the tx ring or at the peer may come without a wake-up.
         let longest = if self.unsent { Duration::from_millis(1) } else { LONGEST_SLEEP };
-        self.stack.next_timeout(now).map_or(longest, |at| at.since(now).min(longest))
+        self.stack
+            .next_timeout(now)
+            .into_iter()
+            .chain(self.drain_until)
+            .map(|at| at.since(now))
+            .fold(longest, Duration::min)
     }
 
     /// One turn: receive a burst, hand each frame to the stack, run the timers, emit, flush. Says whether anything was
@@ -224,7 +256,7 @@ impl<D: Driver, A: App> Worker<D, A> {
         if !self.stack.is_idle() && now >= until {
             self.stack.abort_all(now);
         }
-        self.stack.is_idle() || now >= until + LONGEST_SLEEP
+        self.stack.is_idle() || now >= until
     }
 
     /// Resets what is left, and lets the RSTs leave as far as there is room within a short time.

@@ -75,8 +75,16 @@ pub(super) struct LinkArgs {
     #[arg(long, help_heading = "Limits", value_name = "N", default_value_t = Limits::default().time_wait, value_parser = whole::<u32>(1..=MOST))]
     pub max_time_wait: u32,
     /// Most octets in send and receive buffers for each worker, as 1G
-    #[arg(long, help_heading = "Limits", value_name = "SIZE", default_value = "1G", value_parser = parse_size)]
+    #[arg(long, help_heading = "Limits", value_name = "SIZE", default_value = "1G", value_parser = parse_pool)]
     pub buffer_memory: u64,
+}
+
+/// A size that holds at least a few blocks.
+fn parse_pool(text: &str) -> Result<u64, String> {
+    const LEAST: u64 = 64 << 10;
+    parse_size(text).and_then(|size| {
+        if size < LEAST { Err(format!("`{text}` is too little; write at least 64K")) } else { Ok(size) }
+    })
 }
 
 impl LinkArgs {

@@ -62,8 +62,8 @@ pub struct LoadApp {
     results: Results,
     gauge: Arc<Gauge>,
     crew: Crew,
-    /// The first connection stands, or is over. Until then it is alone: it finds out the target's Ethernet address, for
-    /// which only a few frames may wait.
+    /// The first connection stands, or is over. One that is to be held open is alone until then, so that a drawing of it
+    /// shows nothing but its own pace.
     under_way: bool,
     /// The first connection, held open for a while.
     held: Option<ConnId>,
@@ -119,7 +119,8 @@ impl LoadApp {
 
     fn wants_another(&self) -> bool {
         let started_all = self.plan.until.connections.is_some_and(|n| self.results.counts.opened >= n);
-        let may_start = self.under_way || self.slots.in_use() == 0;
+        let alone = !self.plan.hold_first.is_zero();
+        let may_start = self.under_way || !alone || self.slots.in_use() == 0;
         may_start && !self.finishing && !started_all && self.waiting_for_port.is_none() && self.slots.has_room()
     }
 

@@ -29,7 +29,7 @@ pub use config::{Limits, LocalAddr, Ownership, RxChecksum, Secrets, StackConfig}
 pub use cx::Cx;
 pub use output::Transmit;
 
-use crate::ledger::HalfOpenEnding;
+use crate::ledger::{DropReason, HalfOpenEnding, Handled};
 use crate::stats::Snapshot;
 use crate::tcp::timer::is_due;
 use crate::tcp::{Env, Facts, News};
@@ -195,6 +195,14 @@ impl<A: App> Stack<A> {
         let fed = (!shard.starved.is_empty() && shard.pools.blocks.has_room()).then_some(now);
         let waits = time_wait.into_iter().flatten().map(Instant::from_millis);
         wheels.into_iter().flatten().map(at).chain(waits).chain(shard.app_timers.next()).chain(fed).min()
+    }
+
+    /// Whether not one TCP segment had a right checksum, and there were some: then it is the link, not the segments.
+    pub fn sees_only_bad_checksums(&self) -> bool {
+        let ledger = &self.shard.ledger;
+        let bad = ledger.dropped.of(DropReason::TcpChecksum);
+        let good = ledger.handled.of(Handled::Segment) + ledger.handled.of(Handled::SynReceived);
+        bad >= 2 && good == 0
     }
 
     /// Counters and gauges as they stand.
