@@ -3,6 +3,7 @@
 mod atomic {
     pub use loom::sync::atomic::{AtomicBool, Ordering, fence};
 }
+#[allow(clippy::duplicate_mod, reason = "the very same code, over loom's atomics")]
 #[path = "../asleep.rs"]
 mod asleep;
 
@@ -12,13 +13,11 @@ use loom::sync::{Arc, Notify};
 
 /// A frame is sent while the receiver goes to sleep: `send` and `sleep` are the two ends of the flag. The event keeps its
 /// signal until it is waited for, as an eventfd does; a lost wake-up is a deadlock, which loom reports.
-fn one_frame<F: 'static>(
+fn one_frame<F: Send + Sync + 'static>(
     flag: impl Fn() -> F,
     must_wake: impl Fn(&F) -> bool + Send + Sync + 'static,
     announce: impl Fn(&F),
-) where
-    F: Send + Sync,
-{
+) {
     let (frame, event, flag) = (Arc::new(AtomicBool::new(false)), Arc::new(Notify::new()), Arc::new(flag()));
     let sender = {
         let (frame, event, flag) = (frame.clone(), event.clone(), flag.clone());
