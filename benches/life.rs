@@ -1,6 +1,6 @@
 //! What a connection's life costs: opened, closed by the client, TIME-WAIT there; nothing sent.
 //!
-//! * `server side`: the server's stack alone (4 frames in, 3 out in the textbook life), the client being a script outside
+//! * `server side`: the server's stack alone (4 frames in, 2 out: its FIN carries the ACK of the client's), the client being a script outside
 //!   of the measured time; 64 lives at a time, as a burst would bring them.
 //! * `both ends, in-memory link`: two workers with their drivers, turn by turn on one core.
 //!
