@@ -141,13 +141,7 @@ impl<A: App> Stack<A> {
     pub fn drain(&mut self, now: Instant) {
         self.shard.stop_listening(now);
         self.app.on_drain(&mut Cx { shard: &mut self.shard, now });
-        let half_open: Vec<u32> = self.shard.half_open.indices().collect();
-        for place in half_open {
-            self.shard.end_half_open(place, HalfOpenEnding::Evicted, now);
-        }
-        let open: Vec<u32> = self.shard.connections.indices().collect();
-        for index in open {
-            let conn = self.shard.id(index);
+        for conn in self.give_up_handshakes(now) {
             Cx { shard: &mut self.shard, now }.shutdown(conn);
         }
         self.tell(now);
@@ -156,17 +150,20 @@ impl<A: App> Stack<A> {
     /// Closes the listeners, and resets every connection that still lives.
     pub fn abort_all(&mut self, now: Instant) {
         self.shard.stop_listening(now);
-        let half_open: Vec<u32> = self.shard.half_open.indices().collect();
-        for place in half_open {
-            self.shard.end_half_open(place, HalfOpenEnding::Evicted, now);
-        }
-        let open: Vec<u32> = self.shard.connections.indices().collect();
-        for index in open {
-            let conn = self.shard.id(index);
+        for conn in self.give_up_handshakes(now) {
             Cx { shard: &mut self.shard, now }.abort(conn);
             Cx { shard: &mut self.shard, now }.close(conn);
         }
         self.tell(now);
+    }
+
+    /// Ends every half-open entry; gives the connections that are there.
+    fn give_up_handshakes(&mut self, now: Instant) -> Vec<ConnId> {
+        let half_open: Vec<u32> = self.shard.half_open.indices().collect();
+        for place in half_open {
+            self.shard.end_half_open(place, HalfOpenEnding::Evicted, now);
+        }
+        self.shard.connections.indices().map(|index| self.shard.id(index)).collect()
     }
 
     /// Gives up what would outlive the process; the ledger must balance then.
