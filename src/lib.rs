@@ -1,7 +1,7 @@
 //! Handfast: a user-space TCP stack on AF_XDP whose hard part is connections.
 //!
 //! Frames arrive through AF_XDP rings at workers pinned to NIC queues; each worker owns its shard of the connections, so
-//! nothing on the path takes a lock, allocates, or asks the kernel for each packet.
+//! nothing on the path takes a lock or asks the kernel for each packet; memory is taken up to a limit and used again.
 //!
 //! ```text
 //! NIC queue ─▶ rx ring ─▶ parse ─▶ lookup ─▶ state machine ─▶ emit ─▶ tx ring ─▶ NIC queue
