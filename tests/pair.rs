@@ -121,12 +121,13 @@ impl App for Peer {
     }
 }
 
-fn run(octets: usize, family: Family) -> (Stack<Peer>, Stack<Peer>, Instant) {
+fn run(octets: usize, family: Family, tcp: TcpConfig) -> (Stack<Peer>, Stack<Peer>, Instant) {
     let mut now = Instant::from_millis(1_000_000);
     let to_send: Vec<u8> = (0..octets).map(|i| (i * 7 + i / 251) as u8).collect();
     let server = SocketAddr::new(family.host(2).addr.into(), 7);
     let client = Peer { connect: Some(server), to_send, ..Peer::default() };
-    let mut stacks = [Stack::new(config(1, family), client, now), Stack::new(config(2, family), Peer::default(), now)];
+    let config = |host| StackConfig { tcp, ..config(host, family) };
+    let mut stacks = [Stack::new(config(1), client, now), Stack::new(config(2), Peer::default(), now)];
     let mut wires = [Wire(VecDeque::new()), Wire(VecDeque::new())];
     for _ in 0..1_000_000 {
         let mut busy = false;
@@ -163,7 +164,7 @@ fn run(octets: usize, family: Family) -> (Stack<Peer>, Stack<Peer>, Instant) {
 fn a_whole_life_ends_with_empty_tables_and_an_exact_ledger() {
     let sizes = [0, 1, 1_000, 100_000, 5_000_000];
     for (octets, family) in sizes.into_iter().flat_map(|octets| [(octets, Family::V4), (octets, Family::V6)]) {
-        let (client, server, now) = run(octets, family);
+        let (client, server, now) = run(octets, family, TcpConfig::default());
         assert_eq!(client.app().received, client.app().to_send, "{octets} octets came back");
         assert_eq!(client.app().ended, [Ending::Closed]);
         assert_eq!(server.app().ended, [Ending::Closed]);
@@ -177,5 +178,16 @@ fn a_whole_life_ends_with_empty_tables_and_an_exact_ledger() {
             }
             assert_eq!(snapshot.connections.retransmitted, 0);
         }
+    }
+}
+
+/// The textbook's life, RFC 9293 §3.6 figure 12, and the one in which each FIN carries the acknowledgement that is due.
+#[test]
+fn a_fin_carries_the_acknowledgement_that_is_due_unless_told_otherwise() {
+    for (fin_carries_ack, frames) in [(true, (3, 2)), (false, (4, 3))] {
+        let (client, server, _) = run(0, Family::V4, TcpConfig { fin_carries_ack, ..TcpConfig::default() });
+        // Besides, the client asks for the server's Ethernet address and gets it.
+        let sent = |stack: &Stack<Peer>| stack.snapshot().frames.sent - 1;
+        assert_eq!((sent(&client), sent(&server)), frames, "FIN carries ACK: {fin_carries_ack}");
     }
 }

@@ -81,14 +81,15 @@ fn secrets(random: &mut Random) -> Secrets {
 /// How the host of that number is set up, with what may differ drawn.
 pub fn draw_config(number: usize, time_wait: Duration, random: &mut Random) -> StackConfig {
     let buffer = |random: &mut Random| random.pick(&[3_000u32, 20_000, 65_535, 65_536, 262_144, 262_144, 1 << 20]);
-    let tcp = TcpConfig {
+    let mut tcp = TcpConfig {
         time_wait,
         delayed_ack: Duration::from_millis(random.pick(&[0, 1, 40, 200])),
         send_buffer: buffer(random),
         recv_buffer: buffer(random),
-        nagle: random.below(4) != 0,
         ..TcpConfig::default()
     };
+    let manners = random.below(4);
+    (tcp.nagle, tcp.fin_carries_ack) = (manners != 0, manners != 1);
     let limits = Limits { half_open: 1 << 12, connections: 1 << 13, app_timers: 1 << 16, ..Limits::default() };
     StackConfig {
         mac: MacAddr([2, 0, 0, 0, 0, number as u8 + 1]),

@@ -43,6 +43,9 @@ pub struct TcpConfig {
     pub congestion: Algorithm,
     /// Whether small segments wait for an acknowledgement (RFC 9293 §3.7.4).
     pub nagle: bool,
+    /// Whether a FIN carries the acknowledgement that is due, rather than follow it in a segment of its own: a life of 5
+    /// frames rather than the textbook's 7 (RFC 9293 §3.6, figure 12).
+    pub fin_carries_ack: bool,
 }
 
 impl Default for TcpConfig {
@@ -66,6 +69,7 @@ impl Default for TcpConfig {
             ecn_request: false,
             congestion: Algorithm::default(),
             nagle: true,
+            fin_carries_ack: true,
         }
     }
 }

@@ -58,6 +58,7 @@ impl Tcb {
                 .plan_again(env)
                 .or_else(|| self.plan_new(env))
                 .or_else(|| self.plan_tail(env))
+                .or_else(|| self.plan_ack_before_fin(env))
                 .or_else(|| self.plan_fin(env))
                 .or_else(|| self.facts.has(Facts::ALIVE_DUE).then(|| self.plan_alive(env)))
                 .or_else(|| self.facts.has(Facts::ACK_NOW).then(|| self.plan_ack(env))),
@@ -235,6 +236,12 @@ impl Tcb {
             header.seq = self.snd_nxt - 1;
         }
         Some(Plan { header, text_len: 0, ecn: 0, text_at: 0, what: What::Fin })
+    }
+
+    /// Where a FIN is to carry no acknowledgement that is due, that one leaves first.
+    fn plan_ack_before_fin(&self, env: &Env<'_>) -> Option<Plan> {
+        let alone = !env.config.fin_carries_ack && self.facts.has(Facts::ACK_NOW) && self.facts.has(Facts::FIN_QUEUED);
+        alone.then(|| self.plan_ack(env))
     }
 
     fn plan_ack(&self, env: &Env<'_>) -> Plan {
