@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 const LEN: usize = 60;
 /// Frames received at once.
 const BURST: usize = 64;
-const ETHERNET: usize = 14;
+/// Octets before the IP header.
+pub const ETHERNET: usize = 14;
 
 #[derive(Args)]
 pub struct Options {
@@ -35,7 +36,7 @@ pub struct Options {
     in_flight: usize,
 }
 
-fn hex(octet: &str) -> Result<u8, std::num::ParseIntError> {
+pub fn hex(octet: &str) -> Result<u8, std::num::ParseIntError> {
     u8::from_str_radix(octet, 16)
 }
 
@@ -123,6 +124,14 @@ where
     for i in 0..4 {
         buffer.swap(ETHERNET + 12 + i, ETHERNET + 16 + i);
     }
+    send_or_release(driver, frame);
+}
+
+/// Sends a frame, or gives it up when there is no room.
+pub fn send_or_release<D>(driver: &mut AfXdp, frame: D)
+where
+    AfXdp: Driver<Frame = D>,
+{
     if let Err(frame) = driver.send(frame) {
         driver.release(frame);
     }

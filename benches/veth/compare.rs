@@ -42,29 +42,54 @@ enum Fin {
     Merged,
 }
 
+/// Who opens connections.
+#[derive(Clone, Copy, PartialEq)]
+enum Client {
+    Tcp(Tcp),
+    /// Frames that look like a client's, without a stack behind them.
+    Raw,
+}
+
+impl Client {
+    fn tcp(self) -> Tcp {
+        match self {
+            Client::Tcp(tcp) => tcp,
+            Client::Raw => Tcp::Handfast,
+        }
+    }
+}
+
 /// Who plays whom.
 struct Pairing {
     name: &'static str,
-    client: Tcp,
+    client: Client,
     server: Tcp,
     fin: Fin,
+    /// Connections under way, unless as asked for.
+    concurrency: Option<u32>,
 }
 
-const PAIRINGS: [Pairing; 6] = [
-    Pairing { name: "kernel client, kernel server", client: Tcp::Kernel, server: Tcp::Kernel, fin: Fin::Merged },
-    Pairing { name: "handfast load, kernel server", client: Tcp::Handfast, server: Tcp::Kernel, fin: Fin::Merged },
-    Pairing { name: "kernel client, handfast serve", client: Tcp::Kernel, server: Tcp::Handfast, fin: Fin::Merged },
-    Pairing { name: "handfast both, 7 frames", client: Tcp::Handfast, server: Tcp::Handfast, fin: Fin::Separate },
-    Pairing { name: "handfast both, merged", client: Tcp::Handfast, server: Tcp::Handfast, fin: Fin::Merged },
-    Pairing {
-        name: "handfast both, merged, 4096 under way",
-        client: Tcp::Handfast,
-        server: Tcp::Handfast,
-        fin: Fin::Merged,
-    },
+impl Pairing {
+    const fn new(name: &'static str, client: Client, server: Tcp, fin: Fin, concurrency: Option<u32>) -> Pairing {
+        Pairing { name, client, server, fin, concurrency }
+    }
+}
+
+const STACK: Client = Client::Tcp(Tcp::Handfast);
+const SOCKETS: Client = Client::Tcp(Tcp::Kernel);
+/// The last ones show whether a burst that is more than a ring takes stalls the server.
+const PAIRINGS: [Pairing; 10] = [
+    Pairing::new("kernel client, kernel server", SOCKETS, Tcp::Kernel, Fin::Merged, None),
+    Pairing::new("handfast load, kernel server", STACK, Tcp::Kernel, Fin::Merged, None),
+    Pairing::new("kernel client, handfast serve", SOCKETS, Tcp::Handfast, Fin::Merged, None),
+    Pairing::new("handfast both, 7 frames", STACK, Tcp::Handfast, Fin::Separate, None),
+    Pairing::new("handfast both, merged", STACK, Tcp::Handfast, Fin::Merged, None),
+    Pairing::new("raw client, kernel server", Client::Raw, Tcp::Kernel, Fin::Merged, None),
+    Pairing::new("raw client, handfast serve", Client::Raw, Tcp::Handfast, Fin::Merged, None),
+    Pairing::new("raw client, handfast serve, 256 under way", Client::Raw, Tcp::Handfast, Fin::Merged, Some(256)),
+    Pairing::new("raw client, handfast serve, 4096 under way", Client::Raw, Tcp::Handfast, Fin::Merged, Some(4_096)),
+    Pairing::new("handfast both, merged, 4096 under way", STACK, Tcp::Handfast, Fin::Merged, Some(4_096)),
 ];
-/// In flight in the last pairing: where a burst is more than a ring takes, others stall.
-const MANY: u32 = 4_096;
 const KERNEL: usize = 0;
 const TEXTBOOK: usize = 3;
 const MERGED: usize = 4;
@@ -104,8 +129,7 @@ pub fn run(options: &Options) -> Outcome<()> {
         eprintln!("round {round} of {}", options.rounds);
         ceiling.push(reflection(options)?);
         for (number, pairing) in PAIRINGS.iter().enumerate() {
-            let concurrency = if number > MERGED { MANY } else { options.concurrency };
-            let one = measure(pairing, options, concurrency)?;
+            let one = measure(pairing, options)?;
             eprintln!("  {:<40} {}", pairing.name, thousands(figure(&one, "/connections_per_second")));
             lives[number].push(one);
         }
@@ -118,8 +142,9 @@ pub fn run(options: &Options) -> Outcome<()> {
     Ok(())
 }
 
-fn measure(pairing: &Pairing, options: &Options, concurrency: u32) -> Outcome<Value> {
-    let site = Site::new(pairing.client, pairing.server)?;
+fn measure(pairing: &Pairing, options: &Options) -> Outcome<Value> {
+    let concurrency = pairing.concurrency.unwrap_or(options.concurrency);
+    let site = Site::new(pairing.client.tcp(), pairing.server)?;
     let mut server = match pairing.server {
         Tcp::Kernel => {
             let args = ["kernel-server", "--address", SERVER, "--port", &PORT.to_string()].map(String::from);
@@ -128,14 +153,18 @@ fn measure(pairing: &Pairing, options: &Options, concurrency: u32) -> Outcome<Va
         Tcp::Handfast => Program::handfast(site.right(), SERVER_CORE, &serve_flags(pairing.fin))?,
     };
     server.wait_until_ready()?;
+    if pairing.client == Client::Raw && pairing.server == Tcp::Kernel {
+        site.tell_the_server_its_neighbour()?;
+    }
     let client = match pairing.client {
-        Tcp::Kernel => {
+        SOCKETS => {
             let target = format!("{SERVER}:{PORT}");
             let (concurrency, seconds) = (concurrency.to_string(), options.seconds.to_string());
             let args = ["kernel-client", "--target", &target, "--concurrency", &concurrency, "--seconds", &seconds];
             Program::own(site.left(), CLIENT_CORE, &args.map(String::from))?
         }
-        Tcp::Handfast => Program::handfast(site.left(), CLIENT_CORE, &load_flags(options, concurrency, pairing.fin))?,
+        STACK => Program::handfast(site.left(), CLIENT_CORE, &load_flags(options, concurrency, pairing.fin))?,
+        Client::Raw => Program::own(site.left(), CLIENT_CORE, &raw_flags(&site, options, concurrency)?)?,
     };
     let result = client.result()?;
     server.end();
@@ -164,27 +193,24 @@ fn load_flags(options: &Options, concurrency: u32, fin: Fin) -> Vec<String> {
     flags
 }
 
+fn raw_flags(site: &Site, options: &Options, concurrency: u32) -> Outcome<Vec<String>> {
+    let (mac, port) = (site.server_mac()?, PORT.to_string());
+    let (concurrency, seconds) = (concurrency.to_string(), options.seconds.to_string());
+    let flags = ["raw-client", "--interface", LEFT, "--peer", SERVER, "--port", &port, "--peer-mac", &mac];
+    let run = ["--concurrency", &concurrency, "--seconds", &seconds];
+    Ok(flags.iter().chain(&run).map(|flag| flag.to_string()).collect())
+}
+
 /// Frames a second that bare AF_XDP carries there and back.
 fn reflection(options: &Options) -> Outcome<f64> {
     let site = Site::new(Tcp::Handfast, Tcp::Handfast)?;
-    let mac = site.right().run("cat", &[&format!("/sys/class/net/{RIGHT}/address")])?;
+    let mac = site.server_mac()?;
     let reflect = ["reflect", "--interface", RIGHT, "--address", SERVER].map(String::from);
     let mut reflector = Program::own(site.right(), SERVER_CORE, &reflect)?;
     reflector.wait_until_ready()?;
     let (ours, seconds) = (site::client(0), options.seconds.to_string());
-    let blast = [
-        "blast",
-        "--interface",
-        LEFT,
-        "--address",
-        &ours,
-        "--peer",
-        SERVER,
-        "--peer-mac",
-        mac.trim(),
-        "--seconds",
-        &seconds,
-    ];
+    let blast =
+        ["blast", "--interface", LEFT, "--address", &ours, "--peer", SERVER, "--peer-mac", &mac, "--seconds", &seconds];
     let result = Program::own(site.left(), CLIENT_CORE, &blast.map(String::from))?.result()?;
     let frames = figure(&result, "/frames_per_second");
     eprintln!("  {:<40} {} frames", "bare reflection", thousands(frames));

@@ -8,6 +8,7 @@ mod ceiling;
 mod compare;
 mod kernel;
 mod machine;
+mod raw;
 mod site;
 mod spread;
 
@@ -36,6 +37,9 @@ enum What {
     /// The kernel's TCP as a client (epoll)
     #[command(hide = true)]
     KernelClient(kernel::ClientOptions),
+    /// A client without a stack
+    #[command(hide = true)]
+    RawClient(raw::Options),
     /// Sends every frame back by AF_XDP
     #[command(hide = true)]
     Reflect(ceiling::Options),
@@ -49,6 +53,7 @@ fn main() {
     let outcome = match cli.what {
         Some(What::KernelServer(options)) => kernel::serve(&options),
         Some(What::KernelClient(options)) => kernel::connect(&options),
+        Some(What::RawClient(options)) => raw::connect(&options),
         Some(What::Reflect(options)) => ceiling::reflect(&options),
         Some(What::Blast(options)) => ceiling::blast(&options),
         what if !rustix::process::geteuid().is_root() => {

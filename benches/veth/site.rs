@@ -72,6 +72,18 @@ impl Site {
         &self.lab.right
     }
 
+    /// The server's Ethernet address.
+    pub fn server_mac(&self) -> Outcome<String> {
+        mac(&self.lab.right, RIGHT)
+    }
+
+    /// For a client that answers no ARP.
+    pub fn tell_the_server_its_neighbour(&self) -> Outcome<()> {
+        let mac = mac(&self.lab.left, LEFT)?;
+        self.lab.right.run("ip", &["neigh", "replace", &client(0), "lladdr", &mac, "dev", RIGHT])?;
+        Ok(())
+    }
+
     /// Each side's receiving work on its own core, in a thread: the kernel's best mode on a veth.
     fn threaded_napi(&self) -> Outcome<()> {
         for (namespace, link, core) in [(&self.lab.left, LEFT, CLIENT_CORE), (&self.lab.right, RIGHT, SERVER_CORE)] {
@@ -85,6 +97,10 @@ impl Site {
 
 pub const SERVER_CORE: usize = 0;
 pub const CLIENT_CORE: usize = 1;
+
+fn mac(namespace: &Namespace, link: &str) -> Outcome<String> {
+    Ok(namespace.run("cat", &[&format!("/sys/class/net/{link}/address")])?.trim().to_string())
+}
 
 /// The settings that a kernel needs for many short connections.
 fn tune(namespace: &Namespace) -> Outcome<()> {
