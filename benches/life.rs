@@ -120,7 +120,7 @@ impl Script {
 /// Lets the server process a ring of frames; replies and segments due go to `out`. Only this is measured.
 fn serve(server: &mut Stack<Closer>, now: Instant, input: &mut Ring, out: &mut Ring) {
     for i in 0..input.used {
-        if let Some(reply) = server.on_frame(now, &mut input.frames[i][..], input.lens[i]) {
+        if let Some(reply) = server.on_frame(now, &mut input.frames[i][..], input.lens[i]).reply() {
             input.lens[i] = reply;
             std::mem::swap(&mut input.frames[i], &mut out.frames[out.used]);
             out.lens[out.used] = reply;
@@ -217,8 +217,8 @@ fn both_ends(lives: u64) -> std::time::Duration {
     addresses.ephemeral_ports = (1024, 65535);
     let client = Stack::new(addresses, Client { left: 0, under_way: 0 }, now);
     let server = Stack::new(config(2), Closer, now);
-    let (mut client, mailbox) = Worker::new(left, client, Idle::Spin, WorkerInfo::default());
-    let (mut server, _) = Worker::new(right, server, Idle::Spin, WorkerInfo::default());
+    let (mut client, mailbox) = Worker::new(left, client, Idle::Spin, WorkerInfo::default(), None);
+    let (mut server, _) = Worker::new(right, server, Idle::Spin, WorkerInfo::default(), None);
     assert!(mailbox.send(handfast::worker::Command::App(lives)).is_ok());
     let start = Clock::now();
     let mut quiet = 0;

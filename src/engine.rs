@@ -13,11 +13,12 @@ use crate::SetupError;
 use crate::driver::Driver;
 use crate::driver::af_xdp::{self, PortConfig};
 use crate::host::{self, NeighbourWatch};
+use crate::stack::steering::{LEAST_KEY, Rss, Share, Steering};
 use crate::stack::{App, Limits, LocalAddr, Ownership, RxChecksum, Secrets, Stack, StackConfig, TcpConfig};
 use crate::stats::{Snapshot, WorkerInfo};
 use crate::time::Duration;
 use crate::wire::{Addr, MacAddr};
-use crate::worker::{Finished, Idle, Mailbox, Worker};
+use crate::worker::{Desk, Exchange, Finished, Idle, Mailbox, Worker};
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -38,8 +39,11 @@ pub struct EngineConfig {
     pub rx_checksum: RxChecksum,
     /// Ports that listen, on each of our addresses.
     pub listen: Vec<u16>,
-    /// First and last local port of active opens; the workers share them out in equal parts.
+    /// First and last local port of active opens; each worker uses those by which it owns the flow.
     pub ephemeral_ports: (u16, u16),
+    /// How the NIC spreads flows over its queues, if that is known: then each worker owns the flows that come in on its
+    /// queue. Else they are shared out by a hash of our own, and handed over.
+    pub rss: Option<Rss>,
     /// Whether the application opens connections. Where addresses are shared, the ports above are then taken from the
     /// host, so they should lie outside its own range (`net.ipv4.ip_local_port_range`).
     pub opens: bool,
@@ -72,6 +76,7 @@ impl EngineConfig {
             rx_checksum: RxChecksum::Verify,
             listen: Vec::new(),
             ephemeral_ports: (32_768, 60_999),
+            rss: None,
             opens: false,
             reach: Vec::new(),
             tcp: TcpConfig::default(),
@@ -89,7 +94,7 @@ impl EngineConfig {
         listening.chain(self.opens.then_some(self.ephemeral_ports.0..=self.ephemeral_ports.1)).collect()
     }
 
-    fn stack_config(&self, link: Link, secrets: Secrets, share: (u16, u16)) -> StackConfig {
+    fn stack_config(&self, link: Link, secrets: Secrets) -> StackConfig {
         StackConfig {
             mac: link.mac,
             mtu: link.mtu,
@@ -99,7 +104,7 @@ impl EngineConfig {
             ownership: self.ownership,
             rx_checksum: self.rx_checksum,
             listen: self.listen.clone(),
-            ephemeral_ports: share,
+            ephemeral_ports: self.ephemeral_ports,
             tcp: self.tcp,
             limits: self.limits,
             secrets,
@@ -122,6 +127,8 @@ pub struct Engine<A: App> {
     handle: Handle<A::Message>,
     threads: Vec<JoinHandle<std::io::Result<Finished<A>>>>,
     ended: Receiver<usize>,
+    /// Where the workers hand frames over; there when there are several.
+    exchange: Option<Arc<Exchange>>,
     /// Where the host owns ARP; ends when it is dropped.
     watch: Option<NeighbourWatch>,
 }
@@ -187,6 +194,8 @@ where
     ) -> Result<Self, SetupError> {
         let secrets = secrets()?;
         let count = drivers.len();
+        let steering = Arc::new(steering(config.rss.as_ref(), count)?);
+        let exchange = (count > 1).then(|| Exchange::new(drivers.iter().map(Driver::waker)));
         let cores = if config.pin { core_affinity::get_core_ids().unwrap_or_default() } else { Vec::new() };
         let (tell_ended, ended) = unbounded();
         let make_app = Arc::new(make_app);
@@ -197,7 +206,9 @@ where
             let plan = Plan {
                 index,
                 core: core_of(&cores, config.first_core, index),
-                stack: config.stack_config(link, secrets, port_share(config.ephemeral_ports, index, count)),
+                stack: config.stack_config(link, secrets),
+                share: Share::new(&steering, index),
+                desk: exchange.as_ref().map(|exchange| exchange.desk(index)),
                 idle: config.idle,
                 ended: tell_ended.clone(),
             };
@@ -220,7 +231,7 @@ where
                 None
             }
         });
-        let engine = Engine { handle: Handle::new(received.collect()), threads, ended, watch: None };
+        let engine = Engine { handle: Handle::new(received.collect()), threads, ended, exchange, watch: None };
         match failure {
             None => Ok(engine),
             Some(failure) => Err(engine.abandon(failure)),
@@ -288,6 +299,9 @@ where
             return Err(failure);
         }
         let mut snapshot = Snapshot::sum(workers.iter().map(|worker| &worker.snapshot));
+        if let Some(exchange) = &self.exchange {
+            snapshot.close_exchange(exchange.waiting());
+        }
         if let Some(program) = &program {
             snapshot.add_verdicts(&program.verdicts()?);
         }
@@ -300,6 +314,8 @@ struct Plan {
     index: usize,
     core: Option<core_affinity::CoreId>,
     stack: StackConfig,
+    share: Share,
+    desk: Option<Desk>,
     idle: Idle,
     ended: Sender<usize>,
 }
@@ -322,9 +338,10 @@ fn run_worker<D: Driver, A: App>(
 ) -> std::io::Result<Finished<A>> {
     let _tell_end = TellEnd(plan.index, plan.ended);
     let pinned = plan.core.filter(|core| core_affinity::set_for_current(*core));
-    let info = WorkerInfo { queue: plan.index as u32, core: pinned.map(|core| core.id), driver: driver.describe() };
-    let stack = Stack::new(plan.stack, make_app(plan.index), crate::clock::now());
-    let (worker, mailbox) = Worker::new(driver, stack, plan.idle, info);
+    let core = pinned.map(|core| core.id);
+    let info = WorkerInfo { queue: plan.index as u32, core, driver: driver.describe(), ..WorkerInfo::default() };
+    let stack = Stack::sharing(plan.stack, plan.share, make_app(plan.index), crate::clock::now());
+    let (worker, mailbox) = Worker::new(driver, stack, plan.idle, info, plan.desk);
     let _ = tell_mailbox.send(mailbox);
     worker.run()
 }
@@ -334,23 +351,27 @@ fn core_of(cores: &[core_affinity::CoreId], first: usize, index: usize) -> Optio
     cores.get((first % cores.len().max(1) + index) % cores.len().max(1)).copied()
 }
 
-/// The part of the ephemeral ports that worker `index` of `count` uses: no two workers open the same 4-tuple.
-fn port_share((first, last): (u16, u16), index: usize, count: usize) -> (u16, u16) {
-    let total = usize::from(last.saturating_sub(first)) + 1;
-    let start = total * index / count;
-    let end = (total * (index + 1) / count).max(start + 1);
-    let at = |offset: usize| first.saturating_add(offset.min(total - 1) as u16);
-    (at(start), at(end - 1))
+/// Which worker owns which flow: as the NIC has it, if that will do.
+fn steering(rss: Option<&Rss>, workers: usize) -> Result<Steering, SetupError> {
+    if let Some(steering) = rss.and_then(|rss| Steering::of_nic(rss, workers)) {
+        return Ok(steering);
+    }
+    let mut key = [0; LEAST_KEY];
+    draw(&mut key)?;
+    Ok(Steering::of_our_own(&key, workers))
 }
 
 fn secrets() -> Result<Secrets, SetupError> {
     let mut secrets = Secrets { isn: [0; 16], flow_hash: [0; 16] };
-    for key in [&mut secrets.isn, &mut secrets.flow_hash] {
-        getrandom::fill(key).map_err(|e| {
-            SetupError::new("drawing the secrets", e.to_string(), "the kernel's random generator must be available")
-        })?;
-    }
+    draw(&mut secrets.isn)?;
+    draw(&mut secrets.flow_hash)?;
     Ok(secrets)
+}
+
+fn draw(secret: &mut [u8]) -> Result<(), SetupError> {
+    getrandom::fill(secret).map_err(|e| {
+        SetupError::new("drawing the secrets", e.to_string(), "the kernel's random generator must be available")
+    })
 }
 
 fn watch_error(interface: &str, e: std::io::Error) -> SetupError {
@@ -368,22 +389,6 @@ fn worker_error(index: usize, cause: &str, cure: &str) -> SetupError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_workers_port_shares_are_disjoint_and_complete() {
-        for range in [(32_768, 60_999), (1, 65_535), (1000, 1006)] {
-            for count in 1..=7 {
-                let mut next = range.0;
-                for index in 0..count {
-                    let (first, last) = port_share(range, index, count);
-                    assert_eq!(first, next, "{range:?} {index}/{count}");
-                    assert!(last >= first);
-                    next = last.wrapping_add(1);
-                }
-                assert_eq!(next, u16::wrapping_add(range.1, 1));
-            }
-        }
-    }
 
     #[test]
     fn workers_take_the_cores_in_turn_from_the_first_one_asked_for() {

@@ -56,6 +56,8 @@ pub enum Handled {
     EchoRequest,
     /// An ICMP error that was read.
     IcmpError,
+    /// Of a flow that another worker owns, which got a copy of the frame.
+    HandedOver,
 }
 
 /// Why a received frame was dropped. Listed once, counted by reason, never logged one by one.
@@ -137,6 +139,8 @@ pub enum DropReason {
     ConnectionsFull,
     /// The reply to this frame was held back by a rate limit.
     ReplyLimited,
+    /// The mailbox of the worker that owns the flow was full, or that worker gone.
+    HandOverFull,
 }
 
 /// How a connection ended. It counts from the moment it is opened: a passive one when it reaches ESTABLISHED, an
@@ -231,14 +235,17 @@ tally! {
 
 /// The counters of one shard. Each law below holds after every frame and every timer:
 ///
-/// * `frames_received` = `handled` + `dropped`
+/// * `frames_received` = `handled` + `dropped`; a frame that crosses from worker to worker is received, and has its outcome,
+///   at both
 /// * `opened_passive + opened_active` = `endings` + connections that live
 /// * `half_open_created` = `half_open_endings` + half-open entries that live
 /// * `time_wait_created` = `time_wait_endings` + TIME-WAIT entries that live
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
-    /// Frames that the driver gave us.
+    /// Frames that the driver gave us, or another worker.
     pub frames_received: u64,
+    /// Of those, frames that came in at another worker, which handed them over.
+    pub frames_taken: u64,
     /// Frames that we gave the driver.
     pub frames_sent: u64,
     /// Octets of those received.

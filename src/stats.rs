@@ -1,7 +1,7 @@
 //! What a running stack shows: a snapshot of counters and gauges, summed over its workers.
 #![forbid(unsafe_code)]
 
-use crate::ledger::{ChunkCensus, KernelLosses};
+use crate::ledger::{ChunkCensus, DropReason, Handled, KernelLosses};
 use crate::tcp::State;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -33,6 +33,9 @@ pub struct Snapshot {
     pub kernel: KernelLosses,
     /// One line for each worker: queue, core, what its driver got.
     pub workers: Vec<WorkerInfo>,
+    /// What crossed from worker to worker; told when all of several workers have ended, as only then it adds up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handed_over: Option<HandedOver>,
     /// Verdicts of the XDP program, if there is one.
     pub xdp: BTreeMap<String, u64>,
     /// Whether each law of the ledger holds; a text for each that does not.
@@ -65,8 +68,11 @@ pub struct Connections {
 /// What became of the frames.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
 pub struct Frames {
-    /// From the rx rings.
+    /// From the rx rings, and from other workers.
     pub received: u64,
+    /// Of those, from other workers, which handed them over as we own their flows.
+    #[serde(default)]
+    pub taken: u64,
     /// To the tx rings.
     pub sent: u64,
     /// Octets received.
@@ -108,6 +114,47 @@ pub struct WorkerInfo {
     pub core: Option<usize>,
     /// [`Driver::describe`](crate::driver::Driver::describe).
     pub driver: String,
+    /// Connections open now.
+    #[serde(default)]
+    pub connections: u64,
+    /// Frames that came in on its queue.
+    #[serde(default)]
+    pub received: u64,
+    /// Of those, frames that it handed to the owners of their flows.
+    #[serde(default)]
+    pub handed_over: u64,
+    /// Frames that others handed to it.
+    #[serde(default)]
+    pub taken: u64,
+    /// Frames that it could not hand over, for the owner's mailbox was full.
+    #[serde(default)]
+    pub refused: u64,
+}
+
+impl WorkerInfo {
+    /// With the numbers of its own snapshot.
+    pub fn with(self, own: &Snapshot) -> Self {
+        let of = |map: &BTreeMap<String, u64>, name: &str| map.get(name).copied().unwrap_or(0);
+        WorkerInfo {
+            connections: own.pools.get("connections").map_or(0, |pool| pool.used),
+            received: own.frames.received - own.frames.taken,
+            handed_over: of(&own.frames.handled, Handled::HandedOver.into()),
+            taken: own.frames.taken,
+            refused: of(&own.frames.dropped, DropReason::HandOverFull.into()),
+            ..self
+        }
+    }
+}
+
+/// Frames that crossed from worker to worker in a whole run.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct HandedOver {
+    /// By those who received them.
+    pub given: u64,
+    /// By the owners of their flows.
+    pub taken: u64,
+    /// Still on their way when the owner ended.
+    pub left: u64,
 }
 
 /// Whether the ledger's laws hold, as [`Snapshot::audit`] found; in a sum, for each worker.
@@ -173,6 +220,13 @@ impl Snapshot {
         self.audit();
     }
 
+    /// Enters into the sum over all workers, which have ended, how many frames were handed over and lie about.
+    pub fn close_exchange(&mut self, left: u64) {
+        let given = self.frames.handled.get(Handled::HandedOver.into()).copied().unwrap_or(0);
+        self.handed_over = Some(HandedOver { given, taken: self.frames.taken, left });
+        self.audit();
+    }
+
     /// Enters into [`Snapshot::ledger`] which of the laws do not hold; what was found broken before stays so.
     pub fn audit(&mut self) {
         for law in self.laws().into_iter().filter(|law| !law.holds()) {
@@ -208,7 +262,9 @@ impl Snapshot {
             let ended = map.iter().filter(|(key, _)| *key != "created").map(|(_, count)| count).sum();
             Law::new(name, created, &[ended, self.pools.get(kind).map_or(0, |pool| pool.used)])
         };
-        vec![
+        let crossed =
+            self.handed_over.map(|h| Law::new("frames handed over = taken + left", h.given, &[h.taken, h.left]));
+        let mut laws = vec![
             Law::new(
                 "frames received = of use + dropped",
                 self.frames.received,
@@ -223,7 +279,9 @@ impl Snapshot {
                 &[self.pools.get("time_wait").map_or(0, |pool| pool.used)],
             ),
             Law::new("chunks = free + receiving + sending + held", k.total, &[k.free, k.receiving, k.sending, k.held]),
-        ]
+        ];
+        laws.extend(crossed);
+        laws
     }
 }
 
@@ -274,6 +332,7 @@ impl Connections {
 impl Frames {
     fn merge(&mut self, other: &Frames) {
         self.received += other.received;
+        self.taken += other.taken;
         self.sent += other.sent;
         self.bytes_received += other.bytes_received;
         self.bytes_sent += other.bytes_sent;
@@ -417,13 +476,14 @@ mod tests {
     #[test]
     fn each_law_makes_the_ledger_inexact_when_it_is_broken() {
         type Break = fn(&mut Snapshot);
-        let broken: [(&str, Break); 6] = [
+        let broken: [(&str, Break); 7] = [
             ("frames received", |s| s.frames.received = 1),
             ("connections opened", |s| s.connections.opened = 1),
             ("half-open entries made", |s| _ = s.half_open.insert("created".into(), 1)),
             ("TIME-WAIT entries made", |s| _ = s.time_wait.insert("created".into(), 1)),
             ("connections in TIME-WAIT", |s| _ = s.states.insert("time_wait".into(), 1)),
             ("chunks", |s| s.chunks.total = 1),
+            ("frames handed over", |s| s.handed_over = Some(HandedOver { left: 1, ..Default::default() })),
         ];
         for (name, break_it) in broken {
             let mut snapshot = Snapshot::sum([]);

@@ -8,12 +8,19 @@
 //! One turn ([`Worker::turn`]) is that picture from left to right: a whole burst is processed before any connection sends,
 //! so that queued segments are answered by one acknowledgement (RFC 9293 §3.10.7.4). What needs no connection (SYN-ACK,
 //! RST, ARP, ping) is answered in the frame that asked.
+//!
+//! With several workers one more station stands beside the line: a frame of a flow that another worker owns is handed to
+//! it ([`Exchange`]), and what others have handed to us is processed after our own burst.
 #![forbid(unsafe_code)]
+
+mod exchange;
+
+pub use exchange::{Desk, Exchange};
 
 use crate::clock;
 use crate::driver::{Driver, Frame, Wake};
-use crate::stack::{App, Stack, Transition, Transmit};
-use crate::stats::{Snapshot, WorkerInfo};
+use crate::stack::{App, Disposition, Stack, Transition, Transmit};
+use crate::stats::{Pool, Snapshot, WorkerInfo};
 use crate::time::{Duration, Instant};
 use crate::wire::{Addr, MacAddr};
 use crossbeam::channel::Receiver;
@@ -64,7 +71,7 @@ pub enum Idle {
     Adaptive,
 }
 
-/// Frames taken from the rx ring in one turn.
+/// Frames taken from the rx ring in one turn, and again from the other workers.
 const BURST: usize = 64;
 /// Commands read from the mailbox in one turn.
 const COMMANDS: usize = 16;
@@ -83,6 +90,8 @@ pub struct Worker<D: Driver, A: App> {
     idle: Idle,
     info: WorkerInfo,
     commands: Receiver<Command<A::Message>>,
+    /// Where frames are handed over; `None` when there are no other workers.
+    desk: Option<Desk>,
     burst: Vec<D::Frame>,
     /// When something last happened.
     busy_at: Instant,
@@ -105,8 +114,14 @@ pub struct Finished<A> {
 }
 
 impl<D: Driver, A: App> Worker<D, A> {
-    /// A worker and the mailbox that reaches it.
-    pub fn new(driver: D, stack: Stack<A>, idle: Idle, info: WorkerInfo) -> (Self, Mailbox<A::Message>) {
+    /// A worker and the mailbox that reaches it. It hands over to others at its `desk`, if there are any.
+    pub fn new(
+        driver: D,
+        stack: Stack<A>,
+        idle: Idle,
+        info: WorkerInfo,
+        desk: Option<Desk>,
+    ) -> (Self, Mailbox<A::Message>) {
         let (sender, commands) = crossbeam::channel::bounded(1024);
         let mailbox = Mailbox { commands: sender, waker: driver.waker() };
         let burst = Vec::with_capacity(BURST);
@@ -117,6 +132,7 @@ impl<D: Driver, A: App> Worker<D, A> {
             idle,
             info,
             commands,
+            desk,
             burst,
             busy_at,
             drain_until: None,
@@ -141,7 +157,7 @@ impl<D: Driver, A: App> Worker<D, A> {
                 self.busy_at = now;
                 self.warn_of_checksums();
             } else if self.idle == Idle::Adaptive && now.since(self.busy_at) > SPIN {
-                self.driver.wait(Some(self.sleep_for(now)))?;
+                self.sleep(self.sleep_for(now))?;
             } else {
                 std::hint::spin_loop();
             }
@@ -158,6 +174,14 @@ impl<D: Driver, A: App> Worker<D, A> {
                 "every TCP checksum so far is wrong: does the peer of a veth leave them to an offload? \
                  `ethtool -K PEER tx off` there, or `--rx-checksum trust` here"
             );
+        }
+    }
+
+    fn sleep(&mut self, longest: Duration) -> io::Result<()> {
+        let driver = &mut self.driver;
+        match &self.desk {
+            None => driver.wait(Some(longest)),
+            Some(desk) => desk.sleep(|| driver.wait(Some(longest))).unwrap_or(Ok(())),
         }
     }
 
@@ -180,10 +204,11 @@ impl<D: Driver, A: App> Worker<D, A> {
     pub fn turn(&mut self, now: Instant) -> io::Result<bool> {
         let commands = self.read_mailbox(now);
         let received = self.receive(now);
+        let taken = self.take_over(now);
         self.stack.on_timers(now);
         let sent = self.emit(now);
         self.driver.flush()?;
-        Ok(commands || received || sent)
+        Ok(commands || received || taken || sent)
     }
 
     fn receive(&mut self, now: Instant) -> bool {
@@ -192,11 +217,54 @@ impl<D: Driver, A: App> Worker<D, A> {
         for mut frame in burst.drain(..) {
             let len = frame.bytes().len();
             match self.stack.on_frame(now, frame.buffer(), len) {
-                Some(reply) => self.reply(frame, reply),
-                None => self.driver.release(frame),
+                Disposition::Consumed => self.driver.release(frame),
+                Disposition::Reply(reply) => self.reply(frame, reply),
+                Disposition::HandOver(owner) => {
+                    let given = self.desk.as_mut().is_some_and(|desk| desk.give(owner, frame.bytes()));
+                    self.stack.on_handed_over(given);
+                    self.driver.release(frame);
+                }
             }
         }
         self.burst = burst;
+        if let Some(desk) = &mut self.desk {
+            while let Some((addr, station)) = self.stack.take_heard() {
+                desk.tell(addr, station);
+            }
+            desk.wake_others();
+        }
+        any
+    }
+
+    /// Processes what other workers have handed to us. Replies leave by our own queue.
+    fn take_over(&mut self, now: Instant) -> bool {
+        let Some(desk) = &mut self.desk else { return false };
+        let mut out = Output { driver: &mut self.driver, any: false };
+        let mut any = false;
+        for _ in 0..BURST {
+            let Some((addr, station)) = desk.take_news() else { break };
+            any = true;
+            self.stack.on_heard(now, addr, station);
+        }
+        for _ in 0..BURST {
+            let Some(mut parcel) = desk.take() else { break };
+            any = true;
+            let len = parcel.len();
+            match self.stack.on_taken_frame(now, parcel.buffer(), len) {
+                Disposition::Consumed => {}
+                Disposition::Reply(len) => {
+                    let reply = &parcel.buffer()[..len];
+                    let sent = out.transmit(|buffer| {
+                        buffer[..len].copy_from_slice(reply);
+                        len
+                    });
+                    self.stack.on_sent(sent.then_some(len));
+                }
+                // All workers agree on the owner, so this does not happen; a frame is never handed on.
+                Disposition::HandOver(_) => self.stack.on_handed_over(false),
+            }
+            desk.put_back(parcel);
+        }
         any
     }
 
@@ -243,12 +311,26 @@ impl<D: Driver, A: App> Worker<D, A> {
         snapshot.chunks = self.driver.census();
         snapshot.kernel = self.driver.kernel_losses();
         snapshot.audit();
-        snapshot.workers = vec![WorkerInfo { driver: self.driver.describe(), ..self.info.clone() }];
+        if let Some(desk) = &self.desk {
+            let (used, limit) = desk.waiting();
+            snapshot.pools.insert("hand_over".into(), Pool { used, limit });
+        }
+        snapshot.workers = vec![WorkerInfo { driver: self.driver.describe(), ..self.info.clone() }.with(&snapshot)];
         snapshot
     }
 
-    /// Whether the run is over: asked to stop, or drained, or out of patience (then what is open is reset first).
+    /// Whether the run is over: our own work is done, and that of the others, whose frames may come in here, as well.
     fn is_finished(&mut self, now: Instant) -> bool {
+        if !self.is_done(now) {
+            return false;
+        }
+        let Some(desk) = &mut self.desk else { return true };
+        desk.set_done();
+        desk.are_all_done() || self.drain_until.is_some_and(|until| now >= until)
+    }
+
+    /// Whether we have been asked to stop, or are drained, or out of patience (then what is open is reset first).
+    fn is_done(&mut self, now: Instant) -> bool {
         if self.stack.is_stopping() && self.drain_until.is_none() {
             return true;
         }

@@ -171,7 +171,7 @@ fn play(seed: u64, octets: u64, congestion: Algorithm) {
             let (to, mut frame) = entry.remove();
             let len = frame.len();
             frame.resize(2048, 0);
-            if let Some(reply) = stacks[to].on_frame(link.now, &mut frame, len) {
+            if let Some(reply) = stacks[to].on_frame(link.now, &mut frame, len).reply() {
                 frame.truncate(reply);
                 link.to = 1 - to;
                 link.put(frame);

@@ -137,7 +137,7 @@ fn run(octets: usize, family: Family, tcp: TcpConfig) -> (Stack<Peer>, Stack<Pee
                 busy = true;
                 let len = frame.len();
                 frame.resize(2048, 0);
-                if let Some(reply) = stacks[side].on_frame(now, &mut frame, len) {
+                if let Some(reply) = stacks[side].on_frame(now, &mut frame, len).reply() {
                     frame.truncate(reply);
                     wires[side].0.push_back(frame);
                     stacks[side].on_sent(Some(reply));

@@ -106,12 +106,15 @@ fn pools(page: &mut String, snapshot: &Snapshot) {
 }
 
 fn workers(page: &mut String, snapshot: &Snapshot) {
-    let mut table = new_table(["Queue", "core", "driver"]);
+    let header = ["Queue", "core", "driver", "connections", "received", "handed over", "taken", "refused"];
+    let mut table = new_table(header);
     for worker in &snapshot.workers {
         let core = worker.core.map_or("any".to_string(), |core| core.to_string());
-        table.add_row([worker.queue.to_string(), core, worker.driver.clone()]);
+        let numbers = [worker.connections, worker.received, worker.handed_over, worker.taken, worker.refused];
+        let words = [worker.queue.to_string(), core, worker.driver.clone()];
+        table.add_row(words.into_iter().chain(numbers.map(|n| n.to_string())));
     }
-    finish(page, table, usize::MAX);
+    finish(page, table, 3);
 }
 
 fn new_table<const N: usize>(header: [&str; N]) -> Table {

@@ -5,28 +5,28 @@
 use super::atomic::{AtomicBool, Ordering, fence};
 
 /// Raised by one receiver before it sleeps, lowered by whoever wakes it, or by itself.
-pub(super) struct Asleep(AtomicBool);
+pub(crate) struct Asleep(AtomicBool);
 
 impl Asleep {
     /// The receiver is awake.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Asleep(AtomicBool::new(false))
     }
 
     /// The receiver is about to sleep. What it looks at after this call, it sees as it is, or else is woken.
-    pub(super) fn announce(&self) {
+    pub(crate) fn announce(&self) {
         self.0.store(true, Ordering::Relaxed);
         // Pairs with the fence in `must_wake`.
         fence(Ordering::SeqCst);
     }
 
     /// The receiver is awake again.
-    pub(super) fn withdraw(&self) {
+    pub(crate) fn withdraw(&self) {
         self.0.store(false, Ordering::Relaxed);
     }
 
     /// Whether the sender has to wake the receiver for what it stored before this call.
-    pub(super) fn must_wake(&self) -> bool {
+    pub(crate) fn must_wake(&self) -> bool {
         // Pairs with the fence in `announce`: either we see the flag, or the receiver sees what we stored.
         fence(Ordering::SeqCst);
         self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)

@@ -4,7 +4,7 @@
 //! owned by one worker and never shared.
 
 pub mod af_xdp;
-mod asleep;
+pub(crate) mod asleep;
 mod bpf_link;
 pub(crate) mod errno;
 mod event;

@@ -262,7 +262,7 @@ impl World {
             host.inbox.pop();
             self.free.push(place);
             let Some(mut frame) = self.frames[place as usize].take() else { continue };
-            let reply = host.stack.on_frame(clock, &mut frame.buffer, frame.len);
+            let reply = host.stack.on_frame(clock, &mut frame.buffer, frame.len).reply();
             if let Some(tuple) = frame.tuple {
                 host.stack.check_connection(&tuple).map_err(|what| format!("host {number}: {what}"))?;
             }

@@ -88,6 +88,9 @@ pub enum ConnectError {
     /// That 4-tuple is in use, or every port to that destination is (EADDRNOTAVAIL).
     #[error("no local port is free for that destination")]
     PortsExhausted,
+    /// With the port that was asked for, the flow is another worker's: its replies would not come here.
+    #[error("another worker owns that 4-tuple; port 0 lets the stack choose one of this worker's")]
+    OwnedElsewhere,
     /// The connection table is full.
     #[error("the connection table is full")]
     TableFull,

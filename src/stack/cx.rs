@@ -221,6 +221,9 @@ fn choose_tuple(shard: &mut Shard, what: &Connect, remote_addr: Addr) -> Result<
         }
         if local.port() != 0 {
             let tuple = tuple(addr, local.port());
+            if shard.share.other_owner(&tuple).is_some() {
+                return Err(ConnectError::OwnedElsewhere);
+            }
             let free = shard.find(&tuple).1.is_none() && shard.ports.take_exactly(&tuple);
             return free.then_some(tuple).ok_or(ConnectError::PortsExhausted);
         }

@@ -2,6 +2,7 @@
 //!
 //! What can be answered without state is answered in place: the frame that came in becomes the frame that goes out.
 
+use super::Disposition;
 use super::flow_index::{Flow, Phase};
 use super::neighbours::{Learn, Station};
 use super::shard::{Shard, env};
@@ -38,18 +39,22 @@ struct Arrival<'a> {
     marked: bool,
 }
 
-/// A reply that needs no state, to be written over the frame that asked for it.
+/// Neighbours' addresses that wait to be told to the other workers.
+const MOST_HEARD: usize = 64;
+
+/// A reply that needs no state, to be written over the frame that asked for it; or whom the frame concerns.
 enum Reply {
     Segment(Link, FourTuple, Header),
     Echo,
     Arp(Link, Arp),
     Advertisement(Link, Addr, ndp::Advertisement),
+    /// None: the worker of this number owns the flow.
+    HandOver(usize),
 }
 
 impl Shard {
-    /// Processes the first `len` octets of `buffer` as a frame; says how long the reply is that now stands there instead,
-    /// if there is one.
-    pub fn on_frame(&mut self, now: Instant, buffer: &mut [u8], len: usize) -> Option<usize> {
+    /// Processes the first `len` octets of `buffer` as a frame; says what is to be done with it.
+    pub fn on_frame(&mut self, now: Instant, buffer: &mut [u8], len: usize) -> Disposition {
         self.ledger.frames_received += 1;
         self.ledger.bytes_received += len as u64;
         let mut reply = None;
@@ -57,8 +62,16 @@ impl Shard {
             Ok(incoming) => self.on_incoming(now, incoming, &mut reply),
             Err(reason) => Err(reason),
         };
+        if let Some(Reply::HandOver(owner)) = reply {
+            // Its outcome is told when it is known whether the owner had room.
+            return Disposition::HandOver(owner);
+        }
         self.ledger.outcome(outcome);
-        reply.map(|reply| self.write_reply(reply, buffer, len)).filter(|len| *len > 0)
+        let Some(reply) = reply else { return Disposition::Consumed };
+        match self.write_reply(reply, buffer, len) {
+            0 => Disposition::Consumed,
+            len => Disposition::Reply(len),
+        }
     }
 
     fn on_incoming(&mut self, now: Instant, incoming: Incoming<'_>, reply: &mut Option<Reply>) -> Outcome {
@@ -71,7 +84,10 @@ impl Shard {
                     Some((flow, Phase::Connection)) => self.on_connection(now, flow.place(), &arrival, reply),
                     Some((flow, Phase::HalfOpen)) => self.on_half_open(now, flow.place(), &arrival, reply),
                     Some((flow, _)) => self.on_time_wait(now, flow, &arrival, reply),
-                    None => self.on_listener(now, &arrival, None, reply),
+                    None => match self.share.other_owner(&tuple) {
+                        None => self.on_listener(now, &arrival, None, reply),
+                        Some(owner) => hand_over(owner, reply),
+                    },
                 }
             }
             Incoming::Arp { link, arp } => self.on_arp(now, &link, &arp, reply),
@@ -86,7 +102,7 @@ impl Shard {
             }
             Incoming::IcmpError { link, ip, error } => {
                 self.check_destination(&link, &ip)?;
-                self.on_icmp_error(now, &error)
+                self.on_icmp_error(now, &error, reply)
             }
             Incoming::Ndp { link, ip, message } => self.on_ndp(now, &link, &ip, &message, reply),
         }
@@ -276,6 +292,14 @@ impl Shard {
         }
     }
 
+    /// Learns where a neighbour says that it is; the other workers are to hear of it as well.
+    fn hear(&mut self, addr: Addr, station: Station, now: Instant) {
+        self.learn(addr, station, Learn::Update, now);
+        if self.share.is_part() && self.heard.len() < MOST_HEARD {
+            self.heard.push((addr, station));
+        }
+    }
+
     /// RFC 826, packet reception; where the host owns the address, ARP is the host's.
     fn on_arp(&mut self, now: Instant, link: &Link, arp: &Arp, reply: &mut Option<Reply>) -> Outcome {
         if self.config.ownership == Ownership::Shared || self.routes.is_local(&arp.sender_addr) {
@@ -283,7 +307,7 @@ impl Shard {
         }
         if arp.sender_addr != Addr::UNSPECIFIED_V4 {
             let station = Station { mac: arp.sender_mac, vlan: link.vlan };
-            self.learn(arp.sender_addr, station, Learn::Update, now);
+            self.hear(arp.sender_addr, station, now);
         }
         if !self.routes.is_local(&arp.target_addr) {
             return Err(DropReason::NeighbourIgnored);
@@ -321,7 +345,7 @@ impl Shard {
         match message {
             ndp::Message::Solicitation(asked) if self.routes.is_local(&asked.target) => {
                 if let Some(mac) = asked.source_mac {
-                    self.learn(ip.src, at(mac), Learn::Update, now);
+                    self.hear(ip.src, at(mac), now);
                 }
                 let (destination, advertisement) = asked.answer(ip, self.config.mac);
                 let mut way_back = link.reply(self.config.mac);
@@ -334,7 +358,7 @@ impl Shard {
             }
             ndp::Message::Advertisement(told) if !self.routes.is_local(&told.target) => {
                 if let Some(mac) = told.target_mac {
-                    self.learn(told.target, at(mac), Learn::Update, now);
+                    self.hear(told.target, at(mac), now);
                 }
                 Ok(Handled::NeighbourReply)
             }
@@ -343,8 +367,11 @@ impl Shard {
     }
 
     /// RFC 5927: an error counts only when it quotes what is in flight, and ends only a connection that does not stand yet.
-    fn on_icmp_error(&mut self, now: Instant, error: &icmp::Error) -> Outcome {
+    fn on_icmp_error(&mut self, now: Instant, error: &icmp::Error, reply: &mut Option<Reply>) -> Outcome {
         let (_, flow) = self.find(&error.tuple);
+        if let (None, Some(owner)) = (flow, self.share.other_owner(&error.tuple)) {
+            return hand_over(owner, reply);
+        }
         let Some(flow) = flow.filter(|flow| flow.phase() == Phase::Connection) else {
             return Err(DropReason::IcmpUnproven);
         };
@@ -369,8 +396,15 @@ impl Shard {
             Reply::Advertisement(link, destination, advertisement) => {
                 frame::emit_neighbour_advertisement(buffer, &link, destination, &advertisement)
             }
+            Reply::HandOver(_) => 0,
         }
     }
+}
+
+/// The frame is for the worker that owns its flow.
+fn hand_over(owner: usize, reply: &mut Option<Reply>) -> Outcome {
+    *reply = Some(Reply::HandOver(owner));
+    Ok(Handled::HandedOver)
 }
 
 /// A reply beyond the limit of its kind is not made.

@@ -19,6 +19,7 @@ mod report;
 mod routes;
 mod shard;
 pub mod slab;
+pub mod steering;
 pub mod time_wait_table;
 mod timer_queue;
 pub mod wheel;
@@ -37,6 +38,7 @@ use crate::time::{Duration, Instant};
 use crate::wire::{Addr, MacAddr};
 use neighbours::{Learn, Station};
 use shard::{Shard, env};
+use steering::Share;
 
 /// Timers of each kind that one turn sees to, so that no storm of them holds up the frames.
 const TIMERS_PER_TURN: usize = 1024;
@@ -50,7 +52,12 @@ pub struct Stack<A: App> {
 impl<A: App> Stack<A> {
     /// An empty shard with its listeners open, whose clock stands at `now`; tells the application that it is up.
     pub fn new(config: StackConfig, app: A, now: Instant) -> Self {
-        let mut stack = Stack { shard: Shard::new(config, now), app };
+        Self::sharing(config, Share::whole(), app, now)
+    }
+
+    /// As [`Stack::new`], for one of several stacks that have their addresses in common.
+    pub fn sharing(config: StackConfig, share: Share, app: A, now: Instant) -> Self {
+        let mut stack = Stack { shard: Shard::new(config, share, now), app };
         stack.app.on_start(&mut Cx { shard: &mut stack.shard, now });
         stack
     }
@@ -70,10 +77,31 @@ impl<A: App> Stack<A> {
         (self.app, self.shard.gauges.trace().to_vec())
     }
 
-    /// Processes the first `len` octets of `buffer` as a received frame. When a reply takes its place there, says how
-    /// long it is: it is to be sent, and then told by [`Stack::on_sent`].
-    pub fn on_frame(&mut self, now: Instant, buffer: &mut [u8], len: usize) -> Option<usize> {
+    /// Processes the first `len` octets of `buffer` as a received frame, and says what is to be done with it.
+    pub fn on_frame(&mut self, now: Instant, buffer: &mut [u8], len: usize) -> Disposition {
         self.shard.on_frame(now, buffer, len)
+    }
+
+    /// As [`Stack::on_frame`], for a frame that another worker handed over.
+    pub fn on_taken_frame(&mut self, now: Instant, buffer: &mut [u8], len: usize) -> Disposition {
+        self.shard.ledger.frames_taken += 1;
+        self.shard.on_frame(now, buffer, len)
+    }
+
+    /// The owner of the flow got a copy of the frame; or, `false`, there was no room for it.
+    pub fn on_handed_over(&mut self, given: bool) {
+        self.shard.ledger.outcome(if given { Ok(Handled::HandedOver) } else { Err(DropReason::HandOverFull) });
+    }
+
+    /// Takes out a neighbour's address that came in here, to be told to the other workers: an answer comes to one worker,
+    /// whoever asked.
+    pub fn take_heard(&mut self) -> Option<(Addr, Station)> {
+        self.shard.heard.pop()
+    }
+
+    /// A neighbour's address that came in at another worker.
+    pub fn on_heard(&mut self, now: Instant, addr: Addr, station: Station) {
+        self.shard.learn(addr, station, Learn::Update, now);
     }
 
     /// A reply of so many octets was queued; or, `None`, there was no room for it.
@@ -245,6 +273,26 @@ impl<A: App> Stack<A> {
         tcb.facts.clear(Facts::TELLING);
         self.app.on_closed(&mut Cx { shard: &mut self.shard, now }, conn, ending);
         self.shard.free_if_done(index);
+    }
+}
+
+/// What is to be done with a frame that the stack has processed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Disposition {
+    /// Nothing: its memory is free.
+    Consumed,
+    /// A reply of so many octets stands in its place: it is to be sent, and then told by [`Stack::on_sent`].
+    Reply(usize),
+    /// It is of a flow of the worker of this number, to which a copy is to be handed; then tell by
+    /// [`Stack::on_handed_over`].
+    HandOver(usize),
+}
+
+impl Disposition {
+    /// The length of the reply, if there is one.
+    pub fn reply(self) -> Option<usize> {
+        if let Disposition::Reply(len) = self { Some(len) } else { None }
     }
 }
 

@@ -1,10 +1,15 @@
 //! Local ports of active opens, RFC 6056 §3.3.3 (algorithm 3): for each destination a start that nobody outside can
 //! guess, then one after another, so that a port comes round again as late as possible.
+//!
+//! Of several workers each takes only ports by which it owns the flow ([`Share`]), so that replies come to it, and no two
+//! open the same 4-tuple.
 
+use super::steering::Share;
 use crate::tcp::isn::IsnGenerator;
 use crate::time::Instant;
 use crate::wire::{Addr, FourTuple};
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 /// A destination as one of our addresses sees it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,13 +19,23 @@ struct Destination {
     remote_port: u16,
 }
 
+/// 64 ports, a bit each.
+#[derive(Clone, Copy)]
+struct Word {
+    taken: u64,
+    /// Those that are this worker's.
+    ours: u64,
+}
+
 /// The ports in use, 64 to a word; words without any are not there, so that many destinations with a few ports each
 /// take little memory.
 struct Used {
-    words: BTreeMap<u16, u64>,
+    words: BTreeMap<u16, Word>,
     /// Of them, those between the first and the last.
     count: u32,
     next: u16,
+    /// None was free when last looked for, and none was released since.
+    exhausted: bool,
 }
 
 /// Destinations remembered although no port to them is in use.
@@ -30,33 +45,37 @@ const IDLE_DESTINATIONS: usize = 4_096;
 pub struct Ports {
     first: u16,
     last: u16,
+    share: Share,
     destinations: BTreeMap<Destination, Used>,
 }
 
 impl Ports {
-    /// Ports from `first` to `last`, both included.
-    pub fn new((first, last): (u16, u16)) -> Self {
-        Ports { first: first.max(1).min(last), last, destinations: BTreeMap::new() }
+    /// Of the ports from `first` to `last`, both included, those that are `share`'s.
+    pub fn new((first, last): (u16, u16), share: Share) -> Self {
+        Ports { first: first.max(1).min(last), last, share, destinations: BTreeMap::new() }
     }
 
     /// Takes a free port for a connection from `local` to `remote`; `None` when all are in use.
     pub fn take(&mut self, local: Addr, remote: Addr, remote_port: u16, secret: &IsnGenerator) -> Option<u16> {
         let key = Destination { local, remote, remote_port };
         let (first, last) = (self.first, self.last);
-        let range = u32::from(last - first) + 1;
         let used = self.destinations.entry(key).or_insert_with(|| {
             let tuple = FourTuple { local_addr: local, remote_addr: remote, local_port: 0, remote_port };
-            let start = secret.isn(&tuple, Instant::ZERO).0 % range;
-            Used { words: BTreeMap::new(), count: 0, next: first + start as u16 }
+            let start = secret.isn(&tuple, Instant::ZERO).0 % (u32::from(last - first) + 1);
+            Used::starting_at(first + start as u16)
         });
-        if used.count >= range {
+        if used.exhausted {
             return None;
         }
-        let mut port = used.next;
-        while used.is_taken(port) {
-            port = next_free_guess(used, port, first, last);
-        }
-        used.take(port);
+        let start = used.next;
+        let share = &self.share;
+        let ours = |word| share.ports(&local, &remote, remote_port, word);
+        let found = used.first_free(start..=last, ours).or_else(|| used.first_free(first..=start, ours));
+        let Some((port, ours)) = found else {
+            used.exhausted = true;
+            return None;
+        };
+        used.take(port, ours);
         used.count += 1;
         used.next = if port == last { first } else { port + 1 };
         Some(port)
@@ -65,14 +84,13 @@ impl Ports {
     /// Takes this very port; `false` when it is in use.
     pub fn take_exactly(&mut self, tuple: &FourTuple) -> bool {
         let counts = self.counts(tuple.local_port);
-        let used = self.destinations.entry(Destination::of(tuple)).or_insert_with(|| Used {
-            words: BTreeMap::new(),
-            count: 0,
-            next: self.first,
-        });
+        let first = self.first;
+        let used = self.destinations.entry(Destination::of(tuple)).or_insert_with(|| Used::starting_at(first));
         let free = !used.is_taken(tuple.local_port);
         if free {
-            used.take(tuple.local_port);
+            let word = tuple.local_port / 64;
+            let ours = self.share.ports(&tuple.local_addr, &tuple.remote_addr, tuple.remote_port, word);
+            used.take(tuple.local_port, ours);
             used.count += u32::from(counts);
         }
         free
@@ -100,25 +118,15 @@ impl Ports {
         (self.first..=self.last).contains(&port)
     }
 
-    /// Ports that one of our addresses has for one destination.
+    /// Ports that one of our addresses has for one destination; with several workers, about.
     pub fn limit(&self) -> u64 {
-        u64::from(self.last - self.first) + 1
+        self.share.of(u64::from(self.last - self.first) + 1)
     }
 
     /// Ports in use, for all destinations together.
     pub fn in_use(&self) -> u64 {
         self.destinations.values().map(|used| u64::from(used.count)).sum()
     }
-}
-
-/// The next port worth looking at after one that is taken: whole words of taken ports are stepped over.
-fn next_free_guess(used: &Used, port: u16, first: u16, last: u16) -> u16 {
-    if port == last {
-        return first;
-    }
-    let next = port + 1;
-    let word_is_full = next.is_multiple_of(64) && used.words.get(&(next / 64)) == Some(&u64::MAX);
-    if word_is_full && last - next >= 64 { next + 63 } else { next }
 }
 
 impl Destination {
@@ -128,18 +136,39 @@ impl Destination {
 }
 
 impl Used {
-    fn is_taken(&self, port: u16) -> bool {
-        self.words.get(&(port / 64)).is_some_and(|word| word >> (port % 64) & 1 == 1)
+    fn starting_at(next: u16) -> Self {
+        Used { words: BTreeMap::new(), count: 0, next, exhausted: false }
     }
 
-    fn take(&mut self, port: u16) {
-        *self.words.entry(port / 64).or_default() |= 1 << (port % 64);
+    fn is_taken(&self, port: u16) -> bool {
+        self.words.get(&(port / 64)).is_some_and(|word| word.taken >> (port % 64) & 1 == 1)
+    }
+
+    /// The first free port in `range` that is ours, with the word of ours that it is in. `ours` gives that of each word.
+    fn first_free(&self, range: RangeInclusive<u16>, ours: impl Fn(u16) -> u64) -> Option<(u16, u64)> {
+        let (first, last) = (*range.start(), *range.end());
+        for at in first / 64..=last / 64 {
+            let known = self.words.get(&at);
+            let word = known.copied().unwrap_or_else(|| Word { taken: 0, ours: ours(at) });
+            let from = if at == first / 64 { u64::MAX << (first % 64) } else { u64::MAX };
+            let to = if at == last / 64 { u64::MAX >> (63 - last % 64) } else { u64::MAX };
+            let free = word.ours & !word.taken & from & to;
+            if free != 0 {
+                return Some((at * 64 + free.trailing_zeros() as u16, word.ours));
+            }
+        }
+        None
+    }
+
+    fn take(&mut self, port: u16, ours: u64) {
+        self.words.entry(port / 64).or_insert(Word { taken: 0, ours }).taken |= 1 << (port % 64);
     }
 
     fn release(&mut self, port: u16) {
+        self.exhausted = false;
         if let Some(word) = self.words.get_mut(&(port / 64)) {
-            *word &= !(1 << (port % 64));
-            if *word == 0 {
+            word.taken &= !(1 << (port % 64));
+            if word.taken == 0 {
                 self.words.remove(&(port / 64));
             }
         }
@@ -148,14 +177,16 @@ impl Used {
 
 #[cfg(test)]
 mod tests {
+    use super::super::steering::Steering;
     use super::*;
+    use std::sync::Arc;
 
     #[test]
     fn every_port_is_given_once_and_then_no_more() {
         let secret = IsnGenerator::new(&[3; 16]);
         let (local, remote) = (Addr::from_v4([10, 0, 0, 1]), Addr::from_v4([10, 0, 0, 2]));
         for range in [(1024, 65535), (40_000, 40_009), (65_530, 65_535)] {
-            let mut ports = Ports::new(range);
+            let mut ports = Ports::new(range, Share::whole());
             let mut seen = std::collections::BTreeSet::new();
             while let Some(port) = ports.take(local, remote, 80, &secret) {
                 assert!((range.0..=range.1).contains(&port) && seen.insert(port));
@@ -165,6 +196,38 @@ mod tests {
             let tuple = FourTuple { local_addr: local, remote_addr: remote, local_port: range.1, remote_port: 80 };
             ports.release(&tuple);
             assert_eq!(ports.take(local, remote, 80, &secret), Some(range.1));
+        }
+    }
+    #[test]
+    fn the_workers_share_out_every_port_of_a_destination() {
+        let secret = IsnGenerator::new(&[3; 16]);
+        let (local, remote) = (Addr::from_v4([10, 0, 0, 1]), Addr::from_v4([10, 0, 0, 2]));
+        let key = std::array::from_fn(|i| (i as u8).wrapping_mul(151) ^ 0x35);
+        for (range, workers) in [((32_768, 60_999), 4), ((1, 65_535), 3), ((1_000, 1_006), 2)] {
+            let steering = Arc::new(Steering::of_our_own(&key, workers));
+            let mut seen = std::collections::BTreeSet::new();
+            for worker in 0..workers {
+                let share = Share::new(&steering, worker);
+                let mut ports = Ports::new(range, share.clone());
+                while let Some(local_port) = ports.take(local, remote, 80, &secret) {
+                    let tuple = FourTuple { local_addr: local, remote_addr: remote, local_port, remote_port: 80 };
+                    assert_eq!(share.other_owner(&tuple), None);
+                    assert!(seen.insert(local_port), "no other worker has {local_port}");
+                }
+                assert!(ports.take(local, remote, 80, &secret).is_none(), "still none");
+                if let Some(&local_port) = seen.iter().find(|port| ports.is_taken(local, remote, 80, **port)) {
+                    let tuple = FourTuple { local_addr: local, remote_addr: remote, local_port, remote_port: 80 };
+                    ports.release(&tuple);
+                    assert_eq!(ports.take(local, remote, 80, &secret), Some(local_port), "until one is free again");
+                }
+            }
+            assert_eq!(seen.len(), usize::from(range.1 - range.0) + 1);
+        }
+    }
+
+    impl Ports {
+        fn is_taken(&self, local: Addr, remote: Addr, remote_port: u16, port: u16) -> bool {
+            self.destinations.get(&Destination { local, remote, remote_port }).is_some_and(|used| used.is_taken(port))
         }
     }
 }

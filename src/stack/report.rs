@@ -32,6 +32,7 @@ impl Shard {
             },
             frames: Frames {
                 received: ledger.frames_received,
+                taken: ledger.frames_taken,
                 sent: ledger.frames_sent,
                 bytes_received: ledger.bytes_received,
                 bytes_sent: ledger.bytes_sent,

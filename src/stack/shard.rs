@@ -3,11 +3,12 @@
 use super::app::ConnId;
 use super::config::{Ownership, StackConfig};
 use super::flow_index::{Flow, FlowIndex, Phase};
-use super::neighbours::Neighbours;
+use super::neighbours::{Neighbours, Station};
 use super::ports::Ports;
 use super::rate::{AnswerLimit, ReplyLimits};
 use super::routes::Routes;
 use super::slab::Slab;
+use super::steering::Share;
 use super::time_wait_table::{PackedV4, PackedV6, TimeWaitTable};
 use super::timer_queue::TimerQueue;
 use super::wheel::{Timed, Wheel};
@@ -20,8 +21,8 @@ use crate::tcp::timer::Link;
 use crate::tcp::transfer::Pools;
 use crate::tcp::{Env, Facts, News, Tcb};
 use crate::time::Instant;
-use crate::wire::FourTuple;
 use crate::wire::frame::VerifyChecksum;
+use crate::wire::{Addr, FourTuple};
 use std::collections::VecDeque;
 
 impl Timed for Tcb {
@@ -46,6 +47,10 @@ pub(crate) struct Shard {
     pub routes: Routes,
     pub neighbours: Neighbours,
     pub ports: Ports,
+    /// Which flows are ours.
+    pub share: Share,
+    /// Neighbours' addresses that came in here and the other workers have not been told.
+    pub heard: Vec<(Addr, Station)>,
     pub listening: Box<[u64; 1024]>,
     pub index: FlowIndex,
     pub half_open: Slab<HalfOpen>,
@@ -83,7 +88,7 @@ macro_rules! env {
 pub(crate) use env;
 
 impl Shard {
-    pub fn new(config: StackConfig, now: Instant) -> Self {
+    pub fn new(config: StackConfig, share: Share, now: Instant) -> Self {
         let limits = config.limits;
         let (tick, now_ms) = (now.as_millis() as u32, now.as_millis());
         let key = &config.secrets.flow_hash;
@@ -108,7 +113,9 @@ impl Shard {
             isns: IsnGenerator::new(&config.secrets.isn),
             routes: Routes::new(&config),
             neighbours,
-            ports: Ports::new(config.ephemeral_ports),
+            ports: Ports::new(config.ephemeral_ports, share.clone()),
+            share,
+            heard: Vec::new(),
             listening,
             index: FlowIndex::new(key),
             half_open: Slab::new(limits.half_open.min(Flow::MAX_PLACE)),

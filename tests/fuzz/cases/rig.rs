@@ -199,7 +199,7 @@ impl Rig {
         if let Some(frame) = frame.filter(|frame| frame.len() <= CHUNK) {
             let mut buffer = vec![0x5a; CHUNK];
             buffer[..frame.len()].copy_from_slice(frame);
-            if let Some(reply) = self.stack.on_frame(self.now, &mut buffer, frame.len()) {
+            if let Some(reply) = self.stack.on_frame(self.now, &mut buffer, frame.len()).reply() {
                 self.stack.on_sent(Some(reply));
                 wire.frames.push(buffer[..reply].to_vec());
             }
