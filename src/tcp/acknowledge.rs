@@ -83,7 +83,7 @@ impl Tcb {
         self.settle_probe(segment, flight);
         self.on_congestion_echo(segment, flight);
         if !self.recovering() {
-            self.grow(octets, flight, env);
+            self.grow(octets, env);
         }
         self.detect_loss(flight, env);
         self.restore_smss(env.tick());
@@ -115,13 +115,16 @@ impl Tcb {
         }
     }
 
-    /// The congestion window grows when it was in use: growing without need would prove nothing (RFC 7661 §1).
-    fn grow(&mut self, octets: u32, flight: u32, env: &Env<'_>) {
+    /// The congestion window grows when what is acknowledged was sent while it was in use: growing without need would
+    /// prove nothing (RFC 7661 §1). What is in flight now says less, as acknowledgements may come in one burst.
+    fn grow(&mut self, octets: u32, env: &Env<'_>) {
         let smss = u32::from(self.smss);
+        let snd_una = self.snd_una;
         if let Some(transfer) = &mut self.transfer
-            && flight + 2 * smss >= transfer.congestion.cwnd()
+            && let Some(until) = transfer.full_until
         {
             transfer.congestion.on_ack(octets, smss, env.tick(), transfer.rtt.srtt_us);
+            transfer.full_until = Some(until).filter(|until| until.after(snd_una));
         }
     }
 
@@ -183,9 +186,20 @@ mod tests {
     use crate::wire::tcp::Header;
     use crate::wire::{Addr, FourTuple, SeqNum};
 
-    /// A peer's FIN that came late, behind acknowledgements sent after it: found by the simulation.
-    #[test]
-    fn a_retransmission_that_acknowledges_something_new_brings_its_window() {
+    const SYN_ACK: Flags = Flags(Flags::SYN.0 | Flags::ACK.0);
+
+    fn segment(seq: u32, ack: u32, flags: Flags, wnd: u16) -> Segment<'static> {
+        Segment { header: Header { seq: SeqNum(seq), ack: SeqNum(ack), flags, wnd, ..Header::default() }, text: b"" }
+    }
+
+    fn send_all(tcb: &mut Tcb, env: &mut Env<'_>) {
+        while let Some(plan) = tcb.poll_transmit(1_460, env) {
+            tcb.sent(&plan, env);
+        }
+    }
+
+    /// A connection of our own that stands, from our number 100 and the peer's 5,000, in its surroundings.
+    fn with_connection(wnd: u16, play: impl FnOnce(&mut Tcb, &mut Env<'_>)) {
         let config = TcpConfig { nagle: false, ..TcpConfig::default() };
         let (mut pools, mut gauges, mut ledger) = (Pools::new(1 << 20), StateGauges::default(), Ledger::default());
         let now = Instant::from_millis(1_000);
@@ -194,21 +208,40 @@ mod tests {
         let (ours, theirs) = (Addr::from_v4([10, 0, 0, 1]), Addr::from_v4([10, 0, 0, 2]));
         let tuple = FourTuple { local_addr: ours, remote_addr: theirs, local_port: 1, remote_port: 2 };
         let mut tcb = Tcb::active_open(tuple, SeqNum(100), 0, 1_460, &mut env);
-        let segment = |seq: u32, ack: u32, flags: Flags, wnd: u16| Segment {
-            header: Header { seq: SeqNum(seq), ack: SeqNum(ack), flags, wnd, ..Header::default() },
-            text: b"",
-        };
-        let send_all = |tcb: &mut Tcb, env: &mut Env<'_>| {
-            while let Some(plan) = tcb.poll_transmit(1_460, env) {
-                tcb.sent(&plan, env);
-            }
-        };
         send_all(&mut tcb, &mut env);
-        tcb.on_segment(&segment(5_000, 101, Flags::SYN | Flags::ACK, 3_000), &mut env).unwrap();
-        tcb.write(&[0; 1_000], &mut env);
-        send_all(&mut tcb, &mut env);
-        tcb.on_segment(&segment(5_002, 101, Flags::ACK, 3_000), &mut env).unwrap();
-        tcb.on_segment(&segment(5_001, 601, Flags::FIN | Flags::ACK, 1_772), &mut env).unwrap();
-        assert_eq!((tcb.snd_una, tcb.snd_wnd), (SeqNum(601), 1_772));
+        tcb.on_segment(&segment(5_000, 101, SYN_ACK, wnd), &mut env).unwrap();
+        play(&mut tcb, &mut env);
+    }
+
+    /// A peer's FIN that came late, behind acknowledgements sent after it: found by the simulation.
+    #[test]
+    fn a_retransmission_that_acknowledges_something_new_brings_its_window() {
+        with_connection(3_000, |tcb, env| {
+            tcb.write(&[0; 1_000], env);
+            send_all(tcb, env);
+            tcb.on_segment(&segment(5_002, 101, Flags::ACK, 3_000), env).unwrap();
+            tcb.on_segment(&segment(5_001, 601, Flags::FIN | Flags::ACK, 1_772), env).unwrap();
+            assert_eq!((tcb.snd_una, tcb.snd_wnd), (SeqNum(601), 1_772));
+        });
+    }
+
+    /// A worker processes a whole burst before anything is sent: found over veth.
+    #[test]
+    fn acknowledgements_in_one_burst_open_the_window_like_any_others() {
+        with_connection(65_535, |tcb, env| {
+            tcb.write(&[0; 60_000], env);
+            let sizes: Vec<u32> = (0..2)
+                .map(|_| {
+                    send_all(tcb, env);
+                    let sent = tcb.data_in_flight();
+                    while tcb.outstanding() {
+                        let next = tcb.snd_una + tcb.data_in_flight().min(536);
+                        tcb.on_segment(&segment(5_001, next.0, Flags::ACK, 65_535), env).unwrap();
+                    }
+                    sent
+                })
+                .collect();
+            assert_eq!(sizes[1], 2 * sizes[0], "slow start: {sizes:?}");
+        });
     }
 }

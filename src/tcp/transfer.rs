@@ -19,6 +19,8 @@ pub struct Transfer {
     pub scoreboard: Scoreboard,
     /// Congestion control.
     pub congestion: Congestion,
+    /// SND.NXT when the congestion window was last in use to the full, until that is acknowledged.
+    pub full_until: Option<SeqNum>,
     /// Round-trip time.
     pub rtt: RttEstimator,
     /// Loss detection by time.
@@ -64,6 +66,7 @@ impl Default for Transfer {
             send: ByteQueue::default(),
             scoreboard: Scoreboard::default(),
             congestion: Congestion::new(Algorithm::Reno, 536, false),
+            full_until: None,
             rtt: RttEstimator::default(),
             rack: Rack::default(),
             reordering_at: 0,

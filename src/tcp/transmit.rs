@@ -342,6 +342,17 @@ impl Tcb {
         if fin {
             self.facts.set(Facts::FIN_SENT);
         }
+        self.note_full_window();
+    }
+
+    /// Whether another segment or two would have found no room in the congestion window.
+    fn note_full_window(&mut self) {
+        let (in_flight, smss, snd_nxt) = (self.data_in_flight(), u32::from(self.smss), self.snd_nxt);
+        if let Some(transfer) = &mut self.transfer
+            && in_flight + 2 * smss >= transfer.congestion.cwnd()
+        {
+            transfer.full_until = Some(snd_nxt);
+        }
     }
 
     /// If a tail-loss probe was due, this was it.

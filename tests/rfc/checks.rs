@@ -273,12 +273,14 @@ fn challenges_are_limited_for_each_connection() {
     covers!("5961-7");
     handfast_only("the kernel's limit is turned off here, so that tables of edges can be tried", |p| {
         p.accept();
-        let mut challenges = 0;
         for _ in 0..10_000 {
             p.send(rst(100));
-            challenges += p.pass(std::time::Duration::ZERO).len();
         }
+        let challenges = p.pass(p.at_once()).len();
         assert!((1..=20).contains(&challenges), "{challenges}");
+        if p.target.is_real_time() {
+            return;
+        }
         p.pass(secs(6));
         p.send(rst(100));
         p.expect(ack(1));
@@ -416,7 +418,7 @@ fn the_timestamp_of_an_unacceptable_segment_is_not_kept() {
 #[test]
 fn after_24_days_of_silence_ts_recent_means_nothing() {
     covers!("7323-5.5");
-    handfast_only("it takes 25 days", |p| {
+    in_memory_only("it takes 25 days", |p| {
         p.accept_with_timestamps();
         p.pass(secs(25 * 86_400));
         // The peer's clock has gone back.
@@ -429,7 +431,7 @@ fn after_24_days_of_silence_ts_recent_means_nothing() {
 #[test]
 fn within_23_days_ts_recent_still_counts() {
     covers!("7323-5.5");
-    handfast_only("it takes 23 days", |p| {
+    in_memory_only("it takes 23 days", |p| {
         p.accept_with_timestamps();
         p.pass(secs(23 * 86_400));
         p.send(seg(A | P).seq(1).text(b"old").ts(TS_BASE - 500, 0));

@@ -37,7 +37,7 @@ fn a_fin_is_sent_again_ever_more_slowly() {
         p.app_shutdown();
         let mut last = p.expect(fin(1).ack(1)).at;
         let mut gaps = vec![];
-        for _ in 0..if p.target.is_linux() { 2 } else { 5 } {
+        for _ in 0..if p.target.is_real_time() { 2 } else { 5 } {
             let at = p.expect_within(secs(60), fin(1).ack(1)).at;
             gaps.push(at - last);
             last = at;
@@ -283,7 +283,7 @@ fn closing_in_syn_sent_forgets_the_connection() {
 #[test]
 fn data_is_given_up_after_100_seconds_or_more() {
     covers!("9293-MUST-20");
-    handfast_only("it takes minutes", |p| {
+    in_memory_only("it takes minutes", |p| {
         p.accept();
         p.app_write(TEXT);
         let first = p.expect(data(1, TEXT)).at;
@@ -305,7 +305,7 @@ fn data_is_given_up_after_100_seconds_or_more() {
 #[test]
 fn fin_wait_2_without_an_owner_ends_after_a_minute() {
     covers!("9293-ORPHAN");
-    handfast_only("it takes a minute", |p| {
+    in_memory_only("it takes a minute", |p| {
         p.accept();
         p.app_close();
         p.expect(fin(1).ack(1));
@@ -322,7 +322,7 @@ fn fin_wait_2_without_an_owner_ends_after_a_minute() {
 #[test]
 fn fin_wait_2_with_an_owner_stays() {
     covers!("9293-ORPHAN");
-    handfast_only("it takes an hour", |p| {
+    in_memory_only("it takes an hour", |p| {
         p.enter("FIN-WAIT-2");
         p.pass(secs(3_600));
         p.expect_state("FIN-WAIT-2");

@@ -11,6 +11,8 @@ struct Shown {
     covers: BTreeSet<String>,
     /// Why it is not played against Linux.
     handfast_only: Option<String>,
+    /// Why it is played in virtual time alone.
+    in_memory_only: Option<String>,
     /// Where Linux does otherwise, and why.
     differences: Vec<String>,
 }
@@ -46,11 +48,9 @@ fn read_test(body: &str) -> Shown {
         shown.covers.extend(ids);
         rest = behind;
     }
-    for player in ["handfast_only(", "handfast_with("] {
-        if let Some((why, _)) = after(body, player, "|") {
-            shown.handfast_only = why.into_iter().next();
-        }
-    }
+    let reason = |player: &str| after(body, player, "|").and_then(|(why, _)| why.into_iter().next());
+    shown.handfast_only = reason("handfast_only(").or_else(|| reason("handfast_with("));
+    shown.in_memory_only = reason("in_memory_only(").or_else(|| reason("in_memory_with("));
     for call in body.split(".on_linux(").skip(1) {
         shown.differences.extend(literals(call).into_iter().next());
     }
@@ -63,7 +63,7 @@ fn read_tests() -> BTreeMap<String, Shown> {
     for entry in std::fs::read_dir(folder()).expect("tests/rfc") {
         let path = entry.expect("an entry").path();
         let module = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        if path.extension().is_none_or(|e| e != "rs") || module == "coverage" {
+        if path.extension().is_none_or(|e| e != "rs") || ["coverage", "stage"].contains(&module.as_str()) {
             continue;
         }
         let source = std::fs::read_to_string(&path).expect("a source file");
@@ -115,13 +115,19 @@ fn table() -> String {
             let _ = writeln!(out, "| `{name}` | {why} |");
         }
     }
-    out += "\n## Played against Handfast alone\n\n| Test | Why |\n|---|---|\n";
-    for (name, shown) in &tests {
-        if let Some(why) = &shown.handfast_only {
+    out += "\n## Not played against Linux\n\nIn memory and over veth.\n\n| Test | Why |\n|---|---|\n";
+    list(&mut out, &tests, |shown| shown.handfast_only.as_ref());
+    out += "\n## Played in virtual time alone\n\nIn memory.\n\n| Test | Why |\n|---|---|\n";
+    list(&mut out, &tests, |shown| shown.in_memory_only.as_ref());
+    out
+}
+
+fn list(out: &mut String, tests: &BTreeMap<String, Shown>, reason: impl Fn(&Shown) -> Option<&String>) {
+    for (name, shown) in tests {
+        if let Some(why) = reason(shown) {
             let _ = writeln!(out, "| `{name}` | {why} |");
         }
     }
-    out
 }
 
 #[test]

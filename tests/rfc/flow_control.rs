@@ -83,7 +83,7 @@ fn a_closed_window_is_probed_ever_more_slowly() {
         p.app_write(b"waiting");
         let mut last = p.target.now();
         let mut gaps = vec![];
-        for _ in 0..if p.target.is_linux() { 3 } else { 8 } {
+        for _ in 0..if p.target.is_real_time() { 3 } else { 8 } {
             let got = expect_probe(p, secs(61), 1);
             gaps.push((got.at - last).as_millis());
             last = got.at;
@@ -101,7 +101,7 @@ fn a_closed_window_is_probed_ever_more_slowly() {
 #[test]
 fn a_closed_window_is_borne_for_as_long_as_the_peer_answers() {
     covers!("9293-MUST-35");
-    handfast_only("it takes an hour", |p| {
+    in_memory_only("it takes an hour", |p| {
         p.accept_with_window(syn(), 0);
         p.app_write(b"waiting");
         let until = p.target.now() + secs(3_600);
@@ -118,7 +118,7 @@ fn a_closed_window_is_borne_for_as_long_as_the_peer_answers() {
 #[test]
 fn a_closed_window_of_a_peer_that_is_gone_is_given_up() {
     covers!("9293-MUST-35", "9293-MUST-20");
-    handfast_only("it takes minutes", |p| {
+    in_memory_only("it takes minutes", |p| {
         p.accept_with_window(syn(), 0);
         p.app_write(b"waiting");
         p.pass(secs(99));
@@ -244,7 +244,7 @@ fn a_window_of_65535_is_a_large_one() {
 #[test]
 fn keep_alives_are_off_unless_asked_for() {
     covers!("9293-MUST-24");
-    handfast_only("it takes a day", |p| {
+    in_memory_only("it takes a day", |p| {
         p.accept();
         p.expect_silence(secs(86_400));
         p.send(data(1, b"still there"));
@@ -255,7 +255,7 @@ fn keep_alives_are_off_unless_asked_for() {
 #[test]
 fn keep_alives_carry_nothing_and_a_silent_peer_is_given_up() {
     covers!("9293-MUST-24");
-    handfast_with(
+    in_memory_with(
         "it takes hours",
         |s| s.tcp.keep_alive = Some(secs(7_200)),
         |p| {

@@ -12,7 +12,7 @@ const PARAMETER_PROBLEM: u8 = 12;
 #[test]
 fn a_hard_error_about_our_syn_means_refused() {
     covers!("9293-SHLD-26", "9293-MUST-54");
-    everywhere_without_listener(|p| {
+    stage().ipv4().without_listener().play(|p| {
         p.connect();
         p.send_icmp(UNREACHABLE, 3, 0, 0);
         p.expect_silence(secs(3));
@@ -24,7 +24,7 @@ fn a_hard_error_about_our_syn_means_refused() {
 #[test]
 fn an_error_that_quotes_what_is_not_in_flight_says_nothing() {
     covers!("5927-4");
-    everywhere_without_listener(|p| {
+    stage().ipv4().without_listener().play(|p| {
         p.connect();
         for quoted in [1, 2, 0xffff_ffff, 0x8000_0000] {
             if quoted == 1 && p.on_linux("a quoted number equal to SND.NXT is taken for one in flight") {
@@ -42,7 +42,7 @@ fn an_error_that_quotes_what_is_not_in_flight_says_nothing() {
 #[test]
 fn soft_errors_do_not_end_an_attempt() {
     covers!("9293-MUST-56");
-    everywhere_without_listener(|p| {
+    stage().ipv4().without_listener().play(|p| {
         p.connect();
         for (kind, code) in
             [(UNREACHABLE, 0), (UNREACHABLE, 1), (UNREACHABLE, 5), (TIME_EXCEEDED, 0), (SOURCE_QUENCH, 0)]
@@ -64,7 +64,7 @@ fn soft_errors_do_not_end_an_attempt() {
 #[test]
 fn no_error_ends_a_connection_that_stands() {
     covers!("9293-SHLD-26", "9293-MUST-56", "9293-MUST-54");
-    everywhere(|p| {
+    stage().ipv4().play(|p| {
         p.accept();
         p.app_write(b"in flight");
         p.expect(data(1, b"in flight"));
@@ -84,7 +84,7 @@ fn no_error_ends_a_connection_that_stands() {
 #[test]
 fn errors_about_half_open_entries_and_strangers_are_ignored() {
     covers!("5927-4", "9293-MUST-54");
-    everywhere(|p| {
+    stage().ipv4().play(|p| {
         p.enter("SYN-RECEIVED");
         p.send_icmp(UNREACHABLE, 0, 0, 0x5000_0000);
         p.send_icmp(UNREACHABLE, 3, 0, 0x5000_0000);
@@ -99,7 +99,7 @@ fn errors_about_half_open_entries_and_strangers_are_ignored() {
 #[test]
 fn a_forged_packet_too_big_does_not_collapse_segments() {
     covers!("1191-3", "5927-4");
-    everywhere(|p| {
+    stage().ipv4().play(|p| {
         p.accept();
         p.app_write(&[b'x'; 2_920]);
         assert_eq!(p.flight(), [1, 1_461]);
@@ -115,7 +115,7 @@ fn a_forged_packet_too_big_does_not_collapse_segments() {
 #[test]
 fn a_packet_too_big_makes_segments_smaller_and_sends_again_at_once() {
     covers!("1191-3");
-    everywhere(|p| {
+    stage().ipv4().play(|p| {
         p.accept();
         p.app_write(&[b'x'; 2_920]);
         assert_eq!(p.flight(), [1, 1_461]);
@@ -128,7 +128,7 @@ fn a_packet_too_big_makes_segments_smaller_and_sends_again_at_once() {
 #[test]
 fn a_packet_too_big_of_68_octets_is_not_believed_that_far() {
     covers!("1191-3", "MSS-FLOOR");
-    everywhere(|p| {
+    stage().ipv4().play(|p| {
         p.accept();
         p.app_write(&[b'x'; 2_920]);
         assert_eq!(p.flight(), [1, 1_461]);
@@ -146,7 +146,7 @@ fn a_packet_too_big_of_68_octets_is_not_believed_that_far() {
 #[test]
 fn a_packet_too_big_that_is_larger_changes_nothing() {
     covers!("1191-3");
-    everywhere(|p| {
+    stage().ipv4().play(|p| {
         p.accept();
         p.app_write(&[b'x'; 2_920]);
         assert_eq!(p.flight(), [1, 1_461]);
@@ -162,7 +162,7 @@ fn a_packet_too_big_that_is_larger_changes_nothing() {
 #[test]
 fn a_path_that_swallows_large_segments_in_silence_is_survived() {
     covers!("4821-7");
-    handfast_only("it takes minutes", |p| {
+    stage().ipv4().in_memory_only("it takes minutes").play(|p| {
         p.accept();
         p.app_write(&[b'x'; 10_000]);
         let mut una = 1;

@@ -1,80 +1,16 @@
 //! Handfast in memory: the stack itself, in virtual time.
 
+use super::puppet::{Ask, Puppet, addr, local, neighbours};
 use super::target::*;
-use handfast::ledger::Ending;
-use handfast::stack::{
-    App, ConnId, Connect, Cx, Limits, LocalAddr, Ownership, RxChecksum, Secrets, Stack, StackConfig, TcpConfig,
-    Transmit,
-};
+use handfast::stack::{Limits, Ownership, RxChecksum, Secrets, Stack, StackConfig, TcpConfig, Transmit};
 use handfast::tcp::isn::IsnGenerator;
 use handfast::time::Instant;
-use handfast::wire::{Addr, FourTuple, MacAddr};
-use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use handfast::wire::{FourTuple, MacAddr};
+use std::collections::VecDeque;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 const SECRET: [u8; 16] = *b"a scripted peer.";
-
-/// What the application is asked to do.
-pub enum Command {
-    Connect(SocketAddr),
-    Write(ConnId, Vec<u8>),
-    Read(ConnId, usize),
-    Shutdown(ConnId),
-    Close(ConnId),
-    Abort(ConnId),
-}
-
-#[derive(Default)]
-struct Outcome {
-    connected: bool,
-    ending: Option<Ending>,
-}
-
-/// An application that does nothing by itself.
-#[derive(Default)]
-pub struct Puppet {
-    accepted: VecDeque<ConnId>,
-    outcomes: HashMap<ConnId, Outcome>,
-    connect: Option<Result<ConnId, handfast::stack::ConnectError>>,
-    written: usize,
-    read: Vec<u8>,
-    at_end: bool,
-}
-
-impl App for Puppet {
-    type Message = Command;
-    fn on_accept(&mut self, _cx: &mut Cx<'_>, conn: ConnId) {
-        self.accepted.push_back(conn);
-    }
-    fn on_connect(&mut self, _cx: &mut Cx<'_>, conn: ConnId) {
-        self.outcomes.entry(conn).or_default().connected = true;
-    }
-    fn on_readable(&mut self, _cx: &mut Cx<'_>, _conn: ConnId) {}
-    fn on_half_close(&mut self, _cx: &mut Cx<'_>, _conn: ConnId) {}
-    fn on_closed(&mut self, _cx: &mut Cx<'_>, conn: ConnId, ending: Ending) {
-        let outcome = self.outcomes.entry(conn).or_default();
-        assert_eq!(outcome.ending.replace(ending), None, "a connection ends once");
-    }
-    fn on_message(&mut self, cx: &mut Cx<'_>, command: Command) {
-        match command {
-            Command::Connect(remote) => {
-                let local = SocketAddr::from((HOST, HOST_PORT));
-                self.connect = Some(cx.connect(Connect { local: Some(local), ..Connect::to(remote) }));
-            }
-            Command::Write(conn, octets) => self.written = cx.write(conn, &octets).unwrap_or(0),
-            Command::Read(conn, max) => {
-                self.read.resize(max, 0);
-                let n = cx.read(conn, &mut self.read);
-                self.read.truncate(n);
-                self.at_end = cx.at_end(conn);
-            }
-            Command::Shutdown(conn) => cx.shutdown(conn),
-            Command::Close(conn) => cx.close(conn),
-            Command::Abort(conn) => cx.abort(conn),
-        }
-    }
-}
 
 #[derive(Default)]
 struct Wire(Vec<Vec<u8>>);
@@ -92,7 +28,8 @@ impl Transmit for Wire {
 /// How the stack is set up.
 #[derive(Clone)]
 pub struct Setup {
-    /// The first ISN of the host for the main connection.
+    pub family: Family,
+    /// The first ISN of the host for the main connection; in memory only.
     pub host_isn: u32,
     pub listen: bool,
     /// Whether the peer's Ethernet address is known from the start.
@@ -104,7 +41,7 @@ pub struct Setup {
 impl Default for Setup {
     fn default() -> Self {
         let (tcp, limits) = (TcpConfig::default(), Limits::default());
-        Setup { host_isn: 0, listen: true, knows_peer: true, tcp, limits }
+        Setup { family: Family::V4, host_isn: 0, listen: true, knows_peer: true, tcp, limits }
     }
 }
 
@@ -113,18 +50,17 @@ pub struct InMemory {
     started: Instant,
     now: Instant,
     out: VecDeque<(Instant, Vec<u8>)>,
-    socks: Vec<ConnId>,
 }
 
 impl InMemory {
     pub fn new(setup: &Setup) -> Self {
-        let started = start_for(setup.host_isn);
+        let started = start_for(setup.family, setup.host_isn);
         let config = StackConfig {
             mac: MacAddr(HOST_MAC),
-            mtu: 1500,
-            addresses: vec![LocalAddr { addr: Addr::from_v4(HOST), prefix_len: 24 }],
+            mtu: setup.family.mtu(),
+            addresses: local(setup.family),
             gateways: vec![],
-            neighbours: setup.knows_peer.then_some((Addr::from_v4(PEER), MacAddr(PEER_MAC))).into_iter().collect(),
+            neighbours: neighbours(setup),
             ownership: Ownership::Exclusive,
             rx_checksum: RxChecksum::Verify,
             listen: setup.listen.then_some(HOST_PORT).into_iter().collect(),
@@ -135,7 +71,7 @@ impl InMemory {
             traced_connections: 1,
         };
         let stack = Stack::new(config, Puppet::default(), started);
-        InMemory { stack, started, now: started, out: VecDeque::new(), socks: vec![] }
+        InMemory { stack, started, now: started, out: VecDeque::new() }
     }
 
     fn turn(&mut self) {
@@ -148,23 +84,13 @@ impl InMemory {
         }
         self.out.extend(wire.0.into_iter().map(|frame| (self.now, frame)));
     }
-
-    fn ask(&mut self, command: Command) {
-        self.stack.on_message(self.now, command);
-        self.turn();
-    }
-
-    fn sock(&mut self, conn: ConnId) -> Sock {
-        self.socks.push(conn);
-        Sock(self.socks.len() - 1)
-    }
 }
 
 /// When the stack must start so that its ISN for the main connection is `isn`: the number is a clock plus a secret.
-fn start_for(isn: u32) -> Instant {
+fn start_for(family: Family, isn: u32) -> Instant {
     let tuple = FourTuple {
-        local_addr: Addr::from_v4(HOST),
-        remote_addr: Addr::from_v4(PEER),
+        local_addr: addr(family.host()),
+        remote_addr: addr(family.peer()),
         local_port: HOST_PORT,
         remote_port: PEER_PORT,
     };
@@ -173,7 +99,11 @@ fn start_for(isn: u32) -> Instant {
 }
 
 impl Target for InMemory {
-    fn is_linux(&self) -> bool {
+    fn name(&self) -> &'static str {
+        "Handfast in memory"
+    }
+
+    fn is_real_time(&self) -> bool {
         false
     }
 
@@ -215,56 +145,11 @@ impl Target for InMemory {
         }
     }
 
-    fn connect(&mut self, remote: [u8; 4], port: u16) -> Result<Sock, Fault> {
-        self.ask(Command::Connect(SocketAddr::from((remote, port))));
-        match self.stack.app_mut().connect.take().expect("an answer") {
-            Ok(conn) => Ok(self.sock(conn)),
-            Err(_) => Err(Fault::Other),
-        }
-    }
-
-    fn accept(&mut self) -> Option<Sock> {
-        let conn = self.stack.app_mut().accepted.pop_front()?;
-        Some(self.sock(conn))
-    }
-
-    fn is_connected(&mut self, sock: Sock) -> bool {
-        self.stack.app().outcomes.get(&self.socks[sock.0]).is_some_and(|o| o.connected)
-    }
-
-    fn write(&mut self, sock: Sock, octets: &[u8]) -> usize {
-        self.ask(Command::Write(self.socks[sock.0], octets.to_vec()));
-        self.stack.app().written
-    }
-
-    fn read(&mut self, sock: Sock, max: usize) -> Read {
-        let conn = self.socks[sock.0];
-        self.ask(Command::Read(conn, max));
-        let app = self.stack.app();
-        if !app.read.is_empty() {
-            return Read::Data(app.read.clone());
-        }
-        match app.outcomes.get(&conn).and_then(|o| o.ending) {
-            Some(Ending::Closed) => Read::End,
-            Some(Ending::Reset) => Read::Fault(Fault::Reset),
-            Some(Ending::Refused) => Read::Fault(Fault::Refused),
-            Some(Ending::TimedOut) => Read::Fault(Fault::TimedOut),
-            Some(_) => Read::Fault(Fault::Aborted),
-            None if app.at_end => Read::End,
-            None => Read::Nothing,
-        }
-    }
-
-    fn shutdown(&mut self, sock: Sock) {
-        self.ask(Command::Shutdown(self.socks[sock.0]));
-    }
-
-    fn close(&mut self, sock: Sock) {
-        self.ask(Command::Close(self.socks[sock.0]));
-    }
-
-    fn abort(&mut self, sock: Sock) {
-        self.ask(Command::Abort(self.socks[sock.0]));
+    fn ask(&mut self, call: Call) -> Answer {
+        let (answer, answered) = channel();
+        self.stack.on_message(self.now, Ask(call, answer));
+        self.turn();
+        answered.try_recv().expect("the application answers at once")
     }
 
     fn count(&self, state: &str) -> u64 {

@@ -1,7 +1,10 @@
-//! What the RFCs ask, seen from the wire: scenarios played by a scripted peer against Handfast and against Linux.
+//! What the RFCs ask, seen from the wire: scenarios played by a scripted peer over IPv4 and IPv6, against Handfast in
+//! memory (virtual time), against Handfast on AF_XDP over a veth pair, and against Linux, so that we know the scenario is
+//! right.
 //!
-//! Each test names the requirements that it shows by [`covers!`]; `COVERAGE.md` is made of that. Against Linux the
-//! scenarios need root, and skip aloud without it. `HANDFAST_RFC_TARGET=handfast` or `=linux` plays against one alone.
+//! Each test names the requirements that it shows by [`covers!`]; `COVERAGE.md` is made of that. Over veth and against
+//! Linux the scenarios need root, and skip aloud without it. `HANDFAST_RFC_TARGET=memory`, `=veth`, `=linux`, or several
+//! with commas between them, plays against those alone.
 #![allow(dead_code)]
 
 /// Names the requirements that a test shows, by their names in `requirements.rs`.
@@ -11,13 +14,22 @@ macro_rules! covers {
     };
 }
 
+#[path = "../common/mod.rs"]
+mod common;
+
+mod application;
+mod control;
 mod coverage;
+mod frame;
 mod in_memory;
 mod kernel;
 mod peer;
+mod puppet;
 mod requirements;
 mod segment;
+mod stage;
 mod target;
+mod veth;
 
 mod checks;
 mod closing;

@@ -8,16 +8,16 @@ use std::time::Duration;
 #[test]
 fn broken_ip_headers_are_dropped_in_silence() {
     covers!("791-3.1", "1122-3.2.1");
-    everywhere(|p| {
+    stage().ipv4().play(|p| {
         let breaks: [fn(&mut Tweak); 8] = [
-            |t| t.version = 5,
-            |t| t.version = 6,
+            |t| t.version = Some(5),
+            |t| t.version = Some(6),
             |t| t.ihl = Some(4),
             |t| t.ihl = Some(15),
             |t| t.total_len_off_by = 1,
             |t| t.total_len_off_by = -30,
             |t| t.bad_ip_checksum = true,
-            |t| t.dst = Some([10, 9, 0, 77]),
+            |t| t.dst = Some([10, 9, 0, 77].into()),
         ];
         for change in breaks {
             p.send(syn().tweak(change));
@@ -32,7 +32,7 @@ fn broken_ip_headers_are_dropped_in_silence() {
 #[test]
 fn what_is_for_another_station_is_dropped() {
     covers!("1122-3.2.1");
-    everywhere(|p| {
+    stage().ipv4().play(|p| {
         p.send(syn().tweak(|t| t.eth_dst = Some([2, 0, 0, 0, 0, 99])));
         p.expect_no_answer();
         assert_eq!(p.count("SYN-RECEIVED"), 0);
@@ -42,7 +42,7 @@ fn what_is_for_another_station_is_dropped() {
 #[test]
 fn ip_options_are_skipped_and_our_ttl_is_64() {
     covers!("9293-MUST-49");
-    everywhere(|p| {
+    stage().ipv4().play(|p| {
         for (at, options) in
             [vec![1, 1, 1, 0], vec![7, 7, 4, 0, 0, 0, 0, 0], vec![0x94, 4, 0, 0]].into_iter().enumerate()
         {
@@ -61,7 +61,7 @@ fn ip_options_are_skipped_and_our_ttl_is_64() {
 #[test]
 fn padding_behind_the_packet_is_no_text() {
     covers!("791-3.1");
-    everywhere(|p| {
+    stage().ipv4().play(|p| {
         p.accept();
         // Ethernet pads to 60 octets: the total length says where the packet ends.
         p.send(seg(A | P).seq(1).text(b"ab\0\0\0\0").tweak(|t| t.bad_tcp_checksum = true));
@@ -75,7 +75,7 @@ fn padding_behind_the_packet_is_no_text() {
 #[test]
 fn fragments_are_dropped_and_counted() {
     covers!("1122-3.3.2");
-    everywhere(|p| {
+    stage().ipv4().play(|p| {
         const MORE: u16 = 0x2000;
         p.send(syn().tweak(|t| t.fragment = MORE));
         p.send(syn().tweak(|t| t.fragment = 1));
@@ -91,7 +91,7 @@ fn fragments_are_dropped_and_counted() {
 #[test]
 fn a_tagged_frame_is_answered_with_its_tag() {
     covers!("791-3.1");
-    handfast_only("the kernel wants a VLAN interface first", |p| {
+    stage().ipv4().in_memory_only("the kernel wants a VLAN interface first").play(|p| {
         p.send(syn().tweak(|t| t.vlan = Some(7)));
         let (_, octets) = p.target.next_frame(SOON).expect("an answer");
         assert_eq!(octets[12..16], [0x81, 0, 0, 7]);
@@ -101,7 +101,7 @@ fn a_tagged_frame_is_answered_with_its_tag() {
 #[test]
 fn arp_requests_for_our_address_are_answered() {
     covers!("826");
-    everywhere(|p| {
+    stage().ipv4().play(|p| {
         for sender in [PEER, [0; 4]] {
             p.send_arp(1, (PEER_MAC, sender), ([0; 6], HOST));
             let answers = p.take_arps(SOON);
@@ -116,7 +116,7 @@ fn arp_requests_for_our_address_are_answered() {
 #[test]
 fn other_arp_packets_are_not_answered() {
     covers!("826");
-    everywhere(|p| {
+    stage().ipv4().play(|p| {
         p.send_arp(1, (PEER_MAC, PEER), ([0; 6], [10, 9, 0, 77]));
         p.send_arp(1, (PEER_MAC, PEER), ([0; 6], PEER));
         p.send_arp(2, (PEER_MAC, PEER), (HOST_MAC, HOST));
@@ -136,9 +136,9 @@ fn other_arp_packets_are_not_answered() {
 fn a_syn_waits_for_its_neighbour_and_questions_are_rare() {
     covers!("1122-2.3.2");
     let setup = |s: &mut super::in_memory::Setup| (s.listen, s.knows_peer) = (false, false);
-    handfast_with("the kernel's neighbour is entered by hand here", setup, |p| {
-        p.answers_arp = false;
-        p.sock = Some(p.target.connect(PEER, PEER_PORT).unwrap());
+    stage().ipv4().handfast_only("the kernel's neighbour is entered by hand here").with(setup).play(|p| {
+        p.answers_neighbour = false;
+        p.sock = Some(p.connect_to(PEER_PORT).unwrap());
         let asked = p.take_arps(millis(2_500)).len();
         assert!((2..=3).contains(&asked), "one question a second: {asked} in 2.5 s");
         let before = p.target.now();
@@ -154,7 +154,7 @@ fn a_syn_waits_for_its_neighbour_and_questions_are_rare() {
 fn a_neighbour_is_asked_for_again_after_a_while() {
     covers!("1122-2.3.2");
     let setup = |s: &mut super::in_memory::Setup| s.knows_peer = false;
-    handfast_with("it takes minutes", setup, |p| {
+    stage().ipv4().in_memory_only("it takes minutes").with(setup).play(|p| {
         p.accept();
         p.pass(secs(1));
         p.others.clear();
@@ -168,7 +168,7 @@ fn a_neighbour_is_asked_for_again_after_a_while() {
 fn strangers_cannot_fill_the_neighbour_table() {
     covers!("ARP-DOS", "LIM-1");
     let setup = |s: &mut super::in_memory::Setup| (s.knows_peer, s.limits.neighbours) = (false, 8);
-    handfast_with("it sets the table's limit", setup, |p| {
+    stage().ipv4().handfast_only("it sets the table's limit").with(setup).play(|p| {
         p.accept();
         for at in 0..1_000u16 {
             let [high, low] = at.to_be_bytes();

@@ -229,7 +229,7 @@ fn syn_and_fin_together_open_at_most() {
 fn a_syn_is_sent_again_for_three_minutes() {
     covers!("9293-MUST-23", "6298-2.1");
     let setup = |s: &mut super::in_memory::Setup| s.listen = false;
-    handfast_with("it takes three minutes", setup, |p| {
+    in_memory_with("it takes three minutes", setup, |p| {
         let first = p.connect().at;
         let mut gaps = vec![];
         let mut last = first;
@@ -248,7 +248,7 @@ fn a_syn_is_sent_again_for_three_minutes() {
 fn giving_up_a_syn_takes_at_least_three_minutes() {
     covers!("9293-MUST-23");
     let setup = |s: &mut super::in_memory::Setup| s.listen = false;
-    handfast_with("it takes three minutes", setup, |p| {
+    in_memory_with("it takes three minutes", setup, |p| {
         p.connect();
         p.pass(secs(179));
         p.expect_state("SYN-SENT");
@@ -323,9 +323,9 @@ fn a_listener_leaves_connections_alone() {
 #[test]
 fn nothing_is_opened_to_a_group() {
     covers!("9293-MUST-46");
-    everywhere_without_listener(|p| {
+    stage().ipv4().without_listener().play(|p| {
         for group in [[255; 4], [224, 0, 0, 1], SUBNET_BROADCAST] {
-            assert!(p.target.connect(group, PEER_PORT).is_err(), "{group:?}");
+            assert!(p.target.connect(group.into(), PEER_PORT).is_err(), "{group:?}");
             p.expect_no_answer();
         }
     });
@@ -334,11 +334,11 @@ fn nothing_is_opened_to_a_group() {
 #[test]
 fn segments_to_a_group_are_dropped_in_silence() {
     covers!("9293-MUST-57");
-    everywhere(|p| {
+    stage().ipv4().play(|p| {
         for dst in [[255; 4], [224, 0, 0, 1], SUBNET_BROADCAST] {
-            p.send(syn().tweak(|t| t.dst = Some(dst)));
+            p.send(syn().tweak(|t| t.dst = Some(dst.into())));
             p.expect_no_answer();
-            p.send(syn().tweak(|t| (t.dst, t.eth_dst) = (Some(dst), Some([0xff; 6]))));
+            p.send(syn().tweak(|t| (t.dst, t.eth_dst) = (Some(dst.into()), Some([0xff; 6]))));
             p.expect_no_answer();
         }
         p.send(syn().tweak(|t| t.eth_dst = Some([0xff; 6])));
@@ -352,12 +352,12 @@ fn segments_to_a_group_are_dropped_in_silence() {
 #[test]
 fn segments_from_nobody_are_dropped_in_silence() {
     covers!("9293-MUST-63", "1122-3.2.1");
-    everywhere(|p| {
+    stage().ipv4().play(|p| {
         for src in [[255; 4], [224, 0, 0, 1], [0; 4], [127, 0, 0, 1], HOST, SUBNET_BROADCAST] {
-            p.send(syn().tweak(|t| t.src = Some(src)));
+            p.send(syn().tweak(|t| t.src = Some(src.into())));
             let port = p.flow.port;
             p.flow.port = HOST_PORT;
-            p.send(syn().tweak(|t| t.src = Some(src)));
+            p.send(syn().tweak(|t| t.src = Some(src.into())));
             p.expect_no_answer();
             p.flow.port = port;
             p.expect_no_answer();
@@ -369,7 +369,7 @@ fn segments_from_nobody_are_dropped_in_silence() {
 #[test]
 fn the_isn_of_a_tuple_rises_with_the_clock() {
     covers!("9293-MUST-8", "6528-3");
-    handfast_only("it measures the clock", |p| {
+    in_memory_only("it measures the clock", |p| {
         let mut last = None;
         for _ in 0..50 {
             p.flow = Flow::new(PEER_PORT, p.flow.isn);

@@ -91,7 +91,7 @@ fn mss_stands_on_our_syns_and_nowhere_else() {
     covers!("9293-MUST-14", "9293-MUST-15");
     everywhere(|p| {
         let got = p.accept_with(syn());
-        assert_eq!(got.options.mss, Some(1_460), "MTU less 40 octets");
+        assert_eq!(got.options.mss, Some(1_460), "MTU less the fixed headers");
         p.app_write(b"data");
         assert_eq!(p.expect(data(1, b"data")).options, Options::default());
         p.send(fin(1).ack(5));
@@ -117,7 +117,7 @@ fn our_own_syn_carries_mss() {
 #[test]
 fn without_an_mss_segments_carry_536_octets() {
     covers!("9293-MUST-15");
-    everywhere(|p| {
+    stage().ipv4().play(|p| {
         p.accept_with(seg(S).seq(0));
         p.app_write(&[b'x'; 2_000]);
         p.expect(seg(A).seq(1).text_len(536));
@@ -128,7 +128,7 @@ fn without_an_mss_segments_carry_536_octets() {
 #[test]
 fn the_octets_of_options_are_taken_from_the_mss() {
     covers!("9293-MUST-15");
-    everywhere(|p| {
+    stage().ipv4().play(|p| {
         p.accept_with(seg(S).seq(0).ts(TS_BASE, 0));
         p.app_write(&[b'x'; 2_000]);
         p.expect(seg(A).seq(1).text_len(524));

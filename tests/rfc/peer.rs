@@ -1,8 +1,7 @@
 //! The scripted peer: sends and expects segments by hand, in numbers relative to both initial ones.
 
-use super::in_memory::{InMemory, Setup};
-use super::kernel::Kernel;
 use super::segment::*;
+pub use super::stage::*;
 use super::target::*;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -48,16 +47,17 @@ pub struct Got {
 
 pub struct Peer {
     pub target: Box<dyn Target>,
+    pub family: Family,
     pub flow: Flow,
     /// The application's socket on the host, once there is one.
     pub sock: Option<Sock>,
-    /// Answers ARP requests for the peer's address.
-    pub answers_arp: bool,
+    /// Answers questions for the peer's Ethernet address.
+    pub answers_neighbour: bool,
     /// Segments that came while another flow was looked at.
     waiting: VecDeque<Got>,
     /// Frames that are no TCP segments.
     pub others: VecDeque<FrameIn>,
-    transcript: Vec<String>,
+    pub transcript: Vec<String>,
 }
 
 /// Long enough for any answer that needs no timer but the delayed ACK's; shorter than any retransmission.
@@ -71,86 +71,11 @@ pub fn millis(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-// --- how scenarios are played ---
-
-/// Where both ends start counting: at zero, before the sign changes, and before the wrap.
-const ISNS: [(u32, u32); 3] = [(0, 0), (0x7fff_fffd, 0xffff_fffd), (0xffff_fffd, 0x7fff_fffd)];
-
-/// Plays a scenario against every target, the host listening.
-pub fn everywhere(scenario: impl Fn(&mut Peer) + Sync) {
-    play_handfast(&Setup::default(), &scenario);
-    play_linux(true, &scenario);
-}
-
-/// The same for a host that does not listen on [`HOST_PORT`], but may connect from there.
-pub fn everywhere_without_listener(scenario: impl Fn(&mut Peer) + Sync) {
-    play_handfast(&Setup { listen: false, ..Setup::default() }, &scenario);
-    play_linux(false, &scenario);
-}
-
-/// Plays a scenario against Handfast in virtual time alone; `_why` says why not against Linux.
-pub fn handfast_only(_why: &str, scenario: impl Fn(&mut Peer) + Sync) {
-    play_handfast(&Setup::default(), &scenario);
-}
-
-/// The same for a stack that is set up otherwise.
-pub fn handfast_with(_why: &str, change: impl Fn(&mut Setup), scenario: impl Fn(&mut Peer) + Sync) {
-    let mut setup = Setup::default();
-    change(&mut setup);
-    play_handfast(&setup, &scenario);
-}
-
-fn is_wanted(target: &str) -> bool {
-    std::env::var("HANDFAST_RFC_TARGET").map_or(true, |wanted| wanted == target)
-}
-
-fn play_handfast(setup: &Setup, scenario: &(impl Fn(&mut Peer) + Sync)) {
-    if !is_wanted("handfast") {
-        return;
-    }
-    for (host_isn, isn) in ISNS {
-        let target = InMemory::new(&Setup { host_isn, ..setup.clone() });
-        play(Peer::new(Box::new(target), isn), scenario);
-    }
-}
-
-fn play_linux(listen: bool, scenario: &(impl Fn(&mut Peer) + Sync)) {
-    if !is_wanted("linux") {
-        return;
-    }
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED: against Linux it needs root (a namespace and a TAP device)");
-        return;
-    }
-    if !std::path::Path::new("/dev/net/tun").exists() {
-        eprintln!("SKIPPED: against Linux it needs TAP devices (/dev/net/tun)");
-        return;
-    }
-    // A thread of its own, as it never comes back from the namespace.
-    let played = std::thread::scope(|scope| {
-        let thread = scope.spawn(|| play(Peer::new(Box::new(Kernel::new(listen)), 0xffff_fffd), scenario));
-        thread.join()
-    });
-    if let Err(panic) = played {
-        std::panic::resume_unwind(panic);
-    }
-}
-
-fn play(mut peer: Peer, scenario: &(impl Fn(&mut Peer) + Sync)) {
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| scenario(&mut peer)));
-    if let Err(panic) = outcome {
-        let host = if peer.target.is_linux() { "Linux" } else { "Handfast" };
-        eprintln!("--- against {host}, our initial number {}:", peer.flow.isn);
-        peer.transcript.iter().for_each(|line| eprintln!("{line}"));
-        std::panic::resume_unwind(panic);
-    }
-}
-
 impl Peer {
-    fn new(target: Box<dyn Target>, isn: u32) -> Self {
+    pub fn new(target: Box<dyn Target>, family: Family, isn: u32) -> Self {
         let flow = Flow::new(PEER_PORT, isn);
         let (waiting, others) = (VecDeque::new(), VecDeque::new());
-        Peer { target, flow, sock: None, answers_arp: true, waiting, others, transcript: vec![] }
+        Peer { target, family, flow, sock: None, answers_neighbour: true, waiting, others, transcript: vec![] }
     }
 
     /// Whether the host is Linux, which here does otherwise for the reason given.
@@ -158,18 +83,12 @@ impl Peer {
         self.target.is_linux()
     }
 
-    // --- the wire ---
-
-    fn ends(&self) -> Ends {
-        Ends {
-            src_mac: PEER_MAC,
-            dst_mac: HOST_MAC,
-            src: PEER,
-            dst: HOST,
-            src_port: self.flow.port,
-            dst_port: HOST_PORT,
-        }
+    /// How long what leaves "at once" may take.
+    pub fn at_once(&self) -> Duration {
+        if self.target.is_real_time() { millis(30) } else { Duration::ZERO }
     }
+
+    // --- the wire ---
 
     /// Sends a segment. What it leaves open: the number is our next one, the acknowledgement what we have had, the window
     /// 65,535, timestamps when they were agreed on.
@@ -218,57 +137,13 @@ impl Peer {
         self.target.inject(&frame);
     }
 
-    /// Sends a packet of another protocol.
-    pub fn send_ip(&mut self, protocol: u8, payload: &[u8]) {
-        self.log('<', &format!("IP protocol {protocol}, {} octets", payload.len()));
-        let frame = write_ipv4(&self.ends(), &Tweak::default(), protocol, payload);
-        self.target.inject(&frame);
-    }
-
-    /// Sends an ICMP error about a segment of this flow whose number was `quoted`, relative.
-    pub fn send_icmp(&mut self, kind: u8, code: u8, mtu: u16, quoted: u32) {
-        let mut quote = vec![0x45, 0, 0, 60, 0x12, 0x34, 0x40, 0, 64, 6, 0, 0];
-        quote.extend([HOST, PEER].concat());
-        let checksum = !(sum(&quote, 0) as u16);
-        quote[10..12].copy_from_slice(&checksum.to_be_bytes());
-        quote.extend(HOST_PORT.to_be_bytes());
-        quote.extend(self.flow.port.to_be_bytes());
-        quote.extend(self.flow.irs.unwrap_or(0).wrapping_add(quoted).to_be_bytes());
-        let mut message = vec![kind, code, 0, 0, 0, 0];
-        message.extend(mtu.to_be_bytes());
-        message.extend(quote);
-        let checksum = !(sum(&message, 0) as u16);
-        message[2..4].copy_from_slice(&checksum.to_be_bytes());
-        self.note(&format!("ICMP {kind}/{code} about {quoted}"));
-        self.send_ip(1, &message);
-    }
-
-    /// Sends an ARP packet: operation, sender's and target's addresses.
-    pub fn send_arp(&mut self, operation: u8, sender: (Mac, Ipv4), target: (Mac, Ipv4)) {
-        let mut frame = [&[0xff; 6][..], &sender.0, &[8, 6, 0, 1, 8, 0, 6, 4, 0, operation]].concat();
-        frame.extend([&sender.0[..], &sender.1, &target.0, &target.1].concat());
-        self.send_frame(&frame);
-    }
-
-    /// ARP packets of the host that came so far; takes them away.
-    pub fn take_arps(&mut self, wait: Duration) -> Vec<FrameIn> {
-        self.pass(wait);
-        self.others.drain(..).filter(|frame| frame.ethertype == 0x0806).collect()
-    }
-
     /// Full segments of the host that leave at once, as numbers of their first octets.
     pub fn flight(&mut self) -> Vec<u32> {
-        let wait = if self.target.is_linux() { millis(20) } else { Duration::ZERO };
+        let wait = self.at_once();
         self.pass(wait).iter().filter(|got| !got.text.is_empty()).map(|got| got.seq).collect()
     }
 
-    /// Sends a frame as it is.
-    pub fn send_frame(&mut self, frame: &[u8]) {
-        self.log('<', &format!("a frame of {} octets", frame.len()));
-        self.target.inject(frame);
-    }
-
-    fn log(&mut self, way: char, what: &str) {
+    pub fn log(&mut self, way: char, what: &str) {
         let at = self.target.now().as_secs_f64();
         self.transcript.push(format!("{at:12.6} {:5} {way} {what}", self.flow.port));
     }
@@ -308,23 +183,11 @@ impl Peer {
                 self.waiting.push_back(got);
                 continue;
             }
-            if self.answers_arp && frame.ethertype == 0x0806 {
-                self.answer_arp(&octets);
+            if self.answers_neighbour {
+                self.answer_neighbour(&frame);
             }
             self.others.push_back(frame);
         }
-    }
-
-    fn answer_arp(&mut self, request: &[u8]) {
-        let body = &request[14..42];
-        if body[7] != 1 || body[24..28] != PEER {
-            return;
-        }
-        let mut reply = [&HOST_MAC[..], &PEER_MAC[..], &[8, 6], &body[..7], &[2]].concat();
-        reply.extend(PEER_MAC);
-        reply.extend(PEER);
-        reply.extend(&body[8..18]);
-        self.target.inject(&reply);
     }
 
     /// Turns a segment's numbers into relative ones and takes note of what it tells.
@@ -392,9 +255,9 @@ impl Peer {
         Ok(())
     }
 
-    /// Nothing of this flow may leave for so long; on Linux, where time is real, for a third of a second at most.
+    /// Nothing of this flow may leave for so long; where time is real, for a third of a second at most.
     pub fn expect_silence(&mut self, wait: Duration) {
-        let wait = if self.target.is_linux() { wait.min(millis(300)) } else { wait };
+        let wait = if self.target.is_real_time() { wait.min(millis(300)) } else { wait };
         if let Some(got) = self.next(wait) {
             panic!("expected silence, got {} seq {} ack {}", flag_names(got.flags), got.seq, got.ack);
         }
@@ -426,133 +289,6 @@ impl Peer {
         let result = play(self);
         (self.flow, self.sock) = (flow, sock);
         result
-    }
-
-    // --- the application ---
-
-    pub fn sock(&self) -> Sock {
-        self.sock.expect("a socket")
-    }
-    pub fn app_write(&mut self, octets: &[u8]) -> usize {
-        self.log('*', &format!("the application writes {} octets", octets.len()));
-        let sock = self.sock();
-        self.target.write(sock, octets)
-    }
-    pub fn app_read(&mut self) -> Read {
-        let sock = self.sock();
-        self.target.read(sock, 65_536)
-    }
-    pub fn app_shutdown(&mut self) {
-        self.log('*', "the application shuts down its sending side");
-        let sock = self.sock();
-        self.target.shutdown(sock);
-    }
-    pub fn app_close(&mut self) {
-        self.log('*', "the application closes");
-        let sock = self.sock();
-        self.target.close(sock);
-    }
-    pub fn app_abort(&mut self) {
-        self.log('*', "the application aborts");
-        let sock = self.sock();
-        self.target.abort(sock);
-    }
-    /// Connections and entries in a state.
-    pub fn count(&self, state: &str) -> u64 {
-        self.target.count(state)
-    }
-    /// The one connection must be in this state.
-    pub fn expect_state(&self, state: &str) {
-        assert_eq!(self.count(state), 1, "in {state}");
-    }
-    /// How often Handfast counted a dropped frame for this reason; on Linux, nothing.
-    pub fn dropped(&self, reason: &str) -> Option<u64> {
-        Some(self.target.snapshot()?.frames.dropped.get(reason).copied().unwrap_or(0))
-    }
-
-    // --- the usual beginnings ---
-
-    /// The host's application accepts a connection after this SYN.
-    pub fn accept_with(&mut self, syn: Seg) -> Got {
-        self.accept_with_window(syn, 65_535)
-    }
-
-    /// The same; this window stands on the handshake's last ACK.
-    pub fn accept_with_window(&mut self, syn: Seg, wnd: u16) -> Got {
-        let offered = syn.read_options().ts.map_or(TS_BASE, |(tsval, _)| tsval);
-        self.send(syn);
-        let syn_ack = self.expect(syn_ack().ack(1));
-        if let Some((tsval, _)) = syn_ack.options.ts {
-            self.flow.ts = Some((offered, tsval));
-        }
-        self.send(ack(1).wnd(wnd));
-        self.sock = self.target.accept();
-        assert!(self.sock.is_some(), "the application is told");
-        syn_ack
-    }
-
-    /// The host accepts a connection without options but MSS.
-    pub fn accept(&mut self) {
-        self.accept_with(syn());
-    }
-
-    /// The host accepts a connection with timestamps and SACK.
-    pub fn accept_with_timestamps(&mut self) {
-        self.accept_with(syn().sack_ok().ts(TS_BASE, 0));
-    }
-
-    /// The host's application asks for a connection; its SYN is seen.
-    pub fn connect(&mut self) -> Got {
-        let port = self.flow.port;
-        self.sock = Some(self.target.connect(PEER, port).expect("a connection under way"));
-        let syn = self.expect(seg(S));
-        assert_eq!(syn.seq, 0);
-        syn
-    }
-
-    /// Brings a fresh passive connection into a state of RFC 9293 §3.3.2. Relative numbers in it: we have sent
-    /// `flow.snd_nxt`, the host has sent `flow.rcv_nxt`.
-    pub fn enter(&mut self, state: &str) {
-        if state == "SYN-RECEIVED" {
-            self.send(syn());
-            self.expect(syn_ack().ack(1));
-            self.expect_state(state);
-            return;
-        }
-        self.accept();
-        match state {
-            "ESTABLISHED" => {}
-            "CLOSE-WAIT" => self.peer_closes(),
-            "LAST-ACK" => {
-                self.peer_closes();
-                self.app_shutdown();
-                self.expect(fin(1).ack(2));
-            }
-            _ => {
-                self.app_shutdown();
-                self.expect(fin(1).ack(1));
-                match state {
-                    "FIN-WAIT-1" => {}
-                    "CLOSING" => {
-                        self.send(fin(1).ack(1));
-                        self.expect(ack(2).seq(2));
-                    }
-                    "FIN-WAIT-2" => self.send(ack(2)),
-                    "TIME-WAIT" => {
-                        self.send(ack(2));
-                        self.peer_closes();
-                    }
-                    _ => panic!("no way into {state}"),
-                }
-            }
-        }
-        self.expect_state(state);
-    }
-
-    fn peer_closes(&mut self) {
-        self.send(fin(1));
-        let nxt = self.flow.rcv_nxt;
-        self.expect(ack(2).seq(nxt));
     }
 }
 

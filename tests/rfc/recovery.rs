@@ -28,7 +28,7 @@ fn sack_ack(n: u32, p: &Peer, blocks: &[(u32, u32)]) -> Seg {
 #[test]
 fn the_retransmission_timer_doubles() {
     covers!("9293-MUST-18", "6298-2");
-    handfast_only("it takes minutes", |p| {
+    in_memory_only("it takes minutes", |p| {
         p.accept();
         p.app_write(b"lost");
         let mut last = p.expect(data(1, b"lost")).at;
@@ -50,7 +50,7 @@ fn the_retransmission_timer_doubles() {
 #[test]
 fn the_rto_follows_the_round_trips() {
     covers!("6298-2");
-    handfast_only("it measures time", |p| {
+    in_memory_only("it measures time", |p| {
         p.accept_with_timestamps();
         let mut end = 1;
         for _ in 0..20 {
@@ -74,7 +74,7 @@ fn the_rto_follows_the_round_trips() {
 #[test]
 fn a_retransmitted_segment_gives_no_sample() {
     covers!("9293-MUST-18");
-    handfast_only("it measures time", |p| {
+    in_memory_only("it measures time", |p| {
         p.accept();
         p.app_write(b"lost");
         p.expect(data(1, b"lost"));
@@ -299,7 +299,7 @@ fn every_second_full_segment_is_acknowledged_at_once() {
 #[test]
 fn a_lost_tail_is_probed_for_before_the_timeout() {
     covers!("8985-6");
-    handfast_only("the kernel's probes are turned off here, as they would come between", |p| {
+    in_memory_only("round trips must be known to the millisecond", |p| {
         p.accept_with_timestamps();
         let mut end = 1;
         for _ in 0..10 {
@@ -323,7 +323,7 @@ fn a_lost_tail_is_probed_for_before_the_timeout() {
 #[test]
 fn a_hole_is_found_by_time_with_a_single_sack() {
     covers!("8985-6");
-    handfast_only("the round trips of the kernel's test wire are of microseconds", |p| {
+    in_memory_only("round trips must be known to the millisecond", |p| {
         p.accept_with(syn().sack_ok().ts(TS_BASE, 0));
         p.app_write(b"0123456789");
         p.expect(data(1, b"0123456789"));

@@ -7,8 +7,8 @@ use std::time::Duration;
 #[test]
 fn half_open_memory_is_bounded_and_connections_stand() {
     covers!("4987-STATE", "LIM-1", "LIM-2");
-    handfast_with(
-        "it sets the table's limit",
+    in_memory_with(
+        "it takes minutes",
         |s| s.limits.half_open = 16,
         |p| {
             p.accept();
@@ -29,7 +29,7 @@ fn half_open_memory_is_bounded_and_connections_stand() {
 #[test]
 fn one_syn_yields_a_bounded_number_of_syn_acks() {
     covers!("4987-NO-AMPLIFY", "4987-TIMER");
-    handfast_only("it takes minutes", |p| {
+    in_memory_only("it takes minutes", |p| {
         p.send(syn());
         let answers = p.pass(secs(200));
         assert_eq!(answers.len(), 6, "one, and five retries");
@@ -43,7 +43,7 @@ fn one_syn_yields_a_bounded_number_of_syn_acks() {
 #[test]
 fn half_open_entries_are_gone_after_about_a_minute() {
     covers!("4987-TIMER");
-    handfast_only("it takes minutes", |p| {
+    in_memory_only("it takes minutes", |p| {
         for port in 1_000..1_100 {
             p.on_port(port, |p| p.send(syn()));
         }

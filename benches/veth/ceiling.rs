@@ -1,0 +1,154 @@
+//! The ceiling: bare AF_XDP, no protocol. One end keeps frames of 60 octets going, the other sends each one back as it is.
+//! No AF_XDP stack can carry more frames over this link than that.
+
+use crate::site::Outcome;
+use clap::Args;
+use handfast::Ownership;
+use handfast::driver::af_xdp::{AfXdp, Port, PortConfig, open};
+use handfast::driver::{Driver, Frame};
+use handfast::wire::Addr;
+use serde_json::json;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+/// The length of an Ethernet frame without its check sequence, and of most segments without text.
+const LEN: usize = 60;
+/// Frames received at once.
+const BURST: usize = 64;
+/// Octets before the IP header.
+pub const ETHERNET: usize = 14;
+
+#[derive(Args)]
+pub struct Options {
+    #[arg(long)]
+    interface: String,
+    #[arg(long)]
+    address: Ipv4Addr,
+    /// Where frames go at first: the other end's address and Ethernet address
+    #[arg(long)]
+    peer: Option<Ipv4Addr>,
+    #[arg(long, value_delimiter = ':', value_parser = hex)]
+    peer_mac: Vec<u8>,
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+    /// Frames under way
+    #[arg(long, default_value_t = 512)]
+    in_flight: usize,
+}
+
+pub fn hex(octet: &str) -> Result<u8, std::num::ParseIntError> {
+    u8::from_str_radix(octet, 16)
+}
+
+fn open_port(options: &Options) -> Outcome<Port> {
+    let mut config = PortConfig::new(&options.interface);
+    config.ownership = Ownership::Exclusive;
+    config.addresses = vec![Addr::from_v4(options.address.octets())];
+    Ok(open(&config)?)
+}
+
+/// Sends back every frame that comes, until killed.
+pub fn reflect(options: &Options) -> Outcome<()> {
+    let mut port = open_port(options)?;
+    let driver = &mut port.drivers[0];
+    println!("reflecting");
+    let mut burst = Vec::with_capacity(BURST);
+    loop {
+        turn(driver, &mut burst, send_back)?;
+    }
+}
+
+/// Keeps frames going round for so long, and prints how many came back.
+pub fn blast(options: &Options) -> Outcome<()> {
+    let mut port = open_port(options)?;
+    let peer = options.peer.ok_or("blast needs --peer")?;
+    let mac: [u8; 6] = options.peer_mac.clone().try_into().map_err(|_| "blast needs --peer-mac")?;
+    let template = template(port.mac.0, mac, options.address, peer);
+    let driver = &mut port.drivers[0];
+    let start = Instant::now();
+    let until = start + Duration::from_secs_f64(options.seconds);
+    let mut burst = Vec::with_capacity(BURST);
+    let (mut back, mut under_way, mut heard_at) = (0u64, 0, start);
+    loop {
+        let now = Instant::now();
+        if now >= until {
+            break;
+        }
+        // Frames that were lost do not come back: after a silence they are given up.
+        if now - heard_at > Duration::from_millis(20) {
+            under_way = 0;
+        }
+        while under_way < options.in_flight {
+            let Some(mut frame) = driver.alloc() else { break };
+            frame.buffer()[..LEN].copy_from_slice(&template);
+            frame.set_len(LEN);
+            if let Err(frame) = driver.send(frame) {
+                driver.release(frame);
+                break;
+            }
+            under_way += 1;
+        }
+        let come = turn(driver, &mut burst, |driver, frame| driver.release(frame))?;
+        if come > 0 {
+            heard_at = now;
+            back += come as u64;
+            under_way = under_way.saturating_sub(come);
+        }
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    println!("{}", json!({ "frames": back, "seconds": seconds, "frames_per_second": back as f64 / seconds }));
+    Ok(())
+}
+
+fn turn<D>(driver: &mut AfXdp, burst: &mut Vec<D>, each: impl Fn(&mut AfXdp, D)) -> Outcome<usize>
+where
+    AfXdp: Driver<Frame = D>,
+{
+    let come = driver.receive(burst, BURST);
+    for frame in burst.drain(..) {
+        each(driver, frame);
+    }
+    driver.flush()?;
+    Ok(come)
+}
+
+/// Swaps the addresses of both layers and sends the frame.
+fn send_back<D: Frame>(driver: &mut AfXdp, mut frame: D)
+where
+    AfXdp: Driver<Frame = D>,
+{
+    let buffer = frame.buffer();
+    for i in 0..6 {
+        buffer.swap(i, i + 6);
+    }
+    for i in 0..4 {
+        buffer.swap(ETHERNET + 12 + i, ETHERNET + 16 + i);
+    }
+    send_or_release(driver, frame);
+}
+
+/// Sends a frame, or gives it up when there is no room.
+pub fn send_or_release<D>(driver: &mut AfXdp, frame: D)
+where
+    AfXdp: Driver<Frame = D>,
+{
+    if let Err(frame) = driver.send(frame) {
+        driver.release(frame);
+    }
+}
+
+/// A UDP packet with nothing in it, which the XDP program redirects like all that is sent to an address of ours.
+fn template(from_mac: [u8; 6], to_mac: [u8; 6], from: Ipv4Addr, to: Ipv4Addr) -> [u8; LEN] {
+    let mut frame = [0; LEN];
+    frame[..6].copy_from_slice(&to_mac);
+    frame[6..12].copy_from_slice(&from_mac);
+    frame[12..14].copy_from_slice(&[0x08, 0x00]);
+    let ip = &mut frame[ETHERNET..];
+    ip[0] = 0x45;
+    ip[3] = (LEN - ETHERNET) as u8;
+    ip[8] = 64;
+    ip[9] = 17;
+    ip[12..16].copy_from_slice(&from.octets());
+    ip[16..20].copy_from_slice(&to.octets());
+    frame
+}

@@ -1,0 +1,307 @@
+//! Connections a second in every pairing of the kernel's TCP and Handfast, and the ceiling of the link, round by round.
+
+use crate::machine;
+use crate::site::{self, CLIENT_CORE, CLIENTS, Outcome, PORT, PREFIX_LEN, Program, SERVER, SERVER_CORE, Site, Tcp};
+use crate::spread::{Spread, thousands};
+use clap::Args;
+use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
+use handfast::lab::{LEFT, RIGHT};
+use serde::Serialize;
+use serde_json::Value;
+use std::path::PathBuf;
+
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// Rounds; each measures everything once
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// How long each measurement takes
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+    /// Connections under way at once
+    #[arg(long, default_value_t = 64)]
+    concurrency: u32,
+    /// Write all figures there as JSON
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+impl Options {
+    /// Long enough to see that everything runs, too short for figures.
+    pub fn trial() -> Options {
+        Options { rounds: 1, seconds: 0.5, concurrency: 64, json: None }
+    }
+}
+
+/// How a connection ends on the wire.
+#[derive(Clone, Copy, PartialEq)]
+enum Fin {
+    /// 7 frames a life: every FIN and every acknowledgement in a segment of its own.
+    Separate,
+    /// 5 frames: a FIN carries what is due.
+    Merged,
+}
+
+/// Who opens connections.
+#[derive(Clone, Copy, PartialEq)]
+enum Client {
+    Tcp(Tcp),
+    /// Frames that look like a client's, without a stack behind them.
+    Raw,
+}
+
+impl Client {
+    fn tcp(self) -> Tcp {
+        match self {
+            Client::Tcp(tcp) => tcp,
+            Client::Raw => Tcp::Handfast,
+        }
+    }
+}
+
+/// Who plays whom.
+struct Pairing {
+    name: &'static str,
+    client: Client,
+    server: Tcp,
+    fin: Fin,
+    /// Connections under way, unless as asked for.
+    concurrency: Option<u32>,
+}
+
+impl Pairing {
+    const fn new(name: &'static str, client: Client, server: Tcp, fin: Fin, concurrency: Option<u32>) -> Pairing {
+        Pairing { name, client, server, fin, concurrency }
+    }
+}
+
+const STACK: Client = Client::Tcp(Tcp::Handfast);
+const SOCKETS: Client = Client::Tcp(Tcp::Kernel);
+/// The last ones show whether a burst that is more than a ring takes stalls the server.
+const PAIRINGS: [Pairing; 10] = [
+    Pairing::new("kernel client, kernel server", SOCKETS, Tcp::Kernel, Fin::Merged, None),
+    Pairing::new("handfast load, kernel server", STACK, Tcp::Kernel, Fin::Merged, None),
+    Pairing::new("kernel client, handfast serve", SOCKETS, Tcp::Handfast, Fin::Merged, None),
+    Pairing::new("handfast both, 7 frames", STACK, Tcp::Handfast, Fin::Separate, None),
+    Pairing::new("handfast both, merged", STACK, Tcp::Handfast, Fin::Merged, None),
+    Pairing::new("raw client, kernel server", Client::Raw, Tcp::Kernel, Fin::Merged, None),
+    Pairing::new("raw client, handfast serve", Client::Raw, Tcp::Handfast, Fin::Merged, None),
+    Pairing::new("raw client, handfast serve, 256 under way", Client::Raw, Tcp::Handfast, Fin::Merged, Some(256)),
+    Pairing::new("raw client, handfast serve, 4096 under way", Client::Raw, Tcp::Handfast, Fin::Merged, Some(4_096)),
+    Pairing::new("handfast both, merged, 4096 under way", STACK, Tcp::Handfast, Fin::Merged, Some(4_096)),
+];
+const KERNEL: usize = 0;
+const TEXTBOOK: usize = 3;
+const MERGED: usize = 4;
+
+/// What the rounds gave for one pairing.
+#[derive(Serialize)]
+struct Row {
+    pairing: &'static str,
+    connections_per_second: Spread,
+    handshake_p50_us: Spread,
+    handshake_p99_us: Spread,
+    frames_per_connection: f64,
+    failed: u64,
+    rounds: Vec<Value>,
+}
+
+#[derive(Serialize)]
+struct Report {
+    machine: String,
+    command: String,
+    rows: Vec<Row>,
+    ceiling_frames_per_second: Spread,
+    /// What any AF_XDP stack could reach with 4 frames one way, and with 3.
+    ceiling_textbook: f64,
+    ceiling_merged: f64,
+    share_of_ceiling_textbook: f64,
+    share_of_ceiling_merged: f64,
+    times_kernel_textbook: f64,
+    times_kernel_merged: f64,
+}
+
+/// Measures, prints a table, and writes JSON when asked.
+pub fn run(options: &Options) -> Outcome<()> {
+    let mut lives: Vec<Vec<Value>> = PAIRINGS.iter().map(|_| Vec::new()).collect();
+    let mut ceiling = Vec::new();
+    for round in 1..=options.rounds {
+        eprintln!("round {round} of {}", options.rounds);
+        ceiling.push(reflection(options)?);
+        for (number, pairing) in PAIRINGS.iter().enumerate() {
+            let one = measure(pairing, options)?;
+            eprintln!("  {:<40} {}", pairing.name, thousands(figure(&one, "/connections_per_second")));
+            lives[number].push(one);
+        }
+    }
+    let report = Report::new(lives, &ceiling);
+    print!("{report}");
+    if let Some(path) = &options.json {
+        std::fs::write(path, serde_json::to_string_pretty(&report)?)?;
+    }
+    Ok(())
+}
+
+fn measure(pairing: &Pairing, options: &Options) -> Outcome<Value> {
+    let concurrency = pairing.concurrency.unwrap_or(options.concurrency);
+    let site = Site::new(pairing.client.tcp(), pairing.server)?;
+    let mut server = match pairing.server {
+        Tcp::Kernel => {
+            let args = ["kernel-server", "--address", SERVER, "--port", &PORT.to_string()].map(String::from);
+            Program::own(site.right(), SERVER_CORE, &args)?
+        }
+        Tcp::Handfast => Program::handfast(site.right(), SERVER_CORE, &serve_flags(pairing.fin))?,
+    };
+    server.wait_until_ready()?;
+    if pairing.client == Client::Raw && pairing.server == Tcp::Kernel {
+        site.tell_the_server_its_neighbour()?;
+    }
+    let client = match pairing.client {
+        SOCKETS => {
+            let target = format!("{SERVER}:{PORT}");
+            let (concurrency, seconds) = (concurrency.to_string(), options.seconds.to_string());
+            let args = ["kernel-client", "--target", &target, "--concurrency", &concurrency, "--seconds", &seconds];
+            Program::own(site.left(), CLIENT_CORE, &args.map(String::from))?
+        }
+        STACK => Program::handfast(site.left(), CLIENT_CORE, &load_flags(options, concurrency, pairing.fin))?,
+        Client::Raw => Program::own(site.left(), CLIENT_CORE, &raw_flags(&site, options, concurrency)?)?,
+    };
+    let result = client.result()?;
+    server.end();
+    Ok(result)
+}
+
+fn serve_flags(fin: Fin) -> Vec<String> {
+    let admin = std::env::temp_dir().join(format!("hf-bench-{}.sock", std::process::id()));
+    let mut flags: Vec<String> = ["serve", "--interface", RIGHT, "--address"].map(String::from).into();
+    flags.push(format!("{SERVER}/{PREFIX_LEN}"));
+    flags.extend(["--service".into(), format!("discard@{PORT}")]);
+    flags.extend(["--admin".into(), admin.to_string_lossy().into_owned()]);
+    flags.extend((fin == Fin::Separate).then(|| "--separate-fin".into()));
+    flags
+}
+
+fn load_flags(options: &Options, concurrency: u32, fin: Fin) -> Vec<String> {
+    let mut flags: Vec<String> = ["load", "--json", "--interface", LEFT, "--target"].map(String::from).into();
+    flags.push(format!("{SERVER}:{PORT}"));
+    for number in 0..CLIENTS {
+        flags.extend(["--address".into(), format!("{}/{PREFIX_LEN}", site::client(number))]);
+    }
+    flags.extend(["--concurrency".into(), concurrency.to_string()]);
+    flags.extend(["--duration".into(), format!("{}ms", (options.seconds * 1e3) as u64)]);
+    flags.extend((fin == Fin::Separate).then(|| "--separate-fin".into()));
+    flags
+}
+
+fn raw_flags(site: &Site, options: &Options, concurrency: u32) -> Outcome<Vec<String>> {
+    let (mac, port) = (site.server_mac()?, PORT.to_string());
+    let (concurrency, seconds) = (concurrency.to_string(), options.seconds.to_string());
+    let flags = ["raw-client", "--interface", LEFT, "--peer", SERVER, "--port", &port, "--peer-mac", &mac];
+    let run = ["--concurrency", &concurrency, "--seconds", &seconds];
+    Ok(flags.iter().chain(&run).map(|flag| flag.to_string()).collect())
+}
+
+/// Frames a second that bare AF_XDP carries there and back.
+fn reflection(options: &Options) -> Outcome<f64> {
+    let site = Site::new(Tcp::Handfast, Tcp::Handfast)?;
+    let mac = site.server_mac()?;
+    let reflect = ["reflect", "--interface", RIGHT, "--address", SERVER].map(String::from);
+    let mut reflector = Program::own(site.right(), SERVER_CORE, &reflect)?;
+    reflector.wait_until_ready()?;
+    let (ours, seconds) = (site::client(0), options.seconds.to_string());
+    let blast =
+        ["blast", "--interface", LEFT, "--address", &ours, "--peer", SERVER, "--peer-mac", &mac, "--seconds", &seconds];
+    let result = Program::own(site.left(), CLIENT_CORE, &blast.map(String::from))?.result()?;
+    let frames = figure(&result, "/frames_per_second");
+    eprintln!("  {:<40} {} frames", "bare reflection", thousands(frames));
+    Ok(frames)
+}
+
+/// A number in a result; 0 where it has none.
+fn figure(result: &Value, path: &str) -> f64 {
+    result.pointer(path).and_then(Value::as_f64).unwrap_or(0.0)
+}
+
+impl Report {
+    fn new(lives: Vec<Vec<Value>>, ceiling: &[f64]) -> Report {
+        let rows: Vec<Row> =
+            PAIRINGS.iter().zip(lives).map(|(pairing, rounds)| Row::new(pairing.name, rounds)).collect();
+        let ceiling = Spread::of(ceiling);
+        let rate = |row: usize| rows[row].connections_per_second.median;
+        let (ceiling_textbook, ceiling_merged) = (ceiling.median / 4.0, ceiling.median / 3.0);
+        Report {
+            machine: machine::describe(),
+            command: machine::command(),
+            ceiling_frames_per_second: ceiling,
+            ceiling_textbook,
+            ceiling_merged,
+            share_of_ceiling_textbook: rate(TEXTBOOK) / ceiling_textbook,
+            share_of_ceiling_merged: rate(MERGED) / ceiling_merged,
+            times_kernel_textbook: rate(TEXTBOOK) / rate(KERNEL),
+            times_kernel_merged: rate(MERGED) / rate(KERNEL),
+            rows,
+        }
+    }
+}
+
+impl Row {
+    fn new(pairing: &'static str, rounds: Vec<Value>) -> Row {
+        let of = |path| Spread::of(&rounds.iter().map(|r| figure(r, path)).collect::<Vec<_>>());
+        let failures = |r: &Value| match r.get("failed") {
+            Some(Value::Object(kinds)) => kinds.values().filter_map(Value::as_u64).sum(),
+            other => other.and_then(Value::as_u64).unwrap_or(0),
+        };
+        Row {
+            pairing,
+            connections_per_second: of("/connections_per_second"),
+            handshake_p50_us: of("/handshake_us/p50"),
+            handshake_p99_us: of("/handshake_us/p99"),
+            frames_per_connection: of("/frames_per_connection").median,
+            failed: rounds.iter().map(failures).sum(),
+            rounds,
+        }
+    }
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut table = Table::new();
+        table.load_style(UTF8_FULL_CONDENSED);
+        table.set_header(["", "connections/s", "handshake p50 µs", "p99 µs", "frames each", "failed"]);
+        for row in &self.rows {
+            table.add_row([
+                row.pairing.to_string(),
+                row.connections_per_second.to_string(),
+                row.handshake_p50_us.to_string(),
+                row.handshake_p99_us.to_string(),
+                if row.frames_per_connection > 0.0 { format!("{:.2}", row.frames_per_connection) } else { "".into() },
+                row.failed.to_string(),
+            ]);
+        }
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        writeln!(f, "{table}")?;
+        writeln!(
+            f,
+            "bare AF_XDP reflection: {} frames/s each way, so at most {} connections/s at 4 frames from the client, \
+                     {} at 3",
+            self.ceiling_frames_per_second,
+            thousands(self.ceiling_textbook),
+            thousands(self.ceiling_merged)
+        )?;
+        for (what, share, times) in [
+            ("7 frames", self.share_of_ceiling_textbook, self.times_kernel_textbook),
+            ("merged", self.share_of_ceiling_merged, self.times_kernel_merged),
+        ] {
+            writeln!(f, "handfast, {what}: {:.0} % of the ceiling, {times:.2} times the kernel", share * 100.0)?;
+        }
+        writeln!(
+            f,
+            "copy mode, veth; median (least–most) of {} rounds; {}; {}",
+            self.rows[0].rounds.len(),
+            self.machine,
+            self.command
+        )
+    }
+}

@@ -1,0 +1,199 @@
+//! A veth pair with a program at each end, the server's on core 0 and the client's on core 1.
+
+use handfast::lab::{LEFT, Lab, LabConfig, Namespace, RIGHT};
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+pub type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// The server's address, on the right side.
+pub const SERVER: &str = "10.77.0.1";
+/// Its port.
+pub const PORT: u16 = 9;
+/// The client's addresses, as many as a run may need for its ports.
+pub const CLIENTS: u8 = 64;
+/// All of them are on-link with each other.
+pub const PREFIX_LEN: u8 = 16;
+
+pub const HANDFAST: &str = env!("CARGO_BIN_EXE_handfast");
+
+/// The client's address of that number.
+pub fn client(number: u8) -> String {
+    format!("10.77.1.{}", number + 1)
+}
+
+/// Who speaks TCP at an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tcp {
+    Kernel,
+    Handfast,
+}
+
+/// The two namespaces, made for one measurement: nothing of an earlier one is left in them.
+pub struct Site {
+    lab: Lab,
+}
+
+impl Site {
+    /// A pair whose ends are set up for who speaks there: the client left, the server right.
+    pub fn new(client_is: Tcp, server_is: Tcp) -> Outcome<Site> {
+        let left_addresses = match client_is {
+            Tcp::Kernel => (0..CLIENTS).map(|i| format!("{}/{PREFIX_LEN}", client(i))).collect(),
+            Tcp::Handfast => vec![],
+        };
+        // A kernel leaves its checksums to an offload that only another kernel does without.
+        let both_kernels = client_is == Tcp::Kernel && server_is == Tcp::Kernel;
+        let lab = Lab::create(&LabConfig { left_addresses, left_checksum_offload: both_kernels, queues: 1 })?;
+        let site = Site { lab };
+        if server_is == Tcp::Kernel {
+            site.lab.right.run("ip", &["addr", "add", &format!("{SERVER}/{PREFIX_LEN}"), "dev", RIGHT])?;
+            if client_is == Tcp::Handfast {
+                site.lab.right.run("ethtool", &["-K", RIGHT, "tx", "off"])?;
+            }
+        }
+        for (namespace, tcp) in [(&site.lab.left, client_is), (&site.lab.right, server_is)] {
+            if tcp == Tcp::Kernel {
+                tune(namespace)?;
+            }
+        }
+        if both_kernels {
+            site.threaded_napi()?;
+        }
+        Ok(site)
+    }
+
+    pub fn left(&self) -> &Namespace {
+        &self.lab.left
+    }
+
+    pub fn right(&self) -> &Namespace {
+        &self.lab.right
+    }
+
+    /// The server's Ethernet address.
+    pub fn server_mac(&self) -> Outcome<String> {
+        mac(&self.lab.right, RIGHT)
+    }
+
+    /// For a client that answers no ARP.
+    pub fn tell_the_server_its_neighbour(&self) -> Outcome<()> {
+        let mac = mac(&self.lab.left, LEFT)?;
+        self.lab.right.run("ip", &["neigh", "replace", &client(0), "lladdr", &mac, "dev", RIGHT])?;
+        Ok(())
+    }
+
+    /// Each side's receiving work on its own core, in a thread: the kernel's best mode on a veth.
+    fn threaded_napi(&self) -> Outcome<()> {
+        for (namespace, link, core) in [(&self.lab.left, LEFT, CLIENT_CORE), (&self.lab.right, RIGHT, SERVER_CORE)] {
+            namespace.run("ethtool", &["-K", link, "gro", "on"])?;
+            namespace.run("sh", &["-c", &format!("echo 1 > /sys/class/net/{link}/threaded")])?;
+            pin_napi(link, core)?;
+        }
+        Ok(())
+    }
+}
+
+pub const SERVER_CORE: usize = 0;
+pub const CLIENT_CORE: usize = 1;
+
+fn mac(namespace: &Namespace, link: &str) -> Outcome<String> {
+    Ok(namespace.run("cat", &[&format!("/sys/class/net/{link}/address")])?.trim().to_string())
+}
+
+/// The settings that a kernel needs for many short connections.
+fn tune(namespace: &Namespace) -> Outcome<()> {
+    let settings = [
+        "net.ipv4.ip_local_port_range=1024 65535",
+        "net.ipv4.tcp_tw_reuse=1",
+        "net.ipv4.tcp_max_tw_buckets=4000000",
+        "net.ipv4.tcp_max_syn_backlog=65536",
+        "net.core.somaxconn=65535",
+        "net.ipv4.tcp_congestion_control=reno",
+    ];
+    for setting in settings {
+        namespace.run("sysctl", &["-qw", setting])?;
+    }
+    Ok(())
+}
+
+/// Binds the NAPI threads of a link to a core; their names begin with the link's.
+fn pin_napi(link: &str, core: usize) -> Outcome<()> {
+    let name = format!("napi/{link}-");
+    // The newest ones are ours: links of other labs may have the same name.
+    let mut found = None;
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
+        let comm = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+        if comm.starts_with(&name) {
+            found = found.max(Some(pid));
+        }
+    }
+    let pid = found.ok_or_else(|| format!("no NAPI thread of {link}: does this kernel know threaded NAPI?"))?;
+    let done = Command::new("taskset").args(["-pc", &core.to_string(), &pid.to_string()]).output()?;
+    if done.status.success() { Ok(()) } else { Err(format!("taskset could not pin {pid} to core {core}").into()) }
+}
+
+/// A program in a namespace and on a core.
+pub struct Program {
+    child: Child,
+    out: BufReader<ChildStdout>,
+    what: String,
+}
+
+impl Program {
+    /// Starts this benchmark's own binary.
+    pub fn own(namespace: &Namespace, core: usize, args: &[String]) -> Outcome<Program> {
+        let own = std::env::current_exe()?;
+        Self::start(namespace, core, &own.to_string_lossy(), args)
+    }
+
+    /// Starts `handfast`.
+    pub fn handfast(namespace: &Namespace, core: usize, args: &[String]) -> Outcome<Program> {
+        Self::start(namespace, core, HANDFAST, args)
+    }
+
+    fn start(namespace: &Namespace, core: usize, program: &str, args: &[String]) -> Outcome<Program> {
+        let mut child = Command::new("ip")
+            .args(["netns", "exec", namespace.name(), "taskset", "-c", &core.to_string(), program])
+            .args(args)
+            .stdout(Stdio::piped())
+            .env("RUST_LOG", "error")
+            .spawn()?;
+        let out = BufReader::new(child.stdout.take().ok_or("no pipe")?);
+        let what = format!("{program} {}", args.join(" "));
+        Ok(Program { child, out, what })
+    }
+
+    /// Waits for its first line: it is ready.
+    pub fn wait_until_ready(&mut self) -> Outcome<()> {
+        let mut line = String::new();
+        self.out.read_line(&mut line)?;
+        if line.is_empty() { Err(format!("it did not start: {}", self.what).into()) } else { Ok(()) }
+    }
+
+    /// Waits until it ends by itself; gives the JSON object that it printed.
+    pub fn result(mut self) -> Outcome<Value> {
+        let mut printed = String::new();
+        self.out.read_to_string(&mut printed)?;
+        serde_json::from_str(&printed).map_err(|e| format!("{}: {e}: {printed}", self.what).into())
+    }
+
+    /// Asks it to end, and waits a while for that.
+    pub fn end(mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(5) && matches!(self.child.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,143 @@
+//! The peer's other half: the application on the host, and the usual beginnings of a connection.
+
+use super::peer::*;
+use super::segment::*;
+use super::target::*;
+
+impl Peer {
+    // --- the application ---
+
+    pub fn sock(&self) -> Sock {
+        self.sock.expect("a socket")
+    }
+    pub fn app_write(&mut self, octets: &[u8]) -> usize {
+        self.log('*', &format!("the application writes {} octets", octets.len()));
+        let sock = self.sock();
+        self.target.write(sock, octets)
+    }
+    pub fn app_read(&mut self) -> Read {
+        let sock = self.sock();
+        self.target.read(sock, 65_536)
+    }
+    pub fn app_shutdown(&mut self) {
+        self.log('*', "the application shuts down its sending side");
+        let sock = self.sock();
+        self.target.ask(Call::Shutdown(sock));
+    }
+    pub fn app_close(&mut self) {
+        self.log('*', "the application closes");
+        let sock = self.sock();
+        self.target.ask(Call::Close(sock));
+    }
+    pub fn app_abort(&mut self) {
+        self.log('*', "the application aborts");
+        let sock = self.sock();
+        self.target.ask(Call::Abort(sock));
+    }
+    /// Connections and entries in a state.
+    pub fn count(&self, state: &str) -> u64 {
+        self.target.count(state)
+    }
+    /// The one connection must be in this state; where time is real, once what was sent has come.
+    pub fn expect_state(&self, state: &str) {
+        let until = self.target.now() + SOON;
+        while self.target.is_real_time() && self.count(state) != 1 && self.target.now() < until {
+            std::thread::sleep(millis(1));
+        }
+        assert_eq!(self.count(state), 1, "in {state}");
+    }
+    /// How often Handfast counted a dropped frame for this reason; on Linux, nothing.
+    pub fn dropped(&self, reason: &str) -> Option<u64> {
+        Some(self.target.snapshot()?.frames.dropped.get(reason).copied().unwrap_or(0))
+    }
+
+    // --- the usual beginnings ---
+
+    /// The host's application asks for a connection to a port of the peer; nothing need have left yet.
+    pub fn connect_to(&mut self, port: u16) -> Result<Sock, Fault> {
+        self.log('*', &format!("the application connects to port {port}"));
+        self.target.connect(self.family.peer(), port)
+    }
+
+    /// The host's application accepts a connection after this SYN.
+    pub fn accept_with(&mut self, syn: Seg) -> Got {
+        self.accept_with_window(syn, 65_535)
+    }
+
+    /// The same; this window stands on the handshake's last ACK.
+    pub fn accept_with_window(&mut self, syn: Seg, wnd: u16) -> Got {
+        let offered = syn.read_options().ts.map_or(TS_BASE, |(tsval, _)| tsval);
+        self.send(syn);
+        let syn_ack = self.expect(syn_ack().ack(1));
+        if let Some((tsval, _)) = syn_ack.options.ts {
+            self.flow.ts = Some((offered, tsval));
+        }
+        self.send(ack(1).wnd(wnd));
+        self.sock = self.target.accept();
+        assert!(self.sock.is_some(), "the application is told");
+        syn_ack
+    }
+
+    /// The host accepts a connection without options but MSS.
+    pub fn accept(&mut self) {
+        self.accept_with(syn());
+    }
+
+    /// The host accepts a connection with timestamps and SACK.
+    pub fn accept_with_timestamps(&mut self) {
+        self.accept_with(syn().sack_ok().ts(TS_BASE, 0));
+    }
+
+    /// The host's application asks for a connection; its SYN is seen.
+    pub fn connect(&mut self) -> Got {
+        self.sock = Some(self.connect_to(self.flow.port).expect("a connection under way"));
+        let syn = self.expect(seg(S));
+        assert_eq!(syn.seq, 0);
+        syn
+    }
+
+    /// Brings a fresh passive connection into a state of RFC 9293 §3.3.2. Relative numbers in it: we have sent
+    /// `flow.snd_nxt`, the host has sent `flow.rcv_nxt`.
+    pub fn enter(&mut self, state: &str) {
+        if state == "SYN-RECEIVED" {
+            self.send(syn());
+            self.expect(syn_ack().ack(1));
+            self.expect_state(state);
+            return;
+        }
+        self.accept();
+        match state {
+            "ESTABLISHED" => {}
+            "CLOSE-WAIT" => self.peer_closes(),
+            "LAST-ACK" => {
+                self.peer_closes();
+                self.app_shutdown();
+                self.expect(fin(1).ack(2));
+            }
+            _ => {
+                self.app_shutdown();
+                self.expect(fin(1).ack(1));
+                match state {
+                    "FIN-WAIT-1" => {}
+                    "CLOSING" => {
+                        self.send(fin(1).ack(1));
+                        self.expect(ack(2).seq(2));
+                    }
+                    "FIN-WAIT-2" => self.send(ack(2)),
+                    "TIME-WAIT" => {
+                        self.send(ack(2));
+                        self.peer_closes();
+                    }
+                    _ => panic!("no way into {state}"),
+                }
+            }
+        }
+        self.expect_state(state);
+    }
+
+    fn peer_closes(&mut self) {
+        self.send(fin(1));
+        let nxt = self.flow.rcv_nxt;
+        self.expect(ack(2).seq(nxt));
+    }
+}
