@@ -10,8 +10,8 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use handfast::driver::memory;
 use handfast::ledger::Ending;
 use handfast::stack::{
-    App, ConnId, Connect, Cx, Limits, LocalAddr, Ownership, RxChecksum, Secrets, Stack, StackConfig, TcpConfig,
-    Transmit,
+    App, ConnId, Connect, CookieKeys, Cx, DefenceConfig, Limits, LocalAddr, Ownership, RxChecksum, Secrets, Stack,
+    StackConfig, TcpConfig, Transmit,
 };
 use handfast::stats::WorkerInfo;
 use handfast::time::{Duration, Instant};
@@ -37,7 +37,8 @@ fn config(host: u8) -> StackConfig {
         ephemeral_ports: (1024, 65535),
         tcp: TcpConfig::default(),
         limits: Limits::default(),
-        secrets: Secrets { isn: [host; 16], flow_hash: [host; 16] },
+        defence: DefenceConfig::default(),
+        secrets: Secrets { isn: [host; 16], flow_hash: [host; 16], cookie: CookieKeys::alone([host; 16]) },
         traced_connections: 0,
     }
 }

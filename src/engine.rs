@@ -14,7 +14,9 @@ use crate::driver::Driver;
 use crate::driver::af_xdp::{self, PortConfig};
 use crate::host::{self, NeighbourWatch};
 use crate::stack::steering::{LEAST_KEY, Rss, Share, Steering};
-use crate::stack::{App, Limits, LocalAddr, Ownership, RxChecksum, Secrets, Stack, StackConfig, TcpConfig};
+use crate::stack::{
+    App, CookieKeys, DefenceConfig, Limits, LocalAddr, Ownership, RxChecksum, Secrets, Stack, StackConfig, TcpConfig,
+};
 use crate::stats::{Snapshot, WorkerInfo};
 use crate::time::Duration;
 use crate::wire::{Addr, MacAddr};
@@ -54,6 +56,8 @@ pub struct EngineConfig {
     pub tcp: TcpConfig,
     /// The limit of every pool, for each worker.
     pub limits: Limits,
+    /// Against SYN floods.
+    pub defence: DefenceConfig,
     /// What a worker does when nothing comes.
     pub idle: Idle,
     /// Whether each worker is pinned to a core.
@@ -81,6 +85,7 @@ impl EngineConfig {
             reach: Vec::new(),
             tcp: TcpConfig::default(),
             limits: Limits::default(),
+            defence: DefenceConfig::default(),
             idle: Idle::default(),
             pin: true,
             first_core: 0,
@@ -107,6 +112,7 @@ impl EngineConfig {
             ephemeral_ports: self.ephemeral_ports,
             tcp: self.tcp,
             limits: self.limits,
+            defence: self.defence,
             secrets,
             traced_connections: self.traced_connections,
         }
@@ -362,9 +368,10 @@ fn steering(rss: Option<&Rss>, workers: usize) -> Result<Steering, SetupError> {
 }
 
 fn secrets() -> Result<Secrets, SetupError> {
-    let mut secrets = Secrets { isn: [0; 16], flow_hash: [0; 16] };
+    let mut secrets = Secrets { isn: [0; 16], flow_hash: [0; 16], cookie: CookieKeys::alone([0; 16]) };
     draw(&mut secrets.isn)?;
     draw(&mut secrets.flow_hash)?;
+    draw(&mut secrets.cookie.making)?;
     Ok(secrets)
 }
 

@@ -42,7 +42,7 @@ pub struct KernelLosses {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, strum::EnumIter, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Handled {
-    /// A SYN that made a half-open entry, or was answered again from one.
+    /// A SYN that made a half-open entry, was answered again from one, or was answered with a cookie.
     SynReceived,
     /// A segment that a half-open entry, a connection or a TIME-WAIT entry processed.
     Segment,
@@ -132,6 +132,9 @@ pub enum DropReason {
     /// RST to a TIME-WAIT entry (RFC 1337).
     TimeWaitReset,
 
+    /// An acknowledgement with text or FIN that matches nothing, and holds no cookie while some are on their way.
+    NoCookie,
+
     // --- what was refused because a table or queue was full ---
     /// The half-open table was full.
     HalfOpenFull,
@@ -173,6 +176,16 @@ pub enum HalfOpenEnding {
     TimedOut,
     /// Given up for another one, or at shutdown.
     Evicted,
+}
+
+/// Why the number that a segment acknowledges is no cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, strum::EnumIter, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum CookieRefusal {
+    /// It says itself that it is too old.
+    Expired,
+    /// Its MAC is not ours: guessed, for another tuple, damaged, or older than the count of epochs tells.
+    Forged,
 }
 
 /// How a TIME-WAIT entry ended.
@@ -231,6 +244,7 @@ tally! {
     EndingTally of Ending,
     HalfOpenTally of HalfOpenEnding,
     TimeWaitTally of TimeWaitEnding,
+    CookieTally of CookieRefusal,
 }
 
 /// The counters of one shard. Each law below holds after every frame and every timer:
@@ -268,6 +282,12 @@ pub struct Ledger {
     pub half_open_created: u64,
     /// How they ended.
     pub half_open_endings: HalfOpenTally,
+    /// SYNs answered with a cookie.
+    pub cookies_sent: u64,
+    /// Connections made of a cookie.
+    pub cookies_accepted: u64,
+    /// Acknowledgements that held none, while cookies were on their way.
+    pub cookies_refused: CookieTally,
     /// TIME-WAIT entries made.
     pub time_wait_created: u64,
     /// How they ended.

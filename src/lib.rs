@@ -16,6 +16,7 @@
 //! |---|---|
 //! | [`time`], [`ledger`], [`clock`] | instants as arguments; what became of every frame and connection; the one reader of the clock |
 //! | [`Ownership`], [`SetupError`] | words that all layers share: whose an address is; what went wrong, why, and the cure |
+//! | [`outpost`] | memory that a worker shares with the XDP program, to have floods answered there |
 //! | [`wire`] | octets ↔ headers, no state: Ethernet, ARP, IPv4, IPv6, ICMP, NDP, TCP |
 //! | [`tcp`] | one connection: segments and time in, segments and events out; a file for each chapter of RFC 9293 |
 //! | [`stats`] | what a running stack shows, with the laws of its ledger |
@@ -83,6 +84,7 @@ pub mod lab;
 pub mod ladder;
 pub mod ledger;
 pub mod load;
+pub mod outpost;
 mod ownership;
 pub mod services;
 mod setup_error;

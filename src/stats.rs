@@ -36,6 +36,9 @@ pub struct Snapshot {
     /// What crossed from worker to worker; told when all of several workers have ended, as only then it adds up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handed_over: Option<HandedOver>,
+    /// The defence against SYN floods.
+    #[serde(default)]
+    pub defence: Defence,
     /// Verdicts of the XDP program, if there is one.
     pub xdp: BTreeMap<String, u64>,
     /// Whether each law of the ledger holds; a text for each that does not.
@@ -83,6 +86,21 @@ pub struct Frames {
     pub handled: BTreeMap<String, u64>,
     /// Dropped, by reason; only reasons that occurred.
     pub dropped: BTreeMap<String, u64>,
+}
+
+/// The defence against SYN floods. What the XDP program does for it is among the verdicts.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct Defence {
+    /// Workers at each step.
+    pub workers_at: BTreeMap<String, u64>,
+    /// Why they are there: reason and workers.
+    pub why: BTreeMap<String, u64>,
+    /// Milliseconds at each step, summed over the workers.
+    pub ms_at: BTreeMap<String, u64>,
+    /// Changes of step.
+    pub switches: u64,
+    /// Cookies sent and accepted; acknowledgements refused, by reason.
+    pub cookies: BTreeMap<String, u64>,
 }
 
 /// Octets that one entry takes, without buffers.
@@ -202,6 +220,7 @@ impl Snapshot {
         merge_census(&mut self.chunks, &other.chunks);
         merge_losses(&mut self.kernel, &other.kernel);
         self.workers.extend(other.workers.iter().cloned());
+        self.defence.merge(&other.defence);
         add_map(&mut self.xdp, &other.xdp);
         self.ledger.exact &= other.ledger.exact;
         self.ledger.broken.extend(other.ledger.broken.iter().cloned());
@@ -315,6 +334,16 @@ impl std::fmt::Display for Law {
     }
 }
 
+impl Defence {
+    fn merge(&mut self, other: &Defence) {
+        add_map(&mut self.workers_at, &other.workers_at);
+        add_map(&mut self.why, &other.why);
+        add_map(&mut self.ms_at, &other.ms_at);
+        self.switches += other.switches;
+        add_map(&mut self.cookies, &other.cookies);
+    }
+}
+
 impl Connections {
     fn merge(&mut self, other: &Connections) {
         self.opened += other.opened;
@@ -380,6 +409,10 @@ mod tests {
     fn any_snapshot() -> impl Strategy<Value = Snapshot> {
         prop::collection::vec(0..1u64 << 40, 64).prop_map(|numbers| {
             let mut full = Snapshot::sum([]);
+            let d = &mut full.defence;
+            for map in [&mut d.workers_at, &mut d.why, &mut d.ms_at, &mut d.cookies] {
+                map.insert("one".into(), 0);
+            }
             for map in [&mut full.half_open, &mut full.time_wait, &mut full.refused, &mut full.xdp] {
                 map.insert("one".into(), 0);
             }

@@ -19,7 +19,7 @@ pub use exchange::{Desk, Exchange};
 
 use crate::clock;
 use crate::driver::{Driver, Frame, Wake};
-use crate::stack::{App, Disposition, Stack, Transition, Transmit};
+use crate::stack::{App, CookieKeys, Disposition, Stack, Switch, Transition, Transmit};
 use crate::stats::{Pool, Snapshot, WorkerInfo};
 use crate::time::{Duration, Instant};
 use crate::wire::{Addr, MacAddr};
@@ -33,6 +33,8 @@ pub enum Command<M> {
     Snapshot(crossbeam::channel::Sender<Snapshot>),
     /// Stop accepting, close what is open, and end; what is still open after this long is reset.
     Drain(Duration),
+    /// Other keys for SYN cookies.
+    CookieKeys(CookieKeys),
     /// A neighbour as the host knows it (where the host owns ARP).
     Neighbour(Addr, MacAddr),
     /// For the application.
@@ -117,12 +119,15 @@ impl<D: Driver, A: App> Worker<D, A> {
     /// A worker and the mailbox that reaches it. It hands over to others at its `desk`, if there are any.
     pub fn new(
         driver: D,
-        stack: Stack<A>,
+        mut stack: Stack<A>,
         idle: Idle,
         info: WorkerInfo,
         desk: Option<Desk>,
     ) -> (Self, Mailbox<A::Message>) {
         let (sender, commands) = crossbeam::channel::bounded(1024);
+        if let Some(memory) = driver.outpost() {
+            stack.set_outpost(memory);
+        }
         let mailbox = Mailbox { commands: sender, waker: driver.waker() };
         let burst = Vec::with_capacity(BURST);
         let busy_at = clock::now();
@@ -153,6 +158,7 @@ impl<D: Driver, A: App> Worker<D, A> {
             if self.is_finished(now) {
                 return self.finish();
             }
+            self.tell_of_switch();
             if busy {
                 self.busy_at = now;
                 self.warn_of_checksums();
@@ -174,6 +180,13 @@ impl<D: Driver, A: App> Worker<D, A> {
                 "every TCP checksum so far is wrong: does the peer of a veth leave them to an offload? \
                  `ethtool -K PEER tx off` there, or `--rx-checksum trust` here"
             );
+        }
+    }
+
+    /// A line for each switch of the defence, which are seconds apart.
+    fn tell_of_switch(&mut self) {
+        if let Some(Switch { from, to, why }) = self.stack.take_switch() {
+            tracing::warn!(queue = self.info.queue, "SYN defence: {from} to {to}: {why}");
         }
     }
 
@@ -298,6 +311,7 @@ impl<D: Driver, A: App> Worker<D, A> {
                     self.stack.drain(now);
                     self.drain_until = Some(now + patience);
                 }
+                Command::CookieKeys(keys) => self.stack.rekey_cookies(&keys),
                 Command::Neighbour(addr, mac) => self.stack.on_neighbour(now, addr, mac),
                 Command::App(message) => self.stack.on_message(now, message),
             }

@@ -4,8 +4,8 @@
 
 use handfast::ledger::Ending;
 use handfast::stack::{
-    App, ConnId, Connect, Cx, Limits, LocalAddr, Ownership, RxChecksum, Secrets, Stack, StackConfig, TcpConfig,
-    Transmit,
+    App, ConnId, Connect, CookieKeys, Cx, DefenceConfig, Limits, LocalAddr, Ownership, RxChecksum, Secrets, Stack,
+    StackConfig, TcpConfig, Transmit,
 };
 use handfast::tcp::congestion::Algorithm;
 use handfast::time::{Duration, Instant};
@@ -27,7 +27,8 @@ fn config(host: u8, congestion: Algorithm) -> StackConfig {
         ephemeral_ports: (1024, 65535),
         tcp: TcpConfig { congestion, ..TcpConfig::default() },
         limits: Limits::default(),
-        secrets: Secrets { isn: [host; 16], flow_hash: [host; 16] },
+        defence: DefenceConfig::default(),
+        secrets: Secrets { isn: [host; 16], flow_hash: [host; 16], cookie: CookieKeys::alone([host; 16]) },
         traced_connections: 0,
     }
 }

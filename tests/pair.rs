@@ -2,8 +2,8 @@
 
 use handfast::ledger::Ending;
 use handfast::stack::{
-    App, ConnId, Connect, Cx, Limits, LocalAddr, Ownership, RxChecksum, Secrets, Stack, StackConfig, TcpConfig,
-    Transmit,
+    App, ConnId, Connect, CookieKeys, Cx, DefenceConfig, Limits, LocalAddr, Ownership, RxChecksum, Secrets, Stack,
+    StackConfig, TcpConfig, Transmit,
 };
 use handfast::time::{Duration, Instant};
 use handfast::wire::{Addr, MacAddr};
@@ -42,7 +42,8 @@ fn config(host: u8, family: Family) -> StackConfig {
         ephemeral_ports: (1024, 65535),
         tcp: TcpConfig::default(),
         limits: Limits::default(),
-        secrets: Secrets { isn: [host; 16], flow_hash: [host; 16] },
+        defence: DefenceConfig::default(),
+        secrets: Secrets { isn: [host; 16], flow_hash: [host; 16], cookie: CookieKeys::alone([host; 16]) },
         traced_connections: 1,
     }
 }

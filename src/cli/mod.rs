@@ -4,6 +4,7 @@
 //! `handfast: what: cause; cure`, and exit code 2; a run whose result is bad ends with 1.
 #![forbid(unsafe_code)]
 
+mod defence;
 mod demo;
 mod doctor;
 mod file;

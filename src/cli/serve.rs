@@ -1,5 +1,6 @@
 //! `handfast serve`: services on an interface, until a signal ends it in order.
 
+use super::defence::DefenceArgs;
 use super::interrupt::Interrupts;
 use super::values::{parse_size, time};
 use super::{LinkArgs, Outcome, say, stats, tables, verdict};
@@ -45,6 +46,8 @@ pub struct Args {
     #[arg(long, value_name = "SOCKET")]
     admin: Option<PathBuf>,
     #[command(flatten)]
+    defence: DefenceArgs,
+    #[command(flatten)]
     link: LinkArgs,
 }
 
@@ -52,6 +55,7 @@ pub struct Args {
 pub fn run(args: Args) -> Outcome {
     let interface = args.link.interface()?.to_string();
     let mut config = args.link.engine_config()?;
+    config.defence = args.defence.config();
     check_services(&args.services)?;
     config.listen = args.services.iter().map(|listener| listener.port).collect();
     let port = args.link.port_config()?;

@@ -50,6 +50,7 @@ pub(super) fn snapshot(snapshot: &Snapshot) -> String {
     ] {
         section(&mut page, title, counted(map));
     }
+    defence(&mut page, snapshot);
     let k = &snapshot.kernel;
     let lost = [
         ("dropped", k.rx_dropped),
@@ -92,6 +93,21 @@ fn section<'a>(page: &mut String, title: &str, rows: impl IntoIterator<Item = (&
         table.add_row([name.to_string(), count.to_string()]);
     }
     finish(page, table, 1);
+}
+
+/// Where the defence stands and why, and what it has done.
+fn defence(page: &mut String, snapshot: &Snapshot) {
+    let d = &snapshot.defence;
+    section(page, "SYN cookies", counted(&d.cookies));
+    let mut table = new_table(["SYN defence at", "workers", "seconds"]);
+    for (step, workers) in &d.workers_at {
+        let ms = d.ms_at.get(step).copied().unwrap_or(0);
+        table.add_row([step.clone(), workers.to_string(), format!("{:.1}", ms as f64 / 1e3)]);
+    }
+    finish(page, table, 1);
+    for (why, workers) in &d.why {
+        let _ = writeln!(page, "SYN defence: {why} ({workers} workers, {} switches in all)", d.switches);
+    }
 }
 
 fn pools(page: &mut String, snapshot: &Snapshot) {

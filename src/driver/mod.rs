@@ -23,6 +23,7 @@ pub use crate::ledger::{ChunkCensus, KernelLosses};
 pub use xdp_program::{AttachMode, Attached, TestRunVerdict, XdpProgram};
 pub use xdp_verdict::Verdict;
 
+use crate::outpost::SharedMemory;
 use crate::time::Duration;
 use std::io;
 use std::sync::Arc;
@@ -90,6 +91,11 @@ pub trait Driver {
     /// What the kernel lost between the NIC and us, where there is a kernel between.
     fn kernel_losses(&self) -> KernelLosses {
         KernelLosses::default()
+    }
+
+    /// Memory shared with an XDP program that can answer SYNs on this queue, where there is one.
+    fn outpost(&self) -> Option<SharedMemory> {
+        None
     }
 
     /// What it really got, in a few words for people and reports: `af_xdp native zero-copy`, `memory`.

@@ -3,6 +3,7 @@
 use super::worker_error;
 use crate::SetupError;
 use crate::driver::XdpProgram;
+use crate::stack::CookieKeys;
 use crate::stats::Snapshot;
 use crate::time::Duration;
 use crate::wire::{Addr, MacAddr};
@@ -81,6 +82,13 @@ impl<M> Handle<M> {
     pub fn drain(&self, within: Duration) {
         for mailbox in &self.shared.mailboxes {
             deliver(mailbox, Command::Drain(within));
+        }
+    }
+
+    /// Has every worker use other keys for SYN cookies.
+    pub fn rekey_cookies(&self, keys: &CookieKeys) {
+        for mailbox in &self.shared.mailboxes {
+            deliver(mailbox, Command::CookieKeys(*keys));
         }
     }
 

@@ -2,7 +2,10 @@
 
 use super::app::{Ground, Player, address};
 use super::random::Random;
-use crate::stack::{Limits, LocalAddr, Ownership, RxChecksum, Secrets, Stack, StackConfig, TcpConfig, Transmit};
+use crate::stack::{
+    CookieKeys, DefenceConfig, Limits, LocalAddr, Ownership, RxChecksum, Secrets, Stack, StackConfig, TcpConfig,
+    Transmit,
+};
 use crate::time::{Duration, Instant};
 use crate::wire::{Addr, FourTuple, MacAddr};
 use std::cell::RefCell;
@@ -75,7 +78,7 @@ impl Host {
 
 fn secrets(random: &mut Random) -> Secrets {
     let mut key = || (u128::from(random.bits()) << 64 | u128::from(random.bits())).to_le_bytes();
-    Secrets { isn: key(), flow_hash: key() }
+    Secrets { isn: key(), flow_hash: key(), cookie: CookieKeys::alone(key()) }
 }
 
 /// How the host of that number is set up, with what may differ drawn.
@@ -103,6 +106,7 @@ pub fn draw_config(number: usize, time_wait: Duration, random: &mut Random) -> S
         ephemeral_ports: (super::script::FIRST_EPHEMERAL, 65_535),
         tcp,
         limits,
+        defence: DefenceConfig::default(),
         secrets: secrets(random),
         traced_connections: 0,
     }

@@ -1,7 +1,9 @@
 //! What a stack is told at start: who it is, how TCP behaves, and the limit of every pool.
 
+pub use super::defence::{DefenceConfig, SynDefence};
 pub use crate::ownership::Ownership;
 pub use crate::tcp::TcpConfig;
+pub use crate::tcp::cookie::CookieKeys;
 use crate::wire::{Addr, MacAddr};
 
 /// One address that the stack answers for, and the prefix that is on-link with it.
@@ -64,6 +66,8 @@ pub struct Secrets {
     pub isn: [u8; 16],
     /// For the hash of the flow index.
     pub flow_hash: [u8; 16],
+    /// For SYN cookies.
+    pub cookie: CookieKeys,
 }
 
 /// All that a stack is told at start.
@@ -91,6 +95,8 @@ pub struct StackConfig {
     pub tcp: TcpConfig,
     /// The limit of every pool.
     pub limits: Limits,
+    /// Against SYN floods.
+    pub defence: DefenceConfig,
     /// Keys.
     pub secrets: Secrets,
     /// Of how many connections, from the first on, each change of state is recorded (for the demo's ladder).

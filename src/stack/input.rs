@@ -18,7 +18,7 @@ use crate::wire::frame::{self, Envelope, Incoming, Ip, Link, TxChecksum};
 use crate::wire::tcp::{Flags, Header, Segment};
 use crate::wire::{Addr, FourTuple, SeqNum, icmp, ndp};
 
-type Outcome = Result<Handled, DropReason>;
+pub(super) type Outcome = Result<Handled, DropReason>;
 
 /// Hop limit of what we send (RFC 9293 §3.9.2, MUST-49).
 pub(super) const HOP_LIMIT: u8 = 64;
@@ -30,20 +30,20 @@ const CONGESTION_EXPERIENCED: u8 = 0b11;
 const INDEXED: &str = "the index names only entries that are there";
 
 /// A segment with what carried it.
-struct Arrival<'a> {
-    link: Link,
-    tuple: FourTuple,
-    segment: Segment<'a>,
-    hash: u64,
+pub(super) struct Arrival<'a> {
+    pub link: Link,
+    pub tuple: FourTuple,
+    pub segment: Segment<'a>,
+    pub hash: u64,
     /// Whether a router marked it (RFC 3168 §5, CE).
-    marked: bool,
+    pub marked: bool,
 }
 
 /// Neighbours' addresses that wait to be told to the other workers.
 const MOST_HEARD: usize = 64;
 
 /// A reply that needs no state, to be written over the frame that asked for it; or whom the frame concerns.
-enum Reply {
+pub(super) enum Reply {
     Segment(Link, FourTuple, Header),
     Echo,
     Arp(Link, Arp),
@@ -125,7 +125,13 @@ impl Shard {
 
     // --- TCP, by phase ---
 
-    fn on_connection(&mut self, now: Instant, index: u32, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
+    pub(super) fn on_connection(
+        &mut self,
+        now: Instant,
+        index: u32,
+        arrival: &Arrival<'_>,
+        reply: &mut Option<Reply>,
+    ) -> Outcome {
         let tcb = self.connections.get_mut(index).expect(INDEXED);
         let mut env = env!(self, now);
         env.marked = arrival.marked;
@@ -216,7 +222,13 @@ impl Shard {
         if flags.has(Flags::RST) {
             return Err(DropReason::ResetIgnored);
         }
-        if !self.listens(arrival.tuple.local_port) || flags.has(Flags::ACK) {
+        if !self.listens(arrival.tuple.local_port) {
+            return self.reset(now, arrival, reply);
+        }
+        if self.may_hold_cookie(now, flags) {
+            return self.on_cookie(now, arrival, reply);
+        }
+        if flags.has(Flags::ACK) {
             return self.reset(now, arrival, reply);
         }
         if !flags.has(Flags::SYN) {
@@ -224,6 +236,10 @@ impl Shard {
         }
         if self.routes.next_hop(&arrival.tuple.remote_addr).is_none() {
             return Err(DropReason::NoRoute);
+        }
+        // A number beyond those of an old connection only the table can promise.
+        if self.defence.on_syn(self.half_open.len(), now) && beyond.is_none() {
+            return self.answer_with_cookie(now, arrival, reply);
         }
         let mut iss = self.isns.isn(&arrival.tuple, now);
         if let Some(snd_nxt) = beyond
@@ -247,7 +263,7 @@ impl Shard {
         *reply = Some(self.segment(arrival, header));
     }
 
-    fn reset(&mut self, now: Instant, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
+    pub(super) fn reset(&mut self, now: Instant, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
         let Some(header) = reset_for(&arrival.segment) else { return Err(DropReason::ResetIgnored) };
         self.reply_if_allowed(now, self.segment(arrival, header), reply)?;
         Ok(Handled::AnsweredByReset)
@@ -259,7 +275,7 @@ impl Shard {
         limited(!may_be_answer || self.answers.allows(arrival.hash, now.as_millis()))
     }
 
-    fn segment(&self, arrival: &Arrival<'_>, header: Header) -> Reply {
+    pub(super) fn segment(&self, arrival: &Arrival<'_>, header: Header) -> Reply {
         Reply::Segment(arrival.link.reply(self.config.mac), arrival.tuple, header)
     }
 
@@ -273,7 +289,7 @@ impl Shard {
     // --- neighbours and ICMP ---
 
     /// A completed handshake shows a way to the next hop towards its peer, if none is known.
-    fn learn_from(&mut self, now: Instant, arrival: &Arrival<'_>) {
+    pub(super) fn learn_from(&mut self, now: Instant, arrival: &Arrival<'_>) {
         if let Some(next_hop) = self.routes.next_hop(&arrival.tuple.remote_addr) {
             let station = Station { mac: arrival.link.src, vlan: arrival.link.vlan };
             self.learn(next_hop, station, Learn::IfUnknown, now);

@@ -7,7 +7,9 @@
 
 mod app;
 mod config;
+mod cookies;
 mod cx;
+mod defence;
 pub mod flow_index;
 mod input;
 mod invariants;
@@ -26,11 +28,15 @@ pub mod wheel;
 
 pub use crate::tcp::{TcpConfig, Transition};
 pub use app::{App, ConnId, Connect, ConnectError, SendError};
-pub use config::{Limits, LocalAddr, Ownership, RxChecksum, Secrets, StackConfig};
+pub use config::{
+    CookieKeys, DefenceConfig, Limits, LocalAddr, Ownership, RxChecksum, Secrets, StackConfig, SynDefence,
+};
 pub use cx::Cx;
+pub use defence::{Step, Switch};
 pub use output::Transmit;
 
 use crate::ledger::{DropReason, HalfOpenEnding, Handled};
+use crate::outpost::{Outpost, SharedMemory};
 use crate::stats::Snapshot;
 use crate::tcp::timer::is_due;
 use crate::tcp::{Env, Facts, News};
@@ -119,6 +125,7 @@ impl<A: App> Stack<A> {
     pub fn on_timers(&mut self, now: Instant) {
         self.tell(now);
         let shard = &mut self.shard;
+        shard.tend_outpost(now);
         shard.feed_starved(now);
         let tick = now.as_millis() as u32;
         for _ in 0..TIMERS_PER_TURN {
@@ -217,9 +224,11 @@ impl<A: App> Stack<A> {
             |due: u32| now + Duration::from_millis(if is_due(due, tick) { 0 } else { due.wrapping_sub(tick) }.into());
         let wheels = [shard.half_open_wheel.next_due(), shard.wheel.next_due()];
         let time_wait = [shard.time_wait_v4.next_due_ms(), shard.time_wait_v6.next_due_ms()];
+        let building = shard.outpost.as_ref().is_some_and(Outpost::is_building).then_some(now);
+        let defence = shard.defence.next_due().into_iter().chain(building);
         let fed = (!shard.starved.is_empty() && shard.pools.blocks.has_room()).then_some(now);
         let waits = time_wait.into_iter().flatten().map(Instant::from_millis);
-        wheels.into_iter().flatten().map(at).chain(waits).chain(shard.app_timers.next()).chain(fed).min()
+        wheels.into_iter().flatten().map(at).chain(waits).chain(shard.app_timers.next()).chain(fed).chain(defence).min()
     }
 
     /// Whether not one TCP segment had a right checksum, and there were some: then it is the link, not the segments.
@@ -228,6 +237,21 @@ impl<A: App> Stack<A> {
         let bad = ledger.dropped.of(DropReason::TcpChecksum);
         let good = ledger.handled.of(Handled::Segment) + ledger.handled.of(Handled::SynReceived);
         bad >= 2 && good == 0
+    }
+
+    /// Memory shared with an XDP program that can answer SYNs for this stack.
+    pub fn set_outpost(&mut self, memory: SharedMemory) {
+        self.shard.outpost = Some(Outpost::new(memory));
+    }
+
+    /// Other keys for SYN cookies.
+    pub fn rekey_cookies(&mut self, keys: &CookieKeys) {
+        self.shard.rekey_cookies(keys);
+    }
+
+    /// The last switch of the defence against SYN floods that was not taken yet, for the log.
+    pub fn take_switch(&mut self) -> Option<Switch> {
+        self.shard.defence.take_switch()
     }
 
     /// Counters and gauges as they stand.

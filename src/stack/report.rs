@@ -1,8 +1,9 @@
 //! The shard's counters and gauges as a snapshot, audited by the laws of the ledger.
 
+use super::defence::Step;
 use super::shard::Shard;
 use super::time_wait_table::PackedV4;
-use crate::stats::{BytesPerEntry, Connections, Frames, Pool, Snapshot};
+use crate::stats::{BytesPerEntry, Connections, Defence, Frames, Pool, Snapshot};
 use crate::tcp::half_open::HalfOpen;
 use crate::tcp::{State, Tcb};
 use std::collections::BTreeMap;
@@ -48,6 +49,7 @@ impl Shard {
             time_wait: with_total("created", ledger.time_wait_created, rows(ledger.time_wait_endings.rows())),
             pools: self.pools_in_use(),
             refused: self.refusals(),
+            defence: self.defence(),
             ..Snapshot::default()
         };
         snapshot.audit();
@@ -68,6 +70,19 @@ impl Shard {
             ("transfers", self.pools.transfers() as u64, self.connections.limit() as u64),
         ];
         pools.into_iter().map(|(name, used, limit)| (name.to_string(), Pool { used, limit })).collect()
+    }
+
+    fn defence(&self) -> Defence {
+        let (defence, ledger) = (&self.defence, &self.ledger);
+        let mut cookies = rows(ledger.cookies_refused.rows());
+        cookies.extend(rows([("sent", ledger.cookies_sent), ("accepted", ledger.cookies_accepted)].into_iter()));
+        Defence {
+            workers_at: rows(Step::iter().map(|step| (step.into(), u64::from(step == defence.step())))),
+            why: BTreeMap::from([(format!("{}: {}", defence.step(), defence.why()), 1)]),
+            ms_at: rows(Step::iter().map(|step| (step.into(), defence.ms_in(step)))),
+            switches: defence.switches(),
+            cookies,
+        }
     }
 
     fn refusals(&self) -> BTreeMap<String, u64> {

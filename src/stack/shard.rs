@@ -2,6 +2,8 @@
 
 use super::app::ConnId;
 use super::config::{Ownership, StackConfig};
+use super::cookies::Walk;
+use super::defence::Defence;
 use super::flow_index::{Flow, FlowIndex, Phase};
 use super::neighbours::{Neighbours, Station};
 use super::ports::Ports;
@@ -13,6 +15,8 @@ use super::time_wait_table::{PackedV4, PackedV6, TimeWaitTable};
 use super::timer_queue::TimerQueue;
 use super::wheel::{Timed, Wheel};
 use crate::ledger::{DropReason, HalfOpenEnding, Ledger, TimeWaitEnding};
+use crate::outpost::Outpost;
+use crate::tcp::cookie::Cookies;
 use crate::tcp::half_open::HalfOpen;
 use crate::tcp::isn::IsnGenerator;
 use crate::tcp::state::{Event, State, StateGauges};
@@ -44,6 +48,11 @@ pub(crate) struct Shard {
     pub gauges: StateGauges,
     pub pools: Pools,
     pub isns: IsnGenerator,
+    pub cookies: Cookies,
+    pub defence: Defence,
+    /// Where there is an XDP program that can answer SYNs.
+    pub outpost: Option<Outpost>,
+    pub(super) outpost_walk: Walk,
     pub routes: Routes,
     pub neighbours: Neighbours,
     pub ports: Ports,
@@ -111,6 +120,10 @@ impl Shard {
             gauges,
             pools: Pools::new(limits.buffer_bytes),
             isns: IsnGenerator::new(&config.secrets.isn),
+            cookies: Cookies::new(&config.secrets.cookie),
+            defence: Defence::new(config.defence, limits.half_open as usize, now),
+            outpost: None,
+            outpost_walk: Walk::default(),
             routes: Routes::new(&config),
             neighbours,
             ports: Ports::new(config.ephemeral_ports, share.clone()),
@@ -195,6 +208,7 @@ impl Shard {
         let Ok(place) = self.half_open.insert(entry) else { return Err(DropReason::HalfOpenFull) };
         self.ledger.half_open_created += 1;
         self.gauges.transition(&mut { from }, Event::RecvSyn, &tuple, now);
+        self.note_flow(&tuple);
         self.enter(hash, Flow::new(Phase::HalfOpen, place));
         self.arm_half_open(place, now);
         Ok(place)
@@ -234,7 +248,9 @@ impl Shard {
         let ts_offset = self.isns.timestamp_offset(&entry.tuple);
         let tcb = Tcb::from_half_open(&entry, ts_offset, &env!(self, now));
         let Ok(index) = self.connections.insert(tcb) else { unreachable!("the table was not full") };
+        self.note_flow(&entry.tuple);
         self.index.replace(hash, Flow::new(Phase::HalfOpen, place), Flow::new(Phase::Connection, index));
+        self.defence.on_handshake();
         self.ledger.half_open_endings.count(HalfOpenEnding::Established);
         self.ledger.opened_passive += 1;
         Ok(index)
@@ -244,10 +260,16 @@ impl Shard {
 
     /// Enters a connection of our own making.
     pub fn add_connection(&mut self, tcb: Tcb) -> u32 {
+        self.ledger.opened_active += 1;
+        self.enter_connection(self.index.hash(&tcb.tuple), tcb)
+    }
+
+    /// Enters a connection that comes from no other table.
+    pub fn enter_connection(&mut self, hash: u64, tcb: Tcb) -> u32 {
         let tuple = tcb.tuple;
         let Ok(index) = self.connections.insert(tcb) else { unreachable!("the caller has looked") };
-        self.ledger.opened_active += 1;
-        self.enter(self.index.hash(&tuple), Flow::new(Phase::Connection, index));
+        self.note_flow(&tuple);
+        self.enter(hash, Flow::new(Phase::Connection, index));
         index
     }
 
@@ -380,6 +402,7 @@ impl Shard {
     }
 
     fn store_time_wait(&mut self, entry: &TimeWait, now: Instant) -> Flow {
+        self.note_flow(&entry.tuple);
         if entry.tuple.local_addr.is_v4() {
             self.time_wait_v4.insert(entry, now.as_millis())
         } else {

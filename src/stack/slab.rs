@@ -73,6 +73,14 @@ impl<T> Slab<T> {
         self.segments.get_mut(index as usize / SEGMENT)?.slots[index as usize % SEGMENT].as_mut()
     }
 
+    /// Shows the entry at `index`, if there is one; says whether there may be others from there on.
+    pub fn peek(&self, index: u32, show: impl FnOnce(&T)) -> bool {
+        if let Some(entry) = self.get(index) {
+            show(entry);
+        }
+        (index as usize) < self.segments.len() * SEGMENT
+    }
+
     /// Takes the entry at `index` out.
     pub fn remove(&mut self, index: u32) -> Option<T> {
         let value = self.slot(index).take()?;

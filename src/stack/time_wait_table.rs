@@ -221,6 +221,16 @@ impl<E: Packed> TimeWaitTable<E> {
         segment.entries[at].unpack(segment.has_timestamps >> at & 1 == 1)
     }
 
+    /// Shows the entry at `place`, if one waits there; says whether there may be others from there on.
+    pub fn peek(&self, place: u32, show: impl FnOnce(&TimeWait)) -> bool {
+        let (number, at) = (place as usize / SEGMENT, place as usize % SEGMENT);
+        let Some(segment) = self.segments.get(number) else { return false };
+        if segment.live >> at & 1 == 1 {
+            show(&self.get(place));
+        }
+        true
+    }
+
     /// Removes the entry at `place` before its time.
     pub fn remove(&mut self, place: u32) {
         let bit = 1 << (place as usize % SEGMENT);

@@ -59,23 +59,32 @@ pub enum HalfOpenVerdict {
     Drop(DropReason),
 }
 
+/// What a SYN asks for and is given.
+pub(crate) fn asked(tuple: &FourTuple, syn: &Segment<'_>, our_mss: u16, config: &TcpConfig) -> Negotiated {
+    let negotiated = Negotiated::from_syn(&syn.header.options, our_mss, tuple.local_addr.is_v4());
+    // RFC 3168 §6.1.1: both bits on the SYN ask for ECN.
+    Negotiated { ecn: config.ecn && syn.header.flags.has(Flags::ECE | Flags::CWR), ..negotiated }
+}
+
 impl HalfOpen {
     /// The entry for a SYN that a listener accepts (RFC 9293 §3.10.7.2, third). Text on the SYN is not kept: the peer
     /// sends it again (RFC 9293 §3.10.7.2).
     pub(crate) fn new(tuple: FourTuple, syn: &Segment<'_>, iss: SeqNum, our_mss: u16, config: &TcpConfig) -> Self {
-        let negotiated = Negotiated::from_syn(&syn.header.options, our_mss, tuple.local_addr.is_v4());
-        // RFC 3168 §6.1.1: both bits on the SYN ask for ECN.
-        let ecn = config.ecn && syn.header.flags.has(Flags::ECE | Flags::CWR);
+        HalfOpen::of(tuple, syn.header.seq, iss, &asked(&tuple, syn, our_mss, config))
+    }
+
+    /// The entry for what was agreed on. Its SYN-ACK was sent once.
+    pub(crate) fn of(tuple: FourTuple, irs: SeqNum, iss: SeqNum, negotiated: &Negotiated) -> Self {
         HalfOpen {
             tuple,
-            irs: syn.header.seq,
+            irs,
             iss,
             link: Link::default(),
             ts_recent: negotiated.ts_recent.unwrap_or(0),
             smss: negotiated.smss,
             offered: NEVER_ZERO
                 | negotiated.window_scale.unwrap_or(UNSCALED)
-                | if ecn { ECN } else { 0 }
+                | if negotiated.ecn { ECN } else { 0 }
                 | if negotiated.sack_permitted { SACK } else { 0 }
                 | negotiated.ts_recent.map_or(0, |_| TIMESTAMPS),
             resent: 0,

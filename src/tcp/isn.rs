@@ -34,7 +34,8 @@ impl IsnGenerator {
         (self.word(tuple) >> 32) as u32
     }
 
-    fn word(&self, tuple: &FourTuple) -> u64 {
+    /// The tuple's number, of which ISN and timestamps are made; nobody outside can tell any part of it.
+    pub(crate) fn word(&self, tuple: &FourTuple) -> u64 {
         let mut hasher = self.keyed;
         write_tuple(&mut hasher, tuple);
         hasher.finish()

@@ -13,6 +13,7 @@ pub mod closed;
 mod config;
 pub mod congestion;
 mod connection;
+pub mod cookie;
 pub mod half_open;
 mod icmp;
 pub mod isn;

@@ -2,7 +2,9 @@
 
 use super::puppet::{Ask, Puppet, addr, local, neighbours};
 use super::target::*;
-use handfast::stack::{Limits, Ownership, RxChecksum, Secrets, Stack, StackConfig, TcpConfig, Transmit};
+use handfast::stack::{
+    CookieKeys, DefenceConfig, Limits, Ownership, RxChecksum, Secrets, Stack, StackConfig, TcpConfig, Transmit,
+};
 use handfast::tcp::isn::IsnGenerator;
 use handfast::time::Instant;
 use handfast::wire::{FourTuple, MacAddr};
@@ -36,12 +38,21 @@ pub struct Setup {
     pub knows_peer: bool,
     pub tcp: TcpConfig,
     pub limits: Limits,
+    pub defence: DefenceConfig,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         let (tcp, limits) = (TcpConfig::default(), Limits::default());
-        Setup { family: Family::V4, host_isn: 0, listen: true, knows_peer: true, tcp, limits }
+        Setup {
+            family: Family::V4,
+            host_isn: 0,
+            listen: true,
+            knows_peer: true,
+            tcp,
+            limits,
+            defence: DefenceConfig::default(),
+        }
     }
 }
 
@@ -67,7 +78,8 @@ impl InMemory {
             ephemeral_ports: (1024, 65535),
             tcp: setup.tcp,
             limits: setup.limits,
-            secrets: Secrets { isn: SECRET, flow_hash: SECRET },
+            defence: setup.defence,
+            secrets: Secrets { isn: SECRET, flow_hash: SECRET, cookie: CookieKeys::alone(SECRET) },
             traced_connections: 1,
         };
         let stack = Stack::new(config, Puppet::default(), started);

@@ -34,6 +34,7 @@ mod veth;
 mod checks;
 mod closing;
 mod congestion;
+mod cookies;
 mod flow_control;
 mod icmp;
 mod limits;

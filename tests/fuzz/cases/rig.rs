@@ -2,8 +2,8 @@
 
 use handfast::ledger::{DropReason, Ending};
 use handfast::stack::{
-    App, ConnId, Connect, Cx, Limits, LocalAddr, Ownership, RxChecksum, Secrets, Stack, StackConfig, TcpConfig,
-    Transmit,
+    App, ConnId, Connect, CookieKeys, Cx, DefenceConfig, Limits, LocalAddr, Ownership, RxChecksum, Secrets, Stack,
+    StackConfig, TcpConfig, Transmit,
 };
 use handfast::time::{Duration, Instant};
 use handfast::wire::frame::{self, Envelope, Incoming, Link, TxChecksum, VerifyChecksum};
@@ -43,7 +43,8 @@ pub fn config(tcp: TcpConfig) -> StackConfig {
             app_timers: 4,
             replies_per_second: 50,
         },
-        secrets: Secrets { isn: [1; 16], flow_hash: [2; 16] },
+        defence: DefenceConfig::default(),
+        secrets: Secrets { isn: [1; 16], flow_hash: [2; 16], cookie: CookieKeys::alone([3; 16]) },
         traced_connections: 1,
     }
 }

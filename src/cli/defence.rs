@@ -1,0 +1,63 @@
+//! The flags of `serve` for the defence against SYN floods.
+
+use super::values::{one_of, time, whole};
+use crate::stack::{DefenceConfig, SynDefence};
+use std::time::Duration;
+
+/// How SYN floods are met.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct DefenceArgs {
+    /// Against SYN floods: the half-open table alone, SYN cookies, cookies from the XDP program, or as much of that as a
+    /// flood calls for
+    #[arg(long, help_heading = "SYN floods", value_name = "HOW", default_value_t, value_parser = one_of::<SynDefence>())]
+    pub syn_defence: SynDefence,
+    /// Auto: cookies from this share of --max-half-open on, in percent
+    #[arg(long, help_heading = "SYN floods", value_name = "PERCENT", default_value_t = DefenceConfig::default().cookie_above, value_parser = whole::<u8>(1..=100))]
+    pub cookie_above: u8,
+    /// Auto: cookies from the XDP program at more SYNs without a handshake than this in a second, for each worker
+    #[arg(long, help_heading = "SYN floods", value_name = "SYNS", default_value_t = DefenceConfig::default().xdp_above, value_parser = whole::<u32>(1..=u32::MAX as u64 / 2))]
+    pub xdp_above: u32,
+    /// Auto: a step down after so long below half of what led up
+    #[arg(long, help_heading = "SYN floods", value_name = "TIME", default_value = "10s", value_parser = time)]
+    pub calm: Duration,
+}
+
+impl DefenceArgs {
+    /// What the stack is told.
+    pub fn config(&self) -> DefenceConfig {
+        DefenceConfig {
+            mode: self.syn_defence,
+            cookie_above: self.cookie_above,
+            xdp_above: self.xdp_above,
+            calm: self.calm,
+            ..DefenceConfig::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Flags {
+        #[command(flatten)]
+        defence: DefenceArgs,
+    }
+
+    fn config(flags: &str) -> Result<DefenceConfig, clap::Error> {
+        let all = std::iter::once("x").chain(flags.split_whitespace());
+        <Flags as clap::Parser>::try_parse_from(all).map(|flags| flags.defence.config())
+    }
+
+    #[test]
+    fn switch_points_are_flags_and_without_them_as_the_stack_has_them() {
+        assert_eq!(config("").unwrap(), DefenceConfig::default());
+        let set = config("--syn-defence cookie --cookie-above 80 --xdp-above 5000 --calm 1m").unwrap();
+        assert_eq!((set.mode, set.cookie_above, set.xdp_above), (SynDefence::Cookie, 80, 5_000));
+        assert_eq!(set.calm.as_secs(), 60);
+        for bad in ["--syn-defence firewall", "--cookie-above 0", "--cookie-above 101", "--xdp-above 0"] {
+            assert!(config(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! SYN cookies where a listener would keep an entry: the SYN-ACK that holds all, and the connection made of its answer.
+
+use super::input::{Arrival, Outcome, Reply};
+use super::shard::{Shard, env};
+use crate::ledger::{DropReason, Handled};
+use crate::tcp::cookie::{self, CookieKeys, Cookies};
+use crate::tcp::half_open::{HalfOpen, asked};
+use crate::tcp::state::{Event, State};
+use crate::tcp::{Env, Tcb};
+use crate::time::Instant;
+use crate::wire::FourTuple;
+use crate::wire::tcp::{Flags, Header};
+
+/// Flows told to the outpost in one turn.
+const TOLD_PER_TURN: usize = 1_024;
+
+impl Shard {
+    /// Answers a SYN and keeps nothing of it.
+    pub(super) fn answer_with_cookie(
+        &mut self,
+        now: Instant,
+        arrival: &Arrival<'_>,
+        reply: &mut Option<Reply>,
+    ) -> Outcome {
+        let header = self.cookie_syn_ack(now, arrival);
+        self.ledger.cookies_sent += 1;
+        *reply = Some(self.segment(arrival, header));
+        Ok(Handled::SynReceived)
+    }
+
+    fn cookie_syn_ack(&mut self, now: Instant, arrival: &Arrival<'_>) -> Header {
+        let (tuple, irs) = (arrival.tuple, arrival.segment.header.seq);
+        let v4 = tuple.local_addr.is_v4();
+        let our_mss = self.our_mss(v4);
+        let carried = cookie::carried(&asked(&tuple, &arrival.segment, our_mss, &self.config.tcp), v4);
+        let iss = self.cookies.make(&tuple, irs, &carried, now);
+        let ts_offset = self.isns.timestamp_offset(&tuple);
+        let mut header = HalfOpen::of(tuple, irs, iss, &carried).syn_ack(our_mss, ts_offset, &env!(self, now));
+        if let Some(timestamps) = &mut header.options.timestamps {
+            timestamps.tsval = cookie::tsval(timestamps.tsval, &carried);
+        }
+        header
+    }
+
+    /// An acknowledgement that matches nothing: with a good cookie it makes the connection that its SYN asked for.
+    ///
+    /// One with a bad cookie is answered by a RST, like any other that matches nothing; but not one with text or a FIN: that
+    /// may be of an honest peer and have overtaken the segment with the cookie, or come after it was lost.
+    pub(super) fn on_cookie(&mut self, now: Instant, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
+        let header = &arrival.segment.header;
+        match self.cookies.open(&arrival.tuple, header, now) {
+            Ok(carried) => {
+                let (irs, iss) = (header.seq - 1, header.ack - 1);
+                let entry = HalfOpen::of(arrival.tuple, irs, iss, &carried);
+                let ts_offset = self.offset_behind(header, arrival, now);
+                let index = self.add_from_cookie(arrival.hash, &entry, ts_offset, now)?;
+                self.learn_from(now, arrival);
+                self.on_connection(now, index, arrival, reply)
+            }
+            Err(refusal) => {
+                self.ledger.cookies_refused.count(refusal);
+                if arrival.segment.is_empty() { self.reset(now, arrival, reply) } else { Err(DropReason::NoCookie) }
+            }
+        }
+    }
+
+    /// The offset of our timestamps for a peer that has seen ours: the tuple's own, unless another host sent them.
+    fn offset_behind(&self, header: &Header, arrival: &Arrival<'_>, now: Instant) -> u32 {
+        let own = self.isns.timestamp_offset(&arrival.tuple);
+        let Some(timestamps) = header.options.timestamps else { return own };
+        let tick = now.as_millis() as u32;
+        let age = tick.wrapping_add(own).wrapping_sub(timestamps.tsecr);
+        if u64::from(age) <= 3 * cookie::EPOCH.as_millis() as u64 {
+            return own;
+        }
+        // Another host's clock runs on here; ahead of what it sent, as its peer takes nothing older (RFC 7323 §5.3).
+        (timestamps.tsecr + 1).wrapping_sub(tick)
+    }
+
+    /// The connection of an entry that never was in the table. The state goes through SYN-RECEIVED all the same; the segment
+    /// that completes the handshake is still to be processed.
+    fn add_from_cookie(
+        &mut self,
+        hash: u64,
+        entry: &HalfOpen,
+        ts_offset: u32,
+        now: Instant,
+    ) -> Result<u32, DropReason> {
+        if self.connections.is_full() {
+            return Err(DropReason::ConnectionsFull);
+        }
+        self.gauges.transition(&mut { State::Listen }, Event::RecvSyn, &entry.tuple, now);
+        let tcb = Tcb::from_half_open(entry, ts_offset, &env!(self, now));
+        let index = self.enter_connection(hash, tcb);
+        self.ledger.cookies_accepted += 1;
+        self.ledger.opened_passive += 1;
+        self.defence.on_handshake();
+        Ok(index)
+    }
+
+    /// Whether a segment that matches nothing may hold a cookie of ours.
+    pub(super) fn may_hold_cookie(&self, now: Instant, flags: Flags) -> bool {
+        flags.has(Flags::ACK) && flags.0 & (Flags::SYN | Flags::RST).0 == 0 && self.defence.expects_cookies(now)
+    }
+
+    /// Takes other keys; cookies of the old ones are good as far as these keys say.
+    pub fn rekey_cookies(&mut self, keys: &CookieKeys) {
+        self.config.secrets.cookie = *keys;
+        self.cookies = Cookies::new(keys);
+    }
+
+    // --- the XDP program ---
+
+    /// Keeps the outpost's filter as the defence wants it, and has the program answer when the step says so.
+    pub fn tend_outpost(&mut self, now: Instant) {
+        self.defence.on_turn(now, self.outpost.as_ref());
+        let wanted = self.defence.wants_outpost() && !self.draining;
+        let Some(outpost) = &mut self.outpost else { return };
+        if !wanted {
+            outpost.rest();
+            return;
+        }
+        outpost.answer(self.defence.step() == super::Step::Xdp);
+        if outpost.prepare() {
+            self.tell_outpost();
+        }
+    }
+
+    fn tell_outpost(&mut self) {
+        let (Some(outpost), isns) = (&mut self.outpost, &self.isns) else { return };
+        let mut room = TOLD_PER_TURN;
+        let mut tell = |tuple: &FourTuple| outpost.tell(isns.word(tuple));
+        let walk = &mut self.outpost_walk;
+        while room > 0 {
+            room -= 1;
+            let place = walk.place;
+            walk.place += 1;
+            let more = match walk.table {
+                0 => self.half_open.peek(place, |entry| tell(&entry.tuple)),
+                1 => self.connections.peek(place, |tcb| tell(&tcb.tuple)),
+                2 => self.time_wait_v4.peek(place, |entry| tell(&entry.tuple)),
+                3 => self.time_wait_v6.peek(place, |entry| tell(&entry.tuple)),
+                _ => {
+                    *walk = Walk::default();
+                    outpost.complete();
+                    return;
+                }
+            };
+            if !more {
+                (walk.table, walk.place) = (walk.table + 1, 0);
+            }
+        }
+    }
+
+    /// Tells the outpost of a flow that has come into a table.
+    #[inline]
+    pub(super) fn note_flow(&mut self, tuple: &FourTuple) {
+        if let Some(outpost) = &mut self.outpost
+            && outpost.takes_notes()
+        {
+            outpost.note(self.isns.word(tuple));
+        }
+    }
+}
+
+/// How far the tables were told: places below this one of this table. A flow that comes or moves meanwhile is noted then.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Walk {
+    table: u8,
+    place: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stack::config::{DefenceConfig, SynDefence};
+    use crate::stack::steering::Share;
+    use crate::stack::{Disposition, Limits, LocalAddr, Ownership, RxChecksum, Secrets, StackConfig, TcpConfig};
+    use crate::time::Duration;
+    use crate::wire::frame::{self, Envelope, Incoming, Link, TxChecksum, VerifyChecksum};
+    use crate::wire::tcp::{Options, Timestamps};
+    use crate::wire::{Addr, MacAddr, SeqNum};
+
+    const OURS: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+
+    fn shard(mode: SynDefence, key: u8) -> Shard {
+        let config = StackConfig {
+            mac: OURS,
+            mtu: 1500,
+            addresses: vec![LocalAddr { addr: Addr::from_v4([10, 0, 0, 1]), prefix_len: 8 }],
+            gateways: vec![],
+            neighbours: vec![],
+            ownership: Ownership::Exclusive,
+            rx_checksum: RxChecksum::Verify,
+            listen: vec![80],
+            ephemeral_ports: (1024, 65535),
+            tcp: TcpConfig::default(),
+            limits: Limits { half_open: 8, connections: 1024, ..Limits::default() },
+            defence: DefenceConfig { mode, shared_secret: true, ..DefenceConfig::default() },
+            secrets: Secrets { isn: [key; 16], flow_hash: [2; 16], cookie: CookieKeys::alone([3; 16]) },
+            traced_connections: 0,
+        };
+        Shard::new(config, Share::whole(), Instant::ZERO)
+    }
+
+    fn tuple(n: u32) -> FourTuple {
+        let [_, a, b, c] = n.to_be_bytes();
+        let remote_addr = Addr::from_v4([10, 1 + a, b, c]);
+        FourTuple { local_addr: Addr::from_v4([10, 0, 0, 1]), remote_addr, local_port: 80, remote_port: 999 }
+    }
+
+    /// Hands a segment from the other end of `tuple` to the shard; gives the header of the reply.
+    fn hand(shard: &mut Shard, now: Instant, tuple: &FourTuple, header: &Header) -> Option<Header> {
+        let link = Link { src: MacAddr([2, 0, 0, 0, 0, 9]), dst: OURS, vlan: None };
+        let theirs = FourTuple {
+            local_addr: tuple.remote_addr,
+            remote_addr: tuple.local_addr,
+            local_port: tuple.remote_port,
+            remote_port: tuple.local_port,
+        };
+        let envelope = Envelope { link, tuple: theirs, hop_limit: 64, ecn: 0, checksum: TxChecksum::Full };
+        let mut buffer = [0; 256];
+        let len = frame::emit_tcp(&mut buffer, &envelope, header, 0, |_| {});
+        let Disposition::Reply(len) = shard.on_frame(now, &mut buffer, len) else { return None };
+        match frame::parse(&buffer[..len], VerifyChecksum::Yes) {
+            Ok(Incoming::Tcp { segment, .. }) => Some(segment.header),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn syn(mix: u8) -> Header {
+        let timestamps = Some(Timestamps { tsval: 1_000, tsecr: 0 });
+        let options = Options {
+            mss: Some([1460, 1440, 536, 1220][usize::from(mix % 4)]),
+            window_scale: (mix & 4 != 0).then_some(mix % 15),
+            sack_permitted: mix & 8 != 0,
+            timestamps: timestamps.filter(|_| mix & 16 != 0),
+            ..Options::default()
+        };
+        let ecn = if mix & 32 != 0 { Flags::ECE | Flags::CWR } else { Flags(0) };
+        Header { seq: SeqNum(7), flags: Flags::SYN | ecn, wnd: 1_000, options, ..Header::default() }
+    }
+
+    /// The ACK of a SYN-ACK, so many milliseconds after the SYN.
+    fn last_ack(syn_ack: &Header, later: u32) -> Header {
+        let timestamps = syn_ack.options.timestamps.map(|t| Timestamps { tsval: t.tsecr + later, tsecr: t.tsval });
+        let options = Options { timestamps, ..Options::default() };
+        Header { seq: syn_ack.ack, ack: syn_ack.seq + 1, flags: Flags::ACK, wnd: 500, options, ..Header::default() }
+    }
+
+    #[test]
+    fn a_connection_from_a_cookie_is_the_one_that_the_table_would_have_made() {
+        for mix in 0..64u8 {
+            let (start, done) = (Instant::from_millis(64_000), Instant::from_millis(64_005));
+            let (mut table, mut cookie) = (shard(SynDefence::Table, 1), shard(SynDefence::Cookie, 1));
+            let with_cookie = hand(&mut cookie, start, &tuple(1), &syn(mix)).unwrap();
+            let mut asked = syn(mix);
+            if with_cookie.options.timestamps.is_none() {
+                // What a cookie cannot carry is as if it had not been offered.
+                asked.options = Options { mss: asked.options.mss, ..Options::default() };
+                asked.flags = Flags::SYN;
+            }
+            let with_entry = hand(&mut table, start, &tuple(1), &asked).unwrap();
+            // Both under one ISS.
+            let place = table.half_open.indices().next().unwrap();
+            table.half_open.get_mut(place).unwrap().iss = with_cookie.seq;
+            assert_eq!((with_cookie.flags, with_cookie.wnd), (with_entry.flags, with_entry.wnd), "mix {mix}");
+            let options = |header: &Header| Options { timestamps: None, ..header.options };
+            assert_eq!(options(&with_cookie), options(&with_entry), "mix {mix}");
+
+            assert_eq!(hand(&mut cookie, done, &tuple(1), &last_ack(&with_cookie, 5)), None);
+            let ack = Header { ack: with_cookie.seq + 1, ..last_ack(&with_entry, 5) };
+            assert_eq!(hand(&mut table, done, &tuple(1), &ack), None);
+            let tcb = |shard: &Shard| format!("{:?}", shard.connections.get(0).expect("it stands"));
+            assert_eq!(tcb(&cookie), tcb(&table), "mix {mix}");
+            assert_eq!((cookie.half_open.len(), cookie.ledger.half_open_created), (0, 0));
+        }
+    }
+
+    #[test]
+    fn another_host_takes_the_cookie_and_its_timestamps_run_on() {
+        let (mut here, mut there) = (shard(SynDefence::Cookie, 1), shard(SynDefence::Table, 2));
+        let syn_ack = hand(&mut here, Instant::from_millis(10), &tuple(1), &syn(31)).unwrap();
+        let now = Instant::from_millis(20_000);
+        assert_eq!(hand(&mut there, now, &tuple(1), &last_ack(&syn_ack, 5)), None);
+        let env = crate::stack::shard::env!(there, now);
+        let tsval = there.connections.get(0).expect("it stands").tsval(&env);
+        assert_eq!(tsval.wrapping_sub(syn_ack.options.timestamps.unwrap().tsval), 1);
+    }
+
+    #[test]
+    fn a_million_guesses_get_nothing() {
+        let mut shard = shard(SynDefence::Cookie, 1);
+        let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
+        eprintln!("seed {seed}");
+        let mut random = crate::sim::random::Random::new(seed);
+        for n in 0..1_000_000u32 {
+            let (number, options) = (random.bits(), random.bits());
+            let timestamps = (options & 1 == 1).then_some(Timestamps { tsval: 5, tsecr: options as u32 });
+            let header = Header {
+                seq: SeqNum(number as u32),
+                ack: SeqNum((number >> 32) as u32),
+                flags: Flags::ACK,
+                options: Options { timestamps, ..Options::default() },
+                ..Header::default()
+            };
+            hand(&mut shard, Instant::from_millis(u64::from(n / 10)), &tuple(n % 60_000), &header);
+        }
+        // One in 2^27.4 would be luck, so two are none.
+        assert!(shard.ledger.cookies_accepted <= 1, "{} accepted", shard.ledger.cookies_accepted);
+        assert_eq!(shard.ledger.cookies_accepted + shard.ledger.cookies_refused.sum(), 1_000_000);
+    }
+
+    #[test]
+    fn rotation_loses_no_cookie_that_is_on_its_way() {
+        let mut shard = shard(SynDefence::Cookie, 1);
+        let now = Instant::ZERO + Duration::from_secs(5);
+        let before = hand(&mut shard, now, &tuple(1), &syn(0)).unwrap();
+        shard.rekey_cookies(&CookieKeys { accepting: Some([3; 16]), ..CookieKeys::alone([4; 16]) });
+        let after = hand(&mut shard, now, &tuple(2), &syn(0)).unwrap();
+        assert_eq!(hand(&mut shard, now, &tuple(1), &last_ack(&before, 0)), None);
+        assert_eq!(hand(&mut shard, now, &tuple(2), &last_ack(&after, 0)), None);
+        assert_eq!(shard.ledger.cookies_accepted, 2);
+    }
+}
