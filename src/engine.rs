@@ -174,6 +174,8 @@ where
         port.addresses = config.addresses.iter().map(|local| local.addr).collect();
         port.tcp_ports = config.taken_ports();
         let opened = af_xdp::open(&port)?;
+        // Only now: some drivers forget the table when a program is attached.
+        config.rss = nic_steering(&facts.name, opened.drivers.len());
         let link = Link { mac: opened.mac, mtu: opened.mtu };
         let mut engine = Self::over(config, link, opened.drivers, make_app)?;
         engine.handle.hold(opened.program);
@@ -357,10 +359,35 @@ fn core_of(cores: &[core_affinity::CoreId], first: usize, index: usize) -> Optio
     cores.get((first % cores.len().max(1) + index) % cores.len().max(1)).copied()
 }
 
+/// How the NIC spreads flows over its queues, as far as that can be foretold.
+fn nic_steering(interface: &str, workers: usize) -> Option<Rss> {
+    if workers < 2 {
+        return None;
+    }
+    let told = match host::receive_steering(interface) {
+        Ok(told) => told,
+        Err(e) => {
+            tracing::info!(interface, "flows are shared out by a hash of our own: RSS is not told ({e})");
+            return None;
+        }
+    };
+    if let Some(why) = told.unforeseeable() {
+        tracing::warn!(interface, "flows are shared out by a hash of our own and handed over: {why}");
+        return None;
+    }
+    Some(Rss { key: told.key, table: told.table })
+}
+
 /// Which worker owns which flow: as the NIC has it, if that will do.
 fn steering(rss: Option<&Rss>, workers: usize) -> Result<Steering, SetupError> {
-    if let Some(steering) = rss.and_then(|rss| Steering::of_nic(rss, workers)) {
-        return Ok(steering);
+    if let Some(rss) = rss {
+        match Steering::of_nic(rss, workers) {
+            Some(steering) => return Ok(steering),
+            None => tracing::warn!(
+                "flows are shared out by a hash of our own and handed over: the NIC's table leaves one of {workers} \
+                 workers without any, or its key is short"
+            ),
+        }
     }
     let mut key = [0; LEAST_KEY];
     draw(&mut key)?;

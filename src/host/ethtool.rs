@@ -69,8 +69,9 @@ pub fn queues(interface: &str) -> io::Result<(u32, u32)> {
 /// Lets the kernel fill `request`, whose first word is the command.
 ///
 /// # Safety
-/// `T` must be the structure that the command in it stands for.
-unsafe fn ask<T: zerocopy::FromZeros>(interface: &str, request: &mut T) -> io::Result<()> {
+/// `T` must be the structure that the command in it stands for; or a slice of words in which that structure and all that
+/// the kernel writes behind it have room.
+pub(super) unsafe fn ask<T: zerocopy::FromZeros + ?Sized>(interface: &str, request: &mut T) -> io::Result<()> {
     let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?;
     // SAFETY: the structure holds octets, integers and pointers, for which zero is a value.
     let mut ifreq = unsafe { std::mem::zeroed::<libc::ifreq>() };

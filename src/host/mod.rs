@@ -6,9 +6,11 @@
 mod ethtool;
 mod neighbours;
 mod netlink;
+mod rss;
 mod xdp_sockets;
 
 pub use neighbours::{NeighbourWatch, neighbour_watch, neighbours, resolve};
+pub use rss::{ReceiveSteering, receive_steering};
 pub use xdp_sockets::{XdpSocket, xdp_holders, xdp_sockets};
 
 use crate::SetupError;
