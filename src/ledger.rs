@@ -296,6 +296,8 @@ pub struct Ledger {
     pub retransmitted: u64,
     /// Losses found by duplicate acknowledgements or SACK.
     pub fast_retransmits: u64,
+    /// Reductions of a congestion window that turned out to have been unnecessary, and were taken back.
+    pub taken_back: u64,
     /// Requests that the stack refused because a pool was at its limit, by pool.
     pub refused: Refusals,
 }

@@ -66,6 +66,9 @@ pub struct Connections {
     pub timed_out: u64,
     /// Segments sent again.
     pub retransmitted: u64,
+    /// Reductions of a congestion window taken back, as nothing had been lost.
+    #[serde(default)]
+    pub taken_back: u64,
 }
 
 /// What became of the frames.
@@ -355,6 +358,7 @@ impl Connections {
         self.refused += other.refused;
         self.timed_out += other.timed_out;
         self.retransmitted += other.retransmitted;
+        self.taken_back += other.taken_back;
     }
 }
 

@@ -27,6 +27,7 @@ pub(super) fn snapshot(snapshot: &Snapshot) -> String {
             ("refused", c.refused),
             ("timed out", c.timed_out),
             ("retransmitted", c.retransmitted),
+            ("reductions taken back", c.taken_back),
         ],
     );
     let f = &snapshot.frames;

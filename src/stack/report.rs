@@ -30,6 +30,7 @@ impl Shard {
                 refused: ended(Ending::Refused),
                 timed_out: ended(Ending::TimedOut),
                 retransmitted: ledger.retransmitted,
+                taken_back: ledger.taken_back,
             },
             frames: Frames {
                 received: ledger.frames_received,

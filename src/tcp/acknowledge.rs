@@ -81,6 +81,10 @@ impl Tcb {
         }
         self.take_delivered(segment, octets, env);
         self.settle_probe(segment, flight);
+        self.detect_spurious(segment, env);
+        if let Some(twice) = self.duplicate_of(segment) {
+            self.on_duplicate_report(twice, env);
+        }
         self.on_congestion_echo(segment, flight);
         if !self.recovering() {
             self.grow(octets, env);
@@ -103,7 +107,9 @@ impl Tcb {
     /// Octets were delivered: they leave the send buffer and the scoreboard, and may give a round-trip sample.
     fn take_delivered(&mut self, segment: &Segment<'_>, octets: u32, env: &mut Env<'_>) {
         let (now_us, snd_una) = (env.now_us(), self.snd_una);
+        let echo_age_ms = self.echo_age_ms(segment, env);
         let Some(transfer) = &mut self.transfer else { return };
+        transfer.rack.on_echo(echo_age_ms);
         transfer.active_at = env.now.as_millis() as u32;
         transfer.dup_acks = 0;
         transfer.send.consume(octets as usize, &mut env.pools.blocks);
@@ -115,16 +121,24 @@ impl Tcb {
         }
     }
 
+    /// How old the timestamp is that an acknowledgement echoes; 0 when it has none, or one that we cannot have sent.
+    fn echo_age_ms(&self, segment: &Segment<'_>, env: &Env<'_>) -> u32 {
+        let echoed = segment.header.options.timestamps.filter(|_| self.facts.has(Facts::TIMESTAMPS));
+        let age_ms = echoed.map_or(0, |t| self.tsval(env).wrapping_sub(t.tsecr));
+        if age_ms < 1 << 20 { age_ms } else { 0 }
+    }
+
     /// The congestion window grows when what is acknowledged was sent while it was in use: growing without need would
     /// prove nothing (RFC 7661 §1). What is in flight now says less, as acknowledgements may come in one burst.
     fn grow(&mut self, octets: u32, env: &Env<'_>) {
         let smss = u32::from(self.smss);
         let snd_una = self.snd_una;
-        if let Some(transfer) = &mut self.transfer
-            && let Some(until) = transfer.full_until
-        {
+        let Some(transfer) = &mut self.transfer else { return };
+        if let Some(until) = transfer.full_until {
             transfer.congestion.on_ack(octets, smss, env.tick(), transfer.rtt.srtt_us);
             transfer.full_until = Some(until).filter(|until| until.after(snd_una));
+        } else {
+            transfer.congestion.pause(env.tick());
         }
     }
 
@@ -144,8 +158,13 @@ impl Tcb {
 
     fn on_same_ack(&mut self, segment: &Segment<'_>, is_duplicate: bool, env: &mut Env<'_>) {
         let (flight, now_us) = (self.data_in_flight(), env.now_us());
+        let echo_age_ms = self.echo_age_ms(segment, env);
         let Some(transfer) = &mut self.transfer else { return };
+        transfer.rack.on_echo(echo_age_ms);
         transfer.scoreboard.sack(segment.header.options.sack.as_slice(), now_us, &mut transfer.rack);
+        if let Some(twice) = self.duplicate_of(segment) {
+            self.on_duplicate_report(twice, env);
+        }
         self.on_congestion_echo(segment, flight);
         if is_duplicate {
             self.count_duplicate(flight, env);

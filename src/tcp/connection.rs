@@ -103,6 +103,9 @@ impl Facts {
     pub const NO_DELAY: u32 = 1 << 27;
     /// A write was cut short because the pool of buffers was empty.
     pub const STARVED: u32 = 1 << 28;
+    /// The congestion window was below an initial one when the transfer was given back for want of use: the next begins
+    /// with one segment (RFC 5681 §4.1: no more than min(IW, CWND)).
+    pub const SMALL_WINDOW: u32 = 1 << 29;
 
     /// Whether any of `fact` is set.
     #[inline]
@@ -340,7 +343,7 @@ impl Tcb {
         let facts = &mut self.facts;
         self.transfer.get_or_insert_with(|| {
             // The lost SYN counts for the first window only (RFC 5681 §3.1).
-            let lost = facts.take(Facts::SYN_RESENT);
+            let lost = facts.take(Facts::SYN_RESENT | Facts::SMALL_WINDOW);
             let mut transfer = pools.take();
             transfer.congestion = super::congestion::Congestion::new(config.congestion, smss, lost);
             transfer

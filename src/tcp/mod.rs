@@ -25,8 +25,11 @@ mod recovery;
 pub mod rto;
 pub mod scoreboard;
 mod segment_arrives;
+pub mod spurious;
 pub mod state;
 mod syn_sent;
+#[cfg(test)]
+mod testing;
 pub mod time_wait;
 pub mod timer;
 mod timers;

@@ -20,15 +20,32 @@ pub struct Rack {
     reordered: bool,
     /// Whether anything has arrived at all.
     valid: bool,
+    /// What the acknowledgement at hand echoes was sent at least so long ago.
+    echo_age_us: u32,
+    /// Quarters of `min_rtt_us` that the reordering window has more than one (RACK.reo_wnd_mult - 1).
+    patience: u32,
+    /// Recoveries without a duplicate until that is forgotten (RACK.reo_wnd_persist).
+    recoveries: u8,
+    /// SND.NXT when a duplicate was last counted: once for each round trip (RACK.dsack_round).
+    round: Option<SeqNum>,
 }
 
+/// Recoveries for which patience lasts (RFC 8985 §6.2, step 4).
+const PATIENT_FOR: u8 = 16;
+
 impl Rack {
+    /// The timestamp that the next arrivals come with is `age_ms` ticks old; 0 where there is none.
+    pub fn on_echo(&mut self, age_ms: u32) {
+        // Both ticks are cut off, so up to one of them may be too much.
+        self.echo_age_us = age_ms.saturating_sub(1).saturating_mul(1_000);
+    }
+
     /// A segment has arrived: acknowledged, or reported by SACK for the first time (RFC 8985 §6.2, steps 1–3).
     pub fn on_arrival(&mut self, segment: &Sent, now_us: u32) {
         let rtt_us = now_us.wrapping_sub(segment.sent_us);
         if segment.retransmitted {
-            // Too soon to be an answer to the retransmission: it was the original.
-            if rtt_us < self.min_rtt_us {
+            // Too soon to be an answer to the retransmission, or by its timestamp none: it was the original.
+            if rtt_us < self.min_rtt_us.max(self.echo_age_us) {
                 return;
             }
         } else {
@@ -61,10 +78,28 @@ impl Rack {
         })
     }
 
+    /// The peer reports that something came twice: what was taken for lost was late. The window grows, once for each round
+    /// trip (RFC 8985 §6.2, step 4).
+    pub fn on_duplicate(&mut self, snd_una: SeqNum, snd_nxt: SeqNum) {
+        if self.round.is_none_or(|round| snd_una.at_or_after(round)) {
+            self.round = Some(snd_nxt);
+            self.patience = self.patience.saturating_add(1);
+            self.recoveries = PATIENT_FOR;
+        }
+    }
+
+    /// Recovery is over.
+    pub fn on_recovered(&mut self) {
+        self.recoveries = self.recoveries.saturating_sub(1);
+        if self.recoveries == 0 {
+            self.patience = 0;
+        }
+    }
+
     /// The reordering window (RFC 8985 §6.2, step 4): none where loss is plain and reordering was never seen.
     pub fn window_us(&self, in_recovery: bool, arrived_above: u32, srtt_us: u32) -> u32 {
         let plain = in_recovery || arrived_above >= super::scoreboard::DUP_THRESH;
-        if !self.reordered && plain { 0 } else { (self.min_rtt_us / 4).min(srtt_us) }
+        if !self.reordered && plain { 0 } else { (self.min_rtt_us / 4).saturating_mul(self.patience + 1).min(srtt_us) }
     }
 }
 
@@ -94,5 +129,31 @@ mod tests {
         assert_eq!(rack.window_us(true, 3, 5_000), 0);
         rack.on_arrival(&sent(0, 0), 1_020);
         assert_eq!(rack.window_us(true, 3, 5_000), 250);
+    }
+
+    #[test]
+    fn an_answer_that_is_older_than_the_retransmission_says_nothing_of_what_was_sent_in_between() {
+        for (age_ms, wait_us) in [(11, None), (10, Some(0)), (0, Some(0))] {
+            let mut rack = Rack::default();
+            rack.on_echo(age_ms);
+            rack.on_arrival(&Sent { retransmitted: true, ..sent(0, 20_000) }, 29_500);
+            assert_eq!(rack.wait_us(&sent(100, 10_000), 0, 29_500), wait_us, "{age_ms} ms");
+        }
+    }
+
+    #[test]
+    fn duplicates_open_the_window_once_a_round_trip_and_sixteen_recoveries_without_close_it() {
+        let mut rack = Rack::default();
+        rack.on_arrival(&sent(100, 10), 1_010);
+        rack.on_arrival(&sent(0, 0), 1_020);
+        for (una, nxt, quarters) in [(200, 500, 2), (300, 600, 2), (500, 900, 3)] {
+            rack.on_duplicate(SeqNum(una), SeqNum(nxt));
+            assert_eq!(rack.window_us(true, 3, 5_000), quarters * 250, "SND.UNA at {una}");
+        }
+        assert_eq!(rack.window_us(true, 3, 600), 600, "but no more than the round trip");
+        for recovery in 1..=16 {
+            rack.on_recovered();
+            assert_eq!(rack.window_us(true, 3, 5_000), if recovery < 16 { 750 } else { 250 });
+        }
     }
 }

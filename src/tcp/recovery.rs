@@ -3,6 +3,7 @@
 
 use super::connection::{Env, Facts, Tcb};
 use super::scoreboard::DUP_THRESH;
+use super::spurious::Undo;
 use crate::wire::tcp::{Flags, Segment};
 
 /// What a receiver may add to a round trip by delaying its acknowledgement of a single segment (RFC 8985 §7.2).
@@ -42,12 +43,13 @@ impl Tcb {
 
     /// One reduction for all losses of one flight (RFC 6582 §3.2: `recover`).
     fn enter_recovery(&mut self, flight: u32, env: &mut Env<'_>) {
-        let (smss, snd_nxt) = (u32::from(self.smss), self.snd_nxt);
+        let (smss, snd_una, snd_nxt) = (u32::from(self.smss), self.snd_una, self.snd_nxt);
         let Some(transfer) = &mut self.transfer else { return };
         if transfer.recover.is_some() {
             return;
         }
         transfer.recover = Some(snd_nxt);
+        transfer.undo = Some(Undo::new(transfer.congestion, snd_una, snd_nxt));
         transfer.congestion.on_loss(flight, smss);
         env.ledger.fast_retransmits += 1;
     }
@@ -60,6 +62,7 @@ impl Tcb {
         let Some(recover) = transfer.recover else { return false };
         if snd_una.at_or_after(recover) {
             transfer.recover = None;
+            transfer.rack.on_recovered();
             return false;
         }
         if !has_sack {
@@ -80,6 +83,8 @@ impl Tcb {
             return;
         }
         transfer.congestion.on_loss(flight, smss);
+        // A mark is no mistake.
+        transfer.undo = None;
         transfer.marked_until = Some(snd_nxt);
         self.facts.set(Facts::REDUCED);
     }
@@ -104,16 +109,16 @@ impl Tcb {
     /// a loss was mended, and the window pays for it (RFC 8985 §7.4).
     pub(super) fn settle_probe(&mut self, segment: &Segment<'_>, flight: u32) {
         let (smss, snd_una) = (u32::from(self.smss), self.snd_una);
-        let Some(transfer) = &mut self.transfer else { return };
-        let Some((end, again)) = transfer.probe_end else { return };
+        let Some((end, again)) = self.transfer.as_ref().and_then(|t| t.probe_end) else { return };
         if snd_una.before(end) {
             return;
         }
+        let twice = self.duplicate_of(segment).is_some();
+        let Some(transfer) = &mut self.transfer else { return };
         transfer.probe_end = None;
-        let twice =
-            segment.header.options.sack.as_slice().first().is_some_and(|(_, right)| right.at_or_before(snd_una));
         if again && !twice && transfer.recover.is_none() {
             transfer.congestion.on_loss(flight, smss);
+            transfer.undo = None;
         }
     }
 

@@ -208,6 +208,18 @@ impl Scoreboard {
         }
     }
 
+    /// Nothing is lost after all: what was not sent again is still under way.
+    pub fn mark_none_lost(&mut self) {
+        for place in 0..self.sent.len() {
+            self.change(place, |s| s.lost = false);
+        }
+    }
+
+    /// The segment at `place`.
+    pub fn segment(&self, place: usize) -> &Sent {
+        &self.sent[place]
+    }
+
     /// Takes for lost what is longer than `len` octets: it does not fit the path. Says whether there was any.
     pub fn mark_long_lost(&mut self, len: u32) -> bool {
         let mut any = false;

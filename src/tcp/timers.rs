@@ -3,6 +3,7 @@
 
 use super::connection::{Env, Facts, Tcb};
 use super::rto::{backed_off_ms, waited_ms};
+use super::spurious::Undo;
 use super::state::{Event, State};
 use super::timer::{earlier, is_due};
 use crate::ledger::Ending;
@@ -98,6 +99,8 @@ impl Tcb {
                 transfer.ack_delayed = false;
                 self.facts.set(Facts::ACK_NOW);
             } else if transfer.is_quiet() && is_due(transfer.active_at.wrapping_add(idle_after), tick) {
+                let least = super::congestion::initial_window(u32::from(self.smss), false);
+                self.facts.put(Facts::SMALL_WINDOW, transfer.congestion.cwnd() < least);
                 self.drop_transfer(env.pools);
             }
         }
@@ -164,12 +167,17 @@ impl Tcb {
     fn on_retransmission_timeout(&mut self, env: &mut Env<'_>) {
         self.suspect_black_hole(env);
         let flight = self.data_in_flight();
-        let smss = u32::from(self.smss);
+        let (smss, snd_una, snd_nxt) = (u32::from(self.smss), self.snd_una, self.snd_nxt);
         let window_closed = self.snd_wnd == 0;
         let mut fin_alone = self.facts.has(Facts::FIN_SENT);
         if let Some(transfer) = &mut self.transfer {
             // A peer that still says nothing after what it reported may have dropped it (RFC 2018 §8).
             transfer.scoreboard.mark_all_lost(true);
+            // Of several reductions in a row the first says what is to be restored.
+            let first = self.backoff == 1 && transfer.recover.is_none();
+            if first && !window_closed {
+                transfer.undo = Some(Undo::new(transfer.congestion, snd_una, snd_nxt));
+            }
             transfer.recover = None;
             transfer.probe_end = None;
             transfer.reordering = false;

@@ -8,6 +8,7 @@ use super::rack::Rack;
 use super::reassembly::Reassembly;
 use super::rto::RttEstimator;
 use super::scoreboard::Scoreboard;
+use super::spurious::Undo;
 use crate::wire::SeqNum;
 
 /// The state of a data transfer.
@@ -40,6 +41,8 @@ pub struct Transfer {
     pub dup_acks: u32,
     /// SND.NXT when loss recovery began; `None` outside of recovery (RFC 6582 §3.2).
     pub recover: Option<SeqNum>,
+    /// What it takes to take the last reduction of the window back, while that may turn out to have been unnecessary.
+    pub undo: Option<Undo>,
     /// What the application has not read, up to RCV.NXT; beyond it what came out of order.
     pub recv: ByteQueue,
     /// Which stretches beyond RCV.NXT have come.
@@ -58,6 +61,8 @@ pub struct Transfer {
     pub ack_delayed: bool,
     /// When data last moved, in ticks.
     pub active_at: u32,
+    /// When data was last sent, in ticks.
+    pub sent_at: u32,
 }
 
 impl Default for Transfer {
@@ -76,6 +81,7 @@ impl Default for Transfer {
             larger_smss: None,
             dup_acks: 0,
             recover: None,
+            undo: None,
             recv: ByteQueue::default(),
             reassembly: Reassembly::default(),
             early_fin: None,
@@ -85,6 +91,7 @@ impl Default for Transfer {
             ack_at: 0,
             ack_delayed: false,
             active_at: 0,
+            sent_at: 0,
         }
     }
 }

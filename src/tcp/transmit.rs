@@ -56,7 +56,10 @@ impl Tcb {
             State::SynReceived => self.facts.has(Facts::ACK_NOW).then(|| self.plan_ack(env)),
             _ => self
                 .plan_again(env)
-                .or_else(|| self.plan_new(env))
+                .or_else(|| {
+                    self.restart_after_idle(env);
+                    self.plan_new(env)
+                })
                 .or_else(|| self.plan_tail(env))
                 .or_else(|| self.plan_ack_before_fin(env))
                 .or_else(|| self.plan_fin(env))
@@ -137,6 +140,18 @@ impl Tcb {
         header.flags |= if text_len > 0 { Flags::PSH } else { Flags(0) };
         header.flags |= if lost.fin { Flags::FIN } else { Flags(0) };
         Some(Plan { header, text_len, ecn: 0, text_at, what: What::Again { place } })
+    }
+
+    /// What was learnt of the path is old when nothing was sent for longer than an RTO (RFC 5681 §4.1).
+    fn restart_after_idle(&mut self, env: &Env<'_>) {
+        let (smss, tick, rto_ms) = (u32::from(self.smss), env.tick(), u32::from(self.rto_ms));
+        if let Some(transfer) = &mut self.transfer
+            && transfer.scoreboard.is_empty()
+            && !transfer.send.is_empty()
+            && tick.wrapping_sub(transfer.sent_at) > rto_ms
+        {
+            transfer.congestion.restart(smss, tick);
+        }
     }
 
     /// New text, as far as the peer's window and the congestion window go.
@@ -289,7 +304,6 @@ impl Tcb {
 
     /// The planned segment has left.
     pub fn sent(&mut self, plan: &Plan, env: &mut Env<'_>) {
-        let now_us = env.now_us();
         let fin = plan.header.flags.has(Flags::FIN);
         match plan.what {
             What::Reset => {
@@ -297,12 +311,7 @@ impl Tcb {
                 return;
             }
             What::Syn => self.syn_sent(env),
-            What::Again { place } => {
-                env.ledger.retransmitted += 1;
-                if let Some(transfer) = &mut self.transfer {
-                    transfer.scoreboard.resent(place, now_us);
-                }
-            }
+            What::Again { place } => self.resent(place, &plan.header, env),
             What::New | What::Probe => {
                 self.facts.clear(Facts::PROBE_DUE);
                 if plan.header.flags.has(Flags::CWR) {
@@ -312,10 +321,7 @@ impl Tcb {
                 self.probed_tail(false);
             }
             What::Tail { place } => {
-                env.ledger.retransmitted += 1;
-                if let Some(transfer) = &mut self.transfer {
-                    transfer.scoreboard.resent(place, now_us);
-                }
+                self.resent(place, &plan.header, env);
                 self.probed_tail(true);
             }
             What::Alive => self.facts.clear(Facts::ALIVE_DUE),
@@ -329,12 +335,22 @@ impl Tcb {
         self.acknowledged(&plan.header);
     }
 
+    fn resent(&mut self, place: usize, header: &Header, env: &mut Env<'_>) {
+        env.ledger.retransmitted += 1;
+        let Some(transfer) = &mut self.transfer else { return };
+        let before = *transfer.scoreboard.segment(place);
+        transfer.scoreboard.resent(place, env.now_us());
+        transfer.sent_at = env.tick();
+        self.note_resent(&before, header);
+    }
+
     /// The next `len` octets of sequence space are in flight now. A FIN of a connection that never sent data has no
     /// scoreboard: there [`Facts::FIN_LOST`] does its work.
     fn in_flight(&mut self, len: u32, fin: bool, env: &Env<'_>) {
         let (seq, sent_us) = (self.snd_nxt, env.now_us());
         if let Some(transfer) = &mut self.transfer {
             transfer.active_at = env.tick();
+            transfer.sent_at = transfer.active_at;
             let sent = Sent { seq, len, sent_us, fin, retransmitted: false, sacked: false, lost: false };
             transfer.scoreboard.push(sent);
         }
@@ -403,5 +419,47 @@ impl Tcb {
                 transfer.duplicate = None;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::TcpConfig;
+    use super::super::testing::{Bench, MSS};
+    use crate::time::Duration;
+
+    /// What 40 segments, written after so long an idle time, begin with.
+    fn first_flight(bench: &mut Bench, idle: Duration) -> usize {
+        bench.wait(idle);
+        bench.write(40 * usize::from(MSS));
+        bench.send().len()
+    }
+
+    #[test]
+    fn after_an_idle_time_the_first_flight_is_an_initial_window_also_where_the_transfer_is_kept() {
+        for (kept, idle_ms, most) in [(true, 1_500, 10), (false, 1_500, 10), (true, 100, 20)] {
+            let mut bench = Bench::with(TcpConfig::default(), true, false);
+            bench.write(10_000);
+            bench.send();
+            bench.ack(10_000, 0, &[]);
+            assert_eq!(bench.cwnd(), 18_000);
+            // A smaller segment size keeps it, among other things.
+            bench.tcb.transfer.as_mut().unwrap().larger_smss = kept.then_some((MSS, 1_000_000));
+            let sent = first_flight(&mut bench, Duration::from_millis(idle_ms));
+            assert!(sent <= most && sent >= most.min(18), "{sent} segments after {idle_ms} ms, kept: {kept}");
+        }
+    }
+
+    #[test]
+    fn a_window_that_was_small_is_no_larger_after_an_idle_time() {
+        let mut bench = Bench::with(TcpConfig::default(), true, false);
+        bench.write(1_000);
+        bench.send();
+        bench.tcb.facts.clear(super::Facts::PROBE_TIMER);
+        bench.wait(Duration::from_millis(1_001));
+        bench.send();
+        bench.ack(1_000, 0, &[]);
+        assert_eq!(bench.cwnd(), 2_000);
+        assert_eq!(first_flight(&mut bench, Duration::from_millis(5_000)), 1, "the transfer was given back");
     }
 }

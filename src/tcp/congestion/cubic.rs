@@ -24,8 +24,11 @@ pub struct Cubic {
     w_est: f64,
     /// Seconds from the epoch's start until the curve reaches `w_max` (K).
     k: f64,
-    /// When congestion avoidance began, in milliseconds of the shard's clock.
+    /// When congestion avoidance began, in milliseconds of the shard's clock; later by the time in which the window was
+    /// not in use.
     epoch_ms: Option<u32>,
+    /// Up to when the time counts, in the same milliseconds.
+    seen_ms: u32,
     /// Growth not yet worth an octet, in octets.
     fraction: f64,
 }
@@ -33,7 +36,17 @@ pub struct Cubic {
 impl Cubic {
     /// From this window, in slow start.
     pub fn new(cwnd: u32) -> Self {
-        Cubic { cwnd, ssthresh: u32::MAX, w_max: 0.0, prior: 0.0, w_est: 0.0, k: 0.0, epoch_ms: None, fraction: 0.0 }
+        Cubic {
+            cwnd,
+            ssthresh: u32::MAX,
+            w_max: 0.0,
+            prior: 0.0,
+            w_est: 0.0,
+            k: 0.0,
+            epoch_ms: None,
+            seen_ms: 0,
+            fraction: 0.0,
+        }
     }
 
     /// New data was acknowledged outside of recovery. `rtt_s` is the smoothed round trip in seconds.
@@ -51,6 +64,7 @@ impl Cubic {
             self.w_est = cwnd;
             now_ms
         });
+        self.seen_ms = now_ms;
         let t = f64::from(now_ms.wrapping_sub(epoch_ms)) / 1e3;
         let acked = f64::from(octets) / mss;
         let alpha = if self.w_est >= self.prior { 1.0 } else { ALPHA };
@@ -67,6 +81,31 @@ impl Cubic {
         let whole = self.fraction.floor().max(0.0);
         self.fraction -= whole;
         self.cwnd = self.cwnd.saturating_add(whole as u32);
+    }
+
+    /// The window was not in use since the last acknowledgement, or nothing was sent at all: such time is no part of the
+    /// curve (RFC 9438 §4.2, §5.8).
+    pub fn pause(&mut self, now_ms: u32) {
+        if let Some(epoch_ms) = &mut self.epoch_ms {
+            *epoch_ms = epoch_ms.wrapping_add(now_ms.wrapping_sub(self.seen_ms));
+        }
+        self.seen_ms = now_ms;
+    }
+
+    /// Sending begins again after a retransmission timeout without any (RFC 5681 §4.1): from `window`, when that is less
+    /// than there was, and then on a curve of its own.
+    pub fn restart(&mut self, window: u32, now_ms: u32) {
+        self.pause(now_ms);
+        if window < self.cwnd {
+            self.cwnd = window;
+            self.epoch_ms = None;
+        }
+    }
+
+    /// The last reduction was unnecessary: the state before it is back (RFC 9438 §4.9).
+    pub fn restore(&mut self, before: &Cubic) {
+        let (cwnd, ssthresh) = (self.cwnd.max(before.cwnd), self.ssthresh.max(before.ssthresh));
+        *self = Cubic { cwnd, ssthresh, ..*before };
     }
 
     /// A loss was seen by duplicate acknowledgements, SACK or ECN; `flight` octets were outstanding (RFC 9438 §4.6, §4.7).
@@ -135,6 +174,36 @@ mod tests {
         }
         // Reno with beta 0.7 adds ALPHA = 0.53 of a segment a round trip up to the old window, then one.
         assert!((14_000 + 20 * 530..60_000).contains(&cubic.cwnd), "{}", cubic.cwnd);
+    }
+
+    /// The window that a minute leads to, with a pause of an hour in the middle or without one.
+    #[test]
+    fn time_in_which_the_window_is_not_in_use_is_no_part_of_the_curve() {
+        let after = |pause_ms: u32| {
+            let mut cubic = Cubic::new(1_000_000);
+            cubic.on_loss(1_000_000, MSS);
+            for step in 0..60 {
+                let late = if step >= 30 { pause_ms } else { 0 };
+                if step == 30 && pause_ms > 0 {
+                    cubic.pause(2_900 + pause_ms);
+                }
+                round(&mut cubic, step * 100 + late, 0.1);
+            }
+            cubic.cwnd
+        };
+        let (without, with) = (after(0), after(3_600_000));
+        assert!(with.abs_diff(without) < 10_000, "{with} is not {without}");
+    }
+
+    #[test]
+    fn a_reduction_that_was_unnecessary_is_taken_back_with_its_curve() {
+        let mut cubic = Cubic::new(1_000_000);
+        cubic.on_loss(1_000_000, MSS);
+        (0..50).for_each(|step| round(&mut cubic, step * 100, 0.1));
+        let before = cubic;
+        cubic.on_timeout(cubic.cwnd, MSS, true);
+        cubic.restore(&before);
+        assert_eq!(cubic, before);
     }
 
     #[test]

@@ -56,6 +56,33 @@ impl Congestion {
         }
     }
 
+    /// Data was acknowledged while the window was not in use.
+    pub fn pause(&mut self, now_ms: u32) {
+        if let Congestion::Cubic(cubic) = self {
+            cubic.pause(now_ms);
+        }
+    }
+
+    /// Sending begins again after nothing was sent for longer than a retransmission timeout: the window is no longer known
+    /// to fit the path (RFC 5681 §4.1, RW = min(IW, CWND)).
+    pub fn restart(&mut self, smss: u32, now_ms: u32) {
+        let window = initial_window(smss, false);
+        match self {
+            Congestion::Cubic(cubic) => cubic.restart(window, now_ms),
+            Congestion::Reno(reno) => reno.restart(window),
+        }
+    }
+
+    /// The last reduction turned out to be unnecessary, and `before` is what stood before it (RFC 4015, RFC 9438 §4.9).
+    pub fn restore(&mut self, before: &Congestion) {
+        match (self, before) {
+            (Congestion::Cubic(cubic), Congestion::Cubic(before)) => cubic.restore(before),
+            (Congestion::Reno(reno), Congestion::Reno(before)) => reno.restore(before),
+            // A connection keeps its algorithm.
+            _ => {}
+        }
+    }
+
     /// A loss was seen by duplicate acknowledgements or SACK, or a router marked a segment (RFC 3168 §6.1.2).
     pub fn on_loss(&mut self, flight: u32, smss: u32) {
         match self {

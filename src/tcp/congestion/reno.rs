@@ -31,6 +31,17 @@ impl Reno {
         }
     }
 
+    /// Sending begins again after a retransmission timeout without any (RFC 5681 §4.1).
+    pub fn restart(&mut self, window: u32) {
+        self.cwnd = self.cwnd.min(window);
+    }
+
+    /// The last reduction was unnecessary: the window before it is back (RFC 4015 §3.2).
+    pub fn restore(&mut self, before: &Reno) {
+        self.cwnd = self.cwnd.max(before.cwnd);
+        self.ssthresh = self.ssthresh.max(before.ssthresh);
+    }
+
     /// A loss was seen by duplicate acknowledgements or SACK; `flight` octets were outstanding (RFC 5681 §3.2).
     pub fn on_loss(&mut self, flight: u32, smss: u32) {
         self.ssthresh = (flight / 2).max(2 * smss);
@@ -60,6 +71,15 @@ mod tests {
         assert_eq!(reno.cwnd, 20_000);
         (0..20).for_each(|_| reno.on_ack(1000, 1000));
         assert_eq!(reno.cwnd, 21_000);
+    }
+
+    #[test]
+    fn a_reduction_that_was_unnecessary_is_taken_back() {
+        let mut reno = Reno { cwnd: 40_000, ssthresh: 30_000, acked: 0 };
+        let before = reno;
+        reno.on_timeout(40_000, 1_000, true);
+        reno.restore(&before);
+        assert_eq!((reno.cwnd, reno.ssthresh), (40_000, 30_000));
     }
 
     #[test]
