@@ -342,6 +342,8 @@ impl Tcb {
         transfer.scoreboard.resent(place, env.now_us());
         transfer.sent_at = env.tick();
         self.note_resent(&before, header);
+        // After a timeout a small flight fills the window that is left.
+        self.note_full_window();
     }
 
     /// The next `len` octets of sequence space are in flight now. A FIN of a connection that never sent data has no
