@@ -4,9 +4,11 @@
 //! workers, and their snapshots summed. It makes no decision about a packet.
 #![forbid(unsafe_code)]
 
+mod answering;
 mod handle;
 mod sharing;
 
+pub use answering::defence_of;
 pub use handle::Handle;
 
 use crate::SetupError;
@@ -173,11 +175,16 @@ where
         port.ownership = config.ownership;
         port.addresses = config.addresses.iter().map(|local| local.addr).collect();
         port.tcp_ports = config.taken_ports();
-        let opened = af_xdp::open(&port)?;
+        port.answers_syns = answering::is_wanted(config.defence.mode, &config.listen);
+        let mut opened = af_xdp::open(&port)?;
         // Only now: some drivers forget the table when a program is attached.
         config.rss = nic_steering(&facts.name, opened.drivers.len());
         let link = Link { mac: opened.mac, mtu: opened.mtu };
-        let mut engine = Self::over(config, link, opened.drivers, make_app)?;
+        let secrets = secrets()?;
+        if port.answers_syns {
+            answering::prepare(&mut opened.program, &config.stack_config(link, secrets))?;
+        }
+        let mut engine = Self::with_secrets(config, link, opened.drivers, secrets, make_app)?;
         engine.handle.hold(opened.program);
         if shared {
             let handle = engine.handle();
@@ -200,7 +207,16 @@ where
         drivers: Vec<D>,
         make_app: impl Fn(usize) -> A + Send + Sync + 'static,
     ) -> Result<Self, SetupError> {
-        let secrets = secrets()?;
+        Self::with_secrets(config, link, drivers, secrets()?, make_app)
+    }
+
+    fn with_secrets<D: Driver + Send + 'static>(
+        config: EngineConfig,
+        link: Link,
+        drivers: Vec<D>,
+        secrets: Secrets,
+        make_app: impl Fn(usize) -> A + Send + Sync + 'static,
+    ) -> Result<Self, SetupError> {
         let count = drivers.len();
         let steering = Arc::new(steering(config.rss.as_ref(), count)?);
         let exchange = (count > 1).then(|| Exchange::new(drivers.iter().map(Driver::waker)));

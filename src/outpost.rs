@@ -21,16 +21,24 @@ const NOTES_PER_FILTER: u64 = FILTER_BITS / 8;
 /// Words cleared in one turn.
 const WORDS_PER_TURN: usize = 8_192;
 
-/// In the control block: what the program is to do ([`ANSWERING`], and which filter is good), and what it has done.
+/// In a control block: what the program is to do, and what it has done.
 const COMMAND: usize = 0;
 const ANSWERED: usize = 1;
+/// In the common one: how many workers want every worker to keep a filter.
+const WANTED: usize = 0;
+
+/// Bits of the command: answer SYNs on this queue; the worker's filter is complete; which of the two it is.
 const ANSWERING: u64 = 1;
+const READY: u64 = 2;
+const FILTER: u64 = 4;
 
 /// The memory of one queue, mapped for the life of the process.
 #[derive(Clone, Copy)]
 pub struct SharedMemory {
     /// The control block: [`CONTROL_WORDS`].
     pub control: &'static [AtomicU64],
+    /// The one that all workers have in common: [`CONTROL_WORDS`].
+    pub common: &'static [AtomicU64],
     /// Both filters: [`FILTER_WORDS`] each.
     pub filters: [&'static [AtomicU64]; 2],
 }
@@ -53,6 +61,7 @@ pub struct Outpost {
     build: Option<Build>,
     notes: u64,
     answering: bool,
+    wants: bool,
 }
 
 impl Outpost {
@@ -61,9 +70,9 @@ impl Outpost {
     /// # Panics
     /// If the parts of the memory are not as long as they must be.
     pub fn new(memory: SharedMemory) -> Self {
-        assert_eq!(memory.control.len(), CONTROL_WORDS);
+        assert!(memory.control.len() == CONTROL_WORDS && memory.common.len() == CONTROL_WORDS);
         assert!(memory.filters.iter().all(|filter| filter.len() == FILTER_WORDS));
-        Outpost { memory, current: None, build: None, notes: 0, answering: false }
+        Outpost { memory, current: None, build: None, notes: 0, answering: false, wants: false }
     }
 
     /// Whether a filter is complete: only then may the program answer.
@@ -74,6 +83,25 @@ impl Outpost {
     /// Whether the program is told to answer.
     pub fn is_answering(&self) -> bool {
         self.answering
+    }
+
+    /// Whether this worker wants every worker to keep a filter: a flow's frames may come in on any queue, so the program
+    /// answers on one only while it knows the flows of all.
+    pub fn want(&mut self, on: bool) {
+        if self.wants != on {
+            self.wants = on;
+            let wanted = &self.memory.common[WANTED];
+            if on {
+                wanted.fetch_add(1, Relaxed)
+            } else {
+                wanted.fetch_sub(1, Relaxed)
+            };
+        }
+    }
+
+    /// Whether any worker wants filters.
+    pub fn is_wanted(&self) -> bool {
+        self.memory.common[WANTED].load(Relaxed) > 0
     }
 
     /// Whether there is work to do for [`Outpost::prepare`].
@@ -147,8 +175,10 @@ impl Outpost {
 
     /// Nothing is wanted any more: no filter is kept.
     pub fn rest(&mut self) {
-        self.answer(false);
-        (self.current, self.build, self.notes) = (None, None, 0);
+        if self.takes_notes() {
+            (self.current, self.build, self.notes, self.answering) = (None, None, 0, false);
+            self.command();
+        }
     }
 
     fn next(&self) -> usize {
@@ -156,8 +186,9 @@ impl Outpost {
     }
 
     fn command(&self) {
-        let filter = self.current.unwrap_or(0) as u64;
-        self.memory.control[COMMAND].store(filter << 1 | if self.answering { ANSWERING } else { 0 }, Relaxed);
+        let bit = |bit, on| if on { bit } else { 0 };
+        let ready = bit(READY, self.current.is_some()) | bit(FILTER, self.current == Some(1));
+        self.memory.control[COMMAND].store(ready | bit(ANSWERING, self.answering), Relaxed);
     }
 
     /// Only this worker writes, so no one's bit is lost between load and store.
@@ -177,7 +208,9 @@ mod tests {
         let words = |count: usize| -> &'static [AtomicU64] {
             (0..count).map(|_| AtomicU64::new(!0)).collect::<Vec<_>>().leak()
         };
-        SharedMemory { control: words(CONTROL_WORDS), filters: [words(FILTER_WORDS), words(FILTER_WORDS)] }
+        let common = words(CONTROL_WORDS);
+        common[WANTED].store(0, Relaxed);
+        SharedMemory { control: words(CONTROL_WORDS), common, filters: [words(FILTER_WORDS), words(FILTER_WORDS)] }
     }
 
     fn has(memory: &SharedMemory, filter: usize, hash: u64) -> bool {
@@ -207,22 +240,41 @@ mod tests {
     }
 
     #[test]
+    fn all_keep_filters_while_one_wants_them() {
+        let (common, other) = (memory().common, memory());
+        let mut one = Outpost::new(SharedMemory { common, ..memory() });
+        let mut two = Outpost::new(SharedMemory { common, ..other });
+        assert!(!one.is_wanted());
+        one.want(true);
+        one.want(true);
+        two.want(true);
+        one.want(false);
+        assert!(one.is_wanted() && two.is_wanted());
+        two.want(false);
+        assert!(!one.is_wanted() && !two.is_wanted());
+    }
+
+    #[test]
     fn a_full_filter_is_made_anew_beside_itself() {
         let memory = memory();
         let mut outpost = Outpost::new(memory);
         build(&mut outpost, &[7]);
         outpost.answer(true);
-        assert_eq!(memory.control[COMMAND].load(Relaxed), 1);
+        assert_eq!(memory.control[COMMAND].load(Relaxed), ANSWERING | READY);
         assert!(!outpost.prepare() && !outpost.is_building());
         (0..=NOTES_PER_FILTER).for_each(|_| outpost.note(8));
         while !outpost.prepare() {}
-        assert_eq!(memory.control[COMMAND].load(Relaxed), 1, "the old one is good until the new one is");
+        assert_eq!(
+            memory.control[COMMAND].load(Relaxed),
+            ANSWERING | READY,
+            "the old one is good until the new one is"
+        );
         outpost.note(9);
         outpost.tell(10);
         outpost.complete();
-        assert_eq!(memory.control[COMMAND].load(Relaxed), 1 | 1 << 1);
+        assert_eq!(memory.control[COMMAND].load(Relaxed), ANSWERING | READY | FILTER);
         assert_eq!([7, 8, 9, 10].map(|flow| has(&memory, 1, flow)), [false, false, true, true]);
         outpost.rest();
-        assert_eq!(memory.control[COMMAND].load(Relaxed) & ANSWERING, 0);
+        assert_eq!(memory.control[COMMAND].load(Relaxed), 0);
     }
 }

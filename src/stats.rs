@@ -230,13 +230,19 @@ impl Snapshot {
     }
 
     /// Enters what the XDP program did: every verdict in [`Snapshot::xdp`]; and each frame that it dropped counts as
-    /// received and as dropped for the reason `xdp_NAME`, so that the sum over all frames holds.
+    /// received and as dropped for the reason `xdp_NAME`, each that it answered as received, of use and sent, so that the sum
+    /// over all frames holds.
     pub fn add_verdicts(&mut self, verdicts: &BTreeMap<String, u64>) {
         add_map(&mut self.xdp, verdicts);
         for (verdict, frames) in verdicts {
             if let Some(reason) = verdict.strip_prefix("drop_").filter(|_| *frames > 0) {
                 *self.frames.dropped.entry(format!("xdp_{reason}")).or_default() += frames;
                 self.frames.received += frames;
+            }
+            if verdict.starts_with("answer_") && *frames > 0 {
+                *self.frames.handled.entry(format!("xdp_{verdict}")).or_default() += frames;
+                self.frames.received += frames;
+                self.frames.sent += frames;
             }
         }
         self.audit();

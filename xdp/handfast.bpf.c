@@ -6,7 +6,8 @@
  * shared with the host, and then only TCP to one of our ports is. Of a shared address nothing is dropped but a malformed
  * segment to a port of ours.
  *
- * A step returns a verdict, or GO_ON when the next step decides. Nothing here writes to a frame.
+ * A step returns a verdict, or GO_ON when the next step decides. Only the answer to a SYN is written to a frame (syn.h),
+ * while a worker asks for that.
  */
 #include <stdbool.h>
 #include <linux/bpf.h>
@@ -19,6 +20,8 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 #include "maps.h"
+#include "packet.h"
+#include "syn.h"
 #include "verdicts.h"
 
 /* No verdict yet. */
@@ -37,11 +40,6 @@
 #define ICMP_HEADER_LEN 8
 #define NEIGHBOUR_SOLICITATION 135
 #define NEIGHBOUR_ADVERTISEMENT 136
-
-struct vlan_tag {
-	__be16 control;
-	__be16 type;
-};
 
 /* ARP for IPv4 on Ethernet (RFC 826). */
 struct arp_packet {
@@ -65,37 +63,6 @@ struct ndp_packet {
 	struct address target;
 };
 
-/* What has been read of a frame. */
-struct packet {
-	void *at;	 /* what is read next */
-	void *end;	 /* the end of the frame */
-	__u32 left;	 /* octets of the IP packet from `at` on; the frame may be longer (padding), never shorter */
-	__u32 ownership; /* of the destination address */
-	struct address to;
-	__u8 protocol;
-	__u8 icmp; /* the number of ICMP in this IP version */
-	bool fragment;
-};
-
-static __always_inline struct address ipv4_mapped(const void *octets)
-{
-	struct address a;
-
-	/* Word by word: a constant initialiser would become a map of its own. */
-	a.words[0] = 0;
-	a.words[1] = 0;
-	a.words[2] = bpf_htonl(0xffff);
-	__builtin_memcpy(&a.words[3], octets, 4);
-	return a;
-}
-
-static __always_inline __u32 ownership_of(const struct address *a)
-{
-	__u32 *ownership = bpf_map_lookup_elem(&addresses, a);
-
-	return ownership ? *ownership : NOT_OURS;
-}
-
 /* What cannot be said for certain to be for a port of ours is the kernel's. */
 static __always_inline int malformed(const struct packet *p, enum verdict reason)
 {
@@ -116,6 +83,7 @@ static __always_inline int read_ethernet(struct packet *p, __be16 *type)
 	if ((void *)(tag + 1) > p->end)
 		return PASS_TOO_SHORT;
 	p->at = tag + 1;
+	p->tagged = true;
 	*type = tag->type;
 	return GO_ON;
 }
@@ -169,6 +137,8 @@ static __always_inline int read_ipv4(struct packet *p)
 		return malformed(p, DROP_IP_LENGTH);
 	if (header > total)
 		return malformed(p, DROP_IP_HEADER_LENGTH);
+	p->ip = ip;
+	p->plain = header == sizeof(*ip);
 	p->fragment = (ip->frag_off & bpf_htons(IPV4_FRAGMENT)) != 0;
 	p->protocol = ip->protocol;
 	p->icmp = IPPROTO_ICMP;
@@ -235,6 +205,9 @@ static __always_inline int read_ipv6(struct packet *p)
 	p->protocol = ip->nexthdr;
 	p->icmp = IPPROTO_ICMPV6;
 	p->left = payload;
+	p->ip = ip;
+	p->v6 = true;
+	p->plain = p->protocol == IPPROTO_TCP;
 	TRY(read_options_headers(p));
 	p->fragment = p->protocol == IPPROTO_FRAGMENT;
 	return GO_ON;
@@ -306,11 +279,15 @@ int handfast(struct xdp_md *ctx)
 	__u32 queue = ctx->rx_queue_index;
 	int verdict = judge(&p);
 
+	if (verdict == REDIRECT && p.plain && p.protocol == IPPROTO_TCP && !p.fragment)
+		verdict = defend(ctx, &p);
 	if (verdict == REDIRECT && !bpf_map_lookup_elem(&xsks, &queue))
 		verdict = PASS_NO_SOCKET;
 	count(verdict);
 	if (verdict == REDIRECT)
 		return bpf_redirect_map(&xsks, queue, XDP_PASS);
+	if (verdict == ANSWER_SYN)
+		return XDP_TX;
 	return verdict >= FIRST_DROP ? XDP_DROP : XDP_PASS;
 }
 

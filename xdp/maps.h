@@ -54,6 +54,114 @@ struct {
 	__type(value, __u8);
 } ports SEC(".maps");
 
+/* At most so many workers can have SYNs answered here: each costs a look into its filter. */
+#define MAX_WORKERS 64
+/* Prefixes on our links that are known here. */
+#define MAX_PREFIXES 8
+/* Bits and words of a filter: src/outpost.rs. */
+#define FILTER_BITS (1ULL << 25)
+#define FILTER_WORDS (1U << 19)
+
+/* A prefix that is on one of our links, in the order of memory; IPv4 in the first word. */
+struct prefix {
+	__u32 address[4];
+	__u32 mask[4];
+	__u32 v6;
+	__u32 point_to_point; /* no broadcast address (RFC 3021) */
+};
+
+/* What is needed to answer as the stack does: `Defence` in src/driver/xdp_defence.rs mirrors it. */
+struct defence {
+	__u64 making_key[2];
+	__u64 accepting_key[2];
+	__u64 isn_key[2];
+	__u64 clock_ahead_ns;
+	__u16 mss_v4;
+	__u16 mss_v6;
+	__u16 window;
+	__u8 shift;
+	__u8 ecn;
+	__u8 mac[6];
+	__u8 accepts; /* the second key counts */
+	__u8 verify;  /* received checksums */
+	__u32 workers;
+	__u32 prefix_count;
+	__u32 gateway_v4;
+	__u32 gateway_v6;
+	struct prefix prefixes[MAX_PREFIXES];
+};
+
+/* What a worker asks for, and what was done for it: a cache line that both write to (src/outpost.rs). */
+struct outpost {
+	__u64 command;	/* in the workers' own: how many of them want filters */
+	__u64 answered; /* SYNs */
+	__u64 defence;	/* in the workers' own: which `struct defence` is good */
+	__u64 unused[5];
+};
+
+#define OUTPOST_ANSWERING 1
+#define OUTPOST_READY 2
+#define OUTPOST_FILTER 4
+
+/* What a SYN offers by its options, as far as a cookie goes. */
+struct offer {
+	__u32 tsval;
+	__u16 mss;
+	__u8 scale; /* 15: none */
+	__u8 sack;
+	__u8 timestamps;
+};
+
+/* The options of a SYN while they are read, with room behind for any length that an octet can say. */
+struct scratch {
+	__be32 words[10];
+	__u8 behind[300];
+	__u32 len; /* octets of options */
+	struct offer offer;
+};
+
+/* One for each CPU. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct scratch);
+} scratches SEC(".maps");
+
+/* The `struct defence` that is good, and the one that will be next: a change is never seen half. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, struct defence);
+} defences SEC(".maps");
+
+/* The outpost of each worker, which is that of its queue, and one more: the workers' own. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MAX_WORKERS + 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct outpost);
+} outposts SEC(".maps");
+
+/* Two filters for each worker, one after another; the loader says how many words that is. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, __u64);
+} flow_filters SEC(".maps");
+
+/* A bit for each port that listens. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, __u64);
+} listening SEC(".maps");
+
 /* Frames by `enum verdict`. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -6,6 +6,8 @@
 enum verdict {
 	/* Taken: ours, and handed to the socket of its queue. */
 	REDIRECT,
+	/* Answered: a SYN, by a SYN-ACK with a cookie that took its place. */
+	ANSWER_SYN,
 	/* Passed to the kernel: neither ARP nor IP behind at most one VLAN tag. */
 	PASS_NOT_IP,
 	/* Passed: ends before the address that it is for. */
@@ -32,11 +34,13 @@ enum verdict {
 	DROP_TCP_DATA_OFFSET,
 	/* Dropped: fewer than the 8 octets of an ICMP header. */
 	DROP_ICMP_TRUNCATED,
+	/* Dropped: an acknowledgement of no flow that lives, and without a cookie, while SYNs are answered here. */
+	DROP_NO_COOKIE,
 	/* How many verdicts there are. */
 	VERDICTS,
 };
 
-/* From here on a verdict drops; before it, all but REDIRECT pass. */
+/* From here on a verdict drops; before it, all but REDIRECT and ANSWER_SYN pass. */
 #define FIRST_DROP DROP_IP_VERSION
 
 #endif

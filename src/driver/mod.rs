@@ -10,6 +10,7 @@ pub(crate) mod errno;
 mod event;
 pub mod memory;
 pub mod tap;
+mod xdp_defence;
 mod xdp_error;
 mod xdp_program;
 mod xdp_verdict;
@@ -20,6 +21,7 @@ mod atomic {
 }
 
 pub use crate::ledger::{ChunkCensus, KernelLosses};
+pub use xdp_defence::{MAX_WORKERS, XdpDefence};
 pub use xdp_program::{AttachMode, Attached, TestRunVerdict, XdpProgram};
 pub use xdp_verdict::Verdict;
 

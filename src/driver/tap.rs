@@ -2,6 +2,7 @@
 
 use super::{ChunkCensus, Driver, Frame, KernelLosses, Wake};
 use crate::clock;
+use crate::outpost::SharedMemory;
 use crate::time::{Duration, Instant};
 use std::io;
 use std::sync::Arc;
@@ -183,6 +184,10 @@ impl<D: Driver> Driver for Tap<D> {
 
     fn kernel_losses(&self) -> KernelLosses {
         self.inner.kernel_losses()
+    }
+
+    fn outpost(&self) -> Option<SharedMemory> {
+        self.inner.outpost()
     }
 
     fn describe(&self) -> String {

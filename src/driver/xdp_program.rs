@@ -5,8 +5,11 @@
 //! and leaves everything else to the kernel, with a counter for each verdict.
 
 use super::bpf_link::{XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE, attach_xdp};
+use super::xdp_defence::{DefenceMaps, XdpDefence, filter_words};
 use super::xdp_error::{attach_error, map_error, program_error};
 use super::xdp_verdict::Verdict;
+use crate::outpost::SharedMemory;
+use crate::tcp::cookie::CookieKeys;
 use crate::wire::Addr;
 use crate::{Ownership, SetupError};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, XskMap};
@@ -71,6 +74,7 @@ pub struct XdpProgram {
     addresses: HashMap<MapData, [u8; 16], u32>,
     ports: HashMap<MapData, [u8; 20], u8>,
     verdicts: PerCpuArray<MapData, u64>,
+    defence: DefenceMaps,
 }
 
 impl XdpProgram {
@@ -83,8 +87,17 @@ impl XdpProgram {
     /// # Errors
     /// What is missing or in the way, with its cure; then nothing is left attached.
     pub fn attach(interface: &str, mode: AttachMode) -> Result<XdpProgram, SetupError> {
+        XdpProgram::attach_for(interface, mode, 0)
+    }
+
+    /// The same, with the memory (8 MiB each) through which so many workers can have SYNs answered; at most
+    /// [`MAX_WORKERS`](super::MAX_WORKERS).
+    ///
+    /// # Errors
+    /// As [`XdpProgram::attach`].
+    pub fn attach_for(interface: &str, mode: AttachMode, workers: u32) -> Result<XdpProgram, SetupError> {
         let if_index = interface_index(interface).map_err(|e| attach_error(interface, mode, &e))?;
-        let mut program = XdpProgram::load()?;
+        let mut program = XdpProgram::load_for(workers)?;
         let (link, attached) = program.link_to(if_index, interface, mode)?;
         program.link = Some(link);
         program.attached = attached;
@@ -98,14 +111,29 @@ impl XdpProgram {
     /// # Errors
     /// When the privilege is missing, the memory limit is too low or the kernel is too old.
     pub fn load() -> Result<XdpProgram, SetupError> {
+        XdpProgram::load_for(0)
+    }
+
+    /// The same, as [`XdpProgram::attach_for`].
+    ///
+    /// # Errors
+    /// As [`XdpProgram::load`].
+    pub fn load_for(workers: u32) -> Result<XdpProgram, SetupError> {
         // Without the kernel's own type information, which only relocations would need: reading it takes a while.
-        let mut ebpf = aya::EbpfLoader::new().btf(None).load(OBJECT).map_err(|e| program_error(LOADING, &e))?;
+        let mut loader = aya::EbpfLoader::new();
+        loader.btf(None).map_max_entries("flow_filters", filter_words(workers));
+        let mut ebpf = loader.load(OBJECT).map_err(|e| program_error(LOADING, &e))?;
         let program: &mut Xdp = ebpf
             .program_mut(PROGRAM)
             .and_then(|program| program.try_into().ok())
             .expect("the embedded object holds the program");
         program.load().map_err(|e| program_error(LOADING, &e))?;
+        let (outposts, filters) = (plain_array(&mut ebpf, "outposts"), plain_array(&mut ebpf, "flow_filters"));
+        let (defences, listening) = (taken(&mut ebpf, "defences"), taken(&mut ebpf, "listening"));
+        let defence = DefenceMaps::new(defences, listening, &outposts, &filters, workers);
+        let defence = defence.map_err(|e| program_error(LOADING, &aya::programs::ProgramError::IOError(e)))?;
         Ok(XdpProgram {
+            defence,
             link: None,
             attached: Attached::Nowhere,
             sockets: taken(&mut ebpf, "xsks"),
@@ -155,6 +183,39 @@ impl XdpProgram {
         self.sockets.set(queue, fd, 0).map_err(|e| map_error(what(), &e))
     }
 
+    /// Answers SYNs by this from now on, where a worker asks for it.
+    ///
+    /// # Errors
+    /// When the kernel refuses the call.
+    pub fn set_defence(&mut self, defence: &XdpDefence) -> Result<(), SetupError> {
+        let set = self.defence.set(defence);
+        set.map_err(|e| map_error("telling the XDP program how to answer SYNs".into(), &e))
+    }
+
+    /// Makes and opens cookies by other keys from now on.
+    ///
+    /// # Errors
+    /// When the kernel refuses the call.
+    pub fn rekey_cookies(&mut self, keys: &CookieKeys) -> Result<(), SetupError> {
+        let set = self.defence.rekey(keys);
+        set.map_err(|e| map_error("telling the XDP program other keys".into(), &e))
+    }
+
+    /// SYNs to this port may be answered.
+    ///
+    /// # Errors
+    /// When the kernel refuses the call.
+    pub fn answer_port(&mut self, port: u16) -> Result<(), SetupError> {
+        let set = self.defence.listen(port);
+        set.map_err(|e| map_error(format!("telling the XDP program of TCP port {port}"), &e))
+    }
+
+    /// The memory through which a worker, which is that of the queue of its number, can have SYNs answered; if the program
+    /// was loaded for it.
+    pub fn outpost(&self, worker: u32) -> Option<SharedMemory> {
+        self.defence.memory(worker)
+    }
+
     /// How many frames met each verdict since the program was loaded, summed over the CPUs: every [`Verdict`] by name.
     ///
     /// # Errors
@@ -174,10 +235,25 @@ impl XdpProgram {
     /// # Errors
     /// When the frame is shorter than an Ethernet header or longer than the kernel takes.
     pub fn run(&self, frame: &[u8], repeat: u32) -> Result<TestRunVerdict, SetupError> {
+        Ok(self.run_and_see(frame, repeat, &mut [])?.0)
+    }
+
+    /// The same; `after` gets what stands there afterwards, and its length is told.
+    ///
+    /// # Errors
+    /// As [`XdpProgram::run`].
+    pub fn run_and_see(
+        &self,
+        frame: &[u8],
+        repeat: u32,
+        after: &mut [u8],
+    ) -> Result<(TestRunVerdict, usize), SetupError> {
         let program: &Xdp = self.program();
-        let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::default() };
+        let data_out = (!after.is_empty()).then_some(after);
+        let options = TestRunOptions { data_in: Some(frame), data_out, repeat, ..TestRunOptions::default() };
         let result = program.test_run(options).map_err(|e| program_error("running the XDP program", &e))?;
-        Ok(TestRunVerdict { action: result.return_value, mean: result.duration })
+        let seen = TestRunVerdict { action: result.return_value, mean: result.duration };
+        Ok((seen, result.data_size_out as usize))
     }
 
     fn program(&self) -> &Xdp {
@@ -212,7 +288,7 @@ impl XdpProgram {
 /// What [`XdpProgram::run`] saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TestRunVerdict {
-    /// The kernel's action: 1 is XDP_DROP, 2 XDP_PASS, 4 XDP_REDIRECT.
+    /// The kernel's action: 1 is XDP_DROP, 2 XDP_PASS, 3 XDP_TX, 4 XDP_REDIRECT.
     pub action: u32,
     /// Mean time of one run.
     pub mean: Duration,
@@ -237,6 +313,17 @@ fn port_key(addr: Addr, port: u16) -> [u8; 20] {
 fn taken<M: TryFrom<Map, Error: fmt::Debug>>(ebpf: &mut aya::Ebpf, name: &str) -> M {
     let map = ebpf.take_map(name).expect("the embedded object holds the map");
     M::try_from(map).expect("the map has the shape that is expected here")
+}
+
+/// Takes the array `name` out of the loaded object as it is, to be mapped.
+///
+/// # Panics
+/// As [`taken`].
+fn plain_array(ebpf: &mut aya::Ebpf, name: &str) -> MapData {
+    match ebpf.take_map(name) {
+        Some(Map::Array(map)) => map,
+        _ => panic!("the embedded object holds the array {name}"),
+    }
 }
 
 /// The index of `interface` in the caller's network namespace: `ioctl(SIOCGIFINDEX)`.

@@ -19,6 +19,8 @@
 pub enum Verdict {
     /// Taken: ours, and handed to the socket of its queue.
     Redirect,
+    /// Answered: a SYN, by a SYN-ACK with a cookie that took its place.
+    AnswerSyn,
     /// Passed to the kernel: neither ARP nor IP behind at most one VLAN tag.
     PassNotIp,
     /// Passed: ends before the address that it is for.
@@ -45,6 +47,8 @@ pub enum Verdict {
     DropTcpDataOffset,
     /// Dropped: fewer than the 8 octets of an ICMP header.
     DropIcmpTruncated,
+    /// Dropped: an acknowledgement of no flow that lives, and without a cookie, while SYNs are answered here.
+    DropNoCookie,
 }
 
 #[cfg(test)]

@@ -85,11 +85,16 @@ impl<M> Handle<M> {
         }
     }
 
-    /// Has every worker use other keys for SYN cookies.
-    pub fn rekey_cookies(&self, keys: &CookieKeys) {
+    /// Has every worker, and the XDP program, use other keys for SYN cookies.
+    ///
+    /// # Errors
+    /// The kernel refuses to tell the program.
+    pub fn rekey_cookies(&self, keys: &CookieKeys) -> Result<(), SetupError> {
         for mailbox in &self.shared.mailboxes {
             deliver(mailbox, Command::CookieKeys(*keys));
         }
+        // The workers first: they must open what the program makes.
+        self.program().as_mut().map_or(Ok(()), |program| program.rekey_cookies(keys))
     }
 
     /// Tells every worker a neighbour as the host knows it.

@@ -116,11 +116,12 @@ impl Shard {
         self.defence.on_turn(now, self.outpost.as_ref());
         let wanted = self.defence.wants_outpost() && !self.draining;
         let Some(outpost) = &mut self.outpost else { return };
-        if !wanted {
+        outpost.want(wanted);
+        if !outpost.is_wanted() {
             outpost.rest();
             return;
         }
-        outpost.answer(self.defence.step() == super::Step::Xdp);
+        outpost.answer(wanted && self.defence.step() == super::Step::Xdp && outpost.is_ready());
         if outpost.prepare() {
             self.tell_outpost();
         }

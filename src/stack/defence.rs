@@ -287,7 +287,11 @@ mod tests {
 
     fn memory() -> SharedMemory {
         let words = |count: usize| (0..count).map(|_| AtomicU64::new(0)).collect::<Vec<_>>().leak() as &[_];
-        SharedMemory { control: words(CONTROL_WORDS), filters: [words(FILTER_WORDS), words(FILTER_WORDS)] }
+        SharedMemory {
+            control: words(CONTROL_WORDS),
+            common: words(CONTROL_WORDS),
+            filters: [words(FILTER_WORDS), words(FILTER_WORDS)],
+        }
     }
 
     fn ready(memory: SharedMemory) -> Outpost {

@@ -39,6 +39,6 @@ mod user_calls;
 
 pub use config::TcpConfig;
 pub use connection::{Env, Tcb};
-pub(crate) use connection::{Facts, News};
+pub(crate) use connection::{Facts, News, syn_window, window_shift};
 pub use state::{State, Transition};
 pub use transmit::Plan;

@@ -18,6 +18,7 @@ pub use port::{Port, PortConfig, ZeroCopy, open};
 
 use super::event::Event;
 use super::{ChunkCensus, Driver, KernelLosses, Wake};
+use crate::outpost::SharedMemory;
 use crate::time::Duration;
 use ::xdp::socket::XdpSocket;
 use ::xdp::{CompletionRing, RxRing, Umem, WakableFillRing, WakableTxRing};
@@ -70,6 +71,7 @@ pub struct AfXdp {
     queue: u32,
     zero_copy: bool,
     description: String,
+    outpost: Option<SharedMemory>,
 }
 
 impl AfXdp {
@@ -81,6 +83,11 @@ impl AfXdp {
     /// Whether frames cross without a copy between NIC and UMEM.
     pub fn is_zero_copy(&self) -> bool {
         self.zero_copy
+    }
+
+    /// Through this memory the program can be told to answer SYNs.
+    fn share_with_program(&mut self, memory: Option<SharedMemory>) {
+        self.outpost = memory;
     }
 
     /// What the kernel lost: getsockopt(2).
@@ -244,6 +251,10 @@ impl Driver for AfXdp {
     fn kernel_losses(&self) -> KernelLosses {
         // An older kernel does not say.
         self.statistics().unwrap_or_default()
+    }
+
+    fn outpost(&self) -> Option<SharedMemory> {
+        self.outpost
     }
 
     fn describe(&self) -> String {

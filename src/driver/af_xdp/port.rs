@@ -3,7 +3,7 @@
 use super::AfXdp;
 use super::socket::QueueRequest;
 use crate::driver::errno::OLDEST_KERNEL;
-use crate::driver::{AttachMode, Attached, XdpProgram};
+use crate::driver::{AttachMode, Attached, MAX_WORKERS, XdpProgram};
 use crate::host::{self, InterfaceFacts};
 use crate::wire::{Addr, MacAddr};
 use crate::{Ownership, SetupError};
@@ -46,6 +46,8 @@ pub struct PortConfig {
     pub ownership: Ownership,
     /// The addresses whose frames come to us.
     pub addresses: Vec<Addr>,
+    /// Whether the workers may have the program answer SYNs for them, if they are not too many for that.
+    pub answers_syns: bool,
     /// The TCP ports that come to us where addresses are shared.
     pub tcp_ports: Vec<RangeInclusive<u16>>,
 }
@@ -62,6 +64,7 @@ impl PortConfig {
             ring: 2048,
             ownership: Ownership::default(),
             addresses: Vec::new(),
+            answers_syns: false,
             tcp_ports: Vec::new(),
         }
     }
@@ -91,7 +94,8 @@ pub fn open(config: &PortConfig) -> Result<Port, SetupError> {
     let facts = host::interface(&config.interface)?;
     let queues = check(config, &facts)?;
     raise_memlock();
-    let mut program = XdpProgram::attach(&config.interface, config.attach)?;
+    let answered_for = if config.answers_syns && queues <= MAX_WORKERS { queues } else { 0 };
+    let mut program = XdpProgram::attach_for(&config.interface, config.attach, answered_for)?;
     // A zero-copy socket takes no frames from the generic path.
     let generic = program.attached() == Attached::Generic && config.zero_copy == ZeroCopy::Auto;
     let zero_copy = if generic { ZeroCopy::Off } else { config.zero_copy };
@@ -106,7 +110,8 @@ pub fn open(config: &PortConfig) -> Result<Port, SetupError> {
             zero_copy,
             attached: program.attached().to_string(),
         };
-        let driver = request.open()?;
+        let mut driver = request.open()?;
+        driver.share_with_program(program.outpost(queue));
         program.set_socket(queue, driver.as_raw_fd())?;
         drivers.push(driver);
     }

@@ -146,6 +146,7 @@ impl QueueRequest<'_> {
             queue: self.queue,
             zero_copy,
             description,
+            outpost: None,
         };
         driver.refill()?;
         Ok(driver)
