@@ -5,3 +5,4 @@ mod common;
 mod in_memory;
 mod party;
 mod switch;
+mod veth;
