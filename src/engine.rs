@@ -162,8 +162,21 @@ where
     /// An address that the host should have and has not, or the other way round; a gateway or peer that does not answer; what
     /// [`af_xdp::open`] and [`Engine::over`] say. Then nothing is left attached.
     pub fn start(
+        config: EngineConfig,
+        port: PortConfig,
+        make_app: impl Fn(usize) -> A + Send + Sync + 'static,
+    ) -> Result<Self, SetupError> {
+        Self::start_behind(config, port, |_, driver| driver, make_app)
+    }
+
+    /// As [`Engine::start`]; each queue's driver is first put behind what `wrap` makes of it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_behind<D: Driver + Send + 'static>(
         mut config: EngineConfig,
         mut port: PortConfig,
+        wrap: impl Fn(usize, af_xdp::AfXdp) -> D,
         make_app: impl Fn(usize) -> A + Send + Sync + 'static,
     ) -> Result<Self, SetupError> {
         let facts = host::interface(&port.interface)?;
@@ -184,7 +197,8 @@ where
         if port.answers_syns {
             answering::prepare(&mut opened.program, &config.stack_config(link, secrets))?;
         }
-        let mut engine = Self::with_secrets(config, link, opened.drivers, secrets, make_app)?;
+        let drivers = opened.drivers.into_iter().enumerate().map(|(index, driver)| wrap(index, driver)).collect();
+        let mut engine = Self::with_secrets(config, link, drivers, secrets, make_app)?;
         engine.handle.hold(opened.program);
         if shared {
             let handle = engine.handle();

@@ -150,9 +150,20 @@ pub struct WorkerInfo {
     /// Frames that it could not hand over, for the owner's mailbox was full.
     #[serde(default)]
     pub refused: u64,
+    /// How long its turns had something to do, in nanoseconds; the rest it looked at empty rings, or slept.
+    #[serde(default)]
+    pub busy_ns: u64,
+    /// How long it has run, in nanoseconds.
+    #[serde(default)]
+    pub alive_ns: u64,
 }
 
 impl WorkerInfo {
+    /// The part of its time in which it had something to do.
+    pub fn busy_share(&self) -> f64 {
+        if self.alive_ns == 0 { 0.0 } else { self.busy_ns as f64 / self.alive_ns as f64 }
+    }
+
     /// With the numbers of its own snapshot.
     pub fn with(self, own: &Snapshot) -> Self {
         let of = |map: &BTreeMap<String, u64>, name: &str| map.get(name).copied().unwrap_or(0);

@@ -103,6 +103,10 @@ pub struct Worker<D: Driver, A: App> {
     unsent: bool,
     /// Somebody was told that the link leaves checksums undone.
     warned: bool,
+    /// When it began to run.
+    began: Instant,
+    /// How long its turns had something to do, summed up.
+    busy: Duration,
 }
 
 /// What is left when a worker has ended.
@@ -143,6 +147,8 @@ impl<D: Driver, A: App> Worker<D, A> {
             drain_until: None,
             unsent: false,
             warned: false,
+            began: busy_at,
+            busy: Duration::ZERO,
         };
         (worker, mailbox)
     }
@@ -152,9 +158,12 @@ impl<D: Driver, A: App> Worker<D, A> {
     /// # Errors
     /// What [`Driver::flush`] and [`Driver::wait`] could not mend; the ledger up to then is lost.
     pub fn run(mut self) -> io::Result<Finished<A>> {
+        let mut last: Option<Instant> = None;
         loop {
             let now = clock::now();
+            self.busy += last.map_or(Duration::ZERO, |began| now.since(began));
             let busy = self.turn(now)?;
+            last = busy.then_some(now);
             if self.is_finished(now) {
                 return self.finish();
             }
@@ -329,7 +338,9 @@ impl<D: Driver, A: App> Worker<D, A> {
             let (used, limit) = desk.waiting();
             snapshot.pools.insert("hand_over".into(), Pool { used, limit });
         }
-        snapshot.workers = vec![WorkerInfo { driver: self.driver.describe(), ..self.info.clone() }.with(&snapshot)];
+        let (busy_ns, alive_ns) = (self.busy.as_nanos() as u64, clock::now().since(self.began).as_nanos() as u64);
+        let info = WorkerInfo { driver: self.driver.describe(), busy_ns, alive_ns, ..self.info.clone() };
+        snapshot.workers = vec![info.with(&snapshot)];
         snapshot
     }
 

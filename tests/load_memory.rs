@@ -2,7 +2,7 @@
 
 use handfast::driver::memory::{self, MemoryDriver};
 use handfast::engine::{Ended, Engine, EngineConfig, Link};
-use handfast::load::{Crew, Finish, Gauge, Life, LoadApp, Plan, Results, Schedule, Until};
+use handfast::load::{Crew, Gauge, LoadApp, Order, Plan, Results, Span, Until};
 use handfast::services::{Listener, Service, Services};
 use handfast::stack::{Limits, LocalAddr};
 use handfast::time::Duration;
@@ -39,14 +39,7 @@ fn server(driver: MemoryDriver) -> Engine<Services> {
 }
 
 fn plan(port: u16) -> Plan {
-    Plan {
-        target: (SERVER, port).into(),
-        schedule: Schedule::Closed { concurrency: 16 },
-        life: Life::OpenClose,
-        hold_first: Duration::ZERO,
-        until: Until::default(),
-        grace: Duration::from_secs(2),
-    }
+    Plan { grace: Duration::from_secs(2), ..Plan::closed_loop((SERVER, port).into(), 16) }
 }
 
 fn client(driver: MemoryDriver, config: EngineConfig, plan: Plan) -> Engine<LoadApp> {
@@ -58,7 +51,7 @@ fn results(ended: &Ended<LoadApp>) -> Results {
     let results = ended.workers[0].app.results();
     let counts = results.counts;
     assert_eq!(counts.opened, counts.over(), "every connection opened has exactly one ending: {counts:?}");
-    assert_eq!(results.handshake_ns.len(), counts.established);
+    assert_eq!(results.latencies.of(Span::Handshake).len(), counts.established);
     assert!(ended.snapshot.ledger.exact, "{:?}", ended.snapshot.ledger);
     results
 }
@@ -77,7 +70,7 @@ fn a_run_by_number_closes_every_connection_it_opened() {
     let (results, served) = run(Plan { until: Until { connections: Some(5_000), duration: None }, ..plan(DISCARD) });
     assert_eq!((results.counts.opened, results.counts.established, results.counts.closed), (5_000, 5_000, 5_000));
     assert_eq!(results.closed_measured, 5_000);
-    assert!(results.handshake_ns.value_at_quantile(0.5) > 0);
+    assert!(results.latencies.of(Span::Handshake).value_at_quantile(0.5) > 0);
     let passive = &served.snapshot.connections;
     assert_eq!((passive.passive, passive.closed), (5_000, 5_000), "{passive:?}");
     assert!(served.snapshot.ledger.exact, "{:?}", served.snapshot.ledger);
@@ -136,7 +129,7 @@ fn exhausted_ports_are_waited_for_and_said_not_failed() {
     let ended = client(a, config, plan).join().unwrap();
     let results = results(&ended);
     assert_eq!((results.counts.closed, results.counts.failed()), (60, 0), "{:?}", results.counts);
-    assert!(results.port_waits > 0 && results.port_wait_time >= Duration::from_millis(40), "{results:?}");
+    assert!(results.waits.ports > 0 && results.waits.port_time >= Duration::from_millis(40), "{results:?}");
     server.drain(Duration::from_secs(1));
     server.join().unwrap();
 }
@@ -163,6 +156,7 @@ fn a_drained_run_reports_what_ran() {
 
 #[test]
 fn a_run_that_is_asked_to_finish_leaves_nothing_unfinished() {
-    let counts = end_early(|client| assert!(client.handle().mailboxes()[0].send(Command::App(Finish)).is_ok())).counts;
+    let counts =
+        end_early(|client| assert!(client.handle().mailboxes()[0].send(Command::App(Order::Finish)).is_ok())).counts;
     assert!(counts.closed > 100 && counts.closed == counts.opened, "{counts:?}");
 }

@@ -1,5 +1,6 @@
 //! The flags that `serve` and `load` share: which interface, which addresses, how the rings are attached.
 
+use super::sources;
 use super::values::{cidr, ip, one_of, parse_size, some_time, whole};
 use crate::SetupError;
 use crate::driver::AttachMode;
@@ -11,6 +12,7 @@ use crate::wire::Addr;
 use crate::worker::Idle;
 use clap::Args;
 use ipnet::IpNet;
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -115,7 +117,20 @@ impl LinkArgs {
     /// # Errors
     /// No address, an address given twice or that no host can have, or a gateway that no address is on a link with.
     pub fn engine_config(&self) -> Result<EngineConfig, SetupError> {
-        let addresses = self.local_addresses()?;
+        self.engine_config_of(self.local_addresses(None)?)
+    }
+
+    /// As [`LinkArgs::engine_config`]; an `--address` that names a network stands for every host in it, but for these
+    /// peers and the gateways.
+    ///
+    /// # Errors
+    /// As there; and too large a network.
+    pub fn engine_config_of_ranges(&self, peers: &[IpAddr]) -> Result<EngineConfig, SetupError> {
+        let others: Vec<IpAddr> = peers.iter().chain(&self.gateways).copied().collect();
+        self.engine_config_of(self.local_addresses(Some(&others))?)
+    }
+
+    fn engine_config_of(&self, addresses: Vec<LocalAddr>) -> Result<EngineConfig, SetupError> {
         let gateways: Vec<Addr> = self.gateways.iter().map(|ip| Addr::from(*ip)).collect();
         for gateway in &gateways {
             check_gateway(gateway, &addresses)?;
@@ -150,7 +165,8 @@ impl LinkArgs {
         Ok(port)
     }
 
-    fn local_addresses(&self) -> Result<Vec<LocalAddr>, SetupError> {
+    /// The addresses; `others` are those of others within whole networks, where these may be given.
+    fn local_addresses(&self, others: Option<&[IpAddr]>) -> Result<Vec<LocalAddr>, SetupError> {
         if self.addresses.is_empty() {
             return Err(SetupError::new(
                 "reading the flags",
@@ -159,8 +175,18 @@ impl LinkArgs {
             ));
         }
         let mut addresses: Vec<LocalAddr> = Vec::with_capacity(self.addresses.len());
+        let mut known = HashSet::new();
         for net in &self.addresses {
             let what = || format!("address {net}");
+            let twice = || SetupError::new(what(), "given twice", "remove one of the two `--address`");
+            if let Some(others) = others.filter(|_| sources::is_range(net)) {
+                let range = sources::expand(net, others)?;
+                if !range.iter().all(|local| known.insert(local.addr)) {
+                    return Err(twice());
+                }
+                addresses.extend(range);
+                continue;
+            }
             if net.addr().is_unspecified() || net.addr().is_multicast() || is_network_end(net) {
                 return Err(SetupError::new(
                     what(),
@@ -169,8 +195,8 @@ impl LinkArgs {
                 ));
             }
             let addr = Addr::from(net.addr());
-            if addresses.iter().any(|known| known.addr == addr) {
-                return Err(SetupError::new(what(), "given twice", "remove one of the two `--address`"));
+            if !known.insert(addr) {
+                return Err(twice());
             }
             addresses.push(LocalAddr { addr, prefix_len: net.prefix_len() });
         }
@@ -198,7 +224,9 @@ fn check_gateway(gateway: &Addr, addresses: &[LocalAddr]) -> Result<(), SetupErr
     if link_local || addresses.iter().any(|local| local.addr.shares_prefix(gateway, local.prefix_len)) {
         return Ok(());
     }
-    let links = addresses.iter().map(|l| format!("{}/{}", l.addr, l.prefix_len)).collect::<Vec<_>>().join(", ");
+    const NAMED: usize = 3;
+    let links: Vec<_> = addresses.iter().take(NAMED).map(|l| format!("{}/{}", l.addr, l.prefix_len)).collect();
+    let links = links.join(", ") + if addresses.len() > NAMED { " and others" } else { "" };
     Err(SetupError::new(
         format!("gateway {gateway}"),
         format!("not on the link of {links}"),

@@ -14,6 +14,7 @@ mod load;
 mod refusal;
 mod serve;
 mod sim;
+mod sources;
 mod stats;
 mod tables;
 mod values;

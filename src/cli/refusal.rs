@@ -53,6 +53,12 @@ impl Refusal {
             ErrorKind::ArgumentConflict if text(ContextKind::PriorArg) == text(ContextKind::InvalidArg) => {
                 Refusal { what: flag, cause: "given twice".into(), cure: Some("remove one of them".into()) }
             }
+            ErrorKind::ArgumentConflict => {
+                let other = text(ContextKind::PriorArg).unwrap_or_default();
+                let other = other.split([' ', '=']).next().unwrap_or_default().to_string();
+                let cause = format!("it contradicts `{other}`");
+                Refusal { what: flag, cause, cure: Some("remove one of the two".into()) }
+            }
             _ => Refusal { what: None, cause: brief(error), cure: None },
         }
     }
@@ -109,6 +115,7 @@ mod tests {
             ("h serve --time-wait soon", "--time-wait: `soon` is no time; write 500ms, 30s or 2h"),
             ("h load --connections 0", "--connections: `0` will not do; write a whole number from 1 on"),
             ("h demo --seconds abc", "--seconds: `abc` will not do; write a whole number from 1 to 3600"),
+            ("h load --http / --send x", "--http: it contradicts `--send`; remove one of the two"),
             ("h serve --drain 1s --drain 2s", "--drain: given twice; remove one of them"),
         ] {
             assert_eq!(line(flags), expected, "{flags}");

@@ -88,6 +88,38 @@ pub(super) fn target(text: &str) -> Result<SocketAddr, String> {
     Ok(target)
 }
 
+/// The lowest and the highest rate that can be asked for, a second.
+const RATES: RangeInclusive<f64> = 0.1..=1e9;
+
+/// A number of connections or frames a second: `250`, `10k`, `1.5M`.
+///
+/// # Errors
+/// A sentence for people.
+pub(super) fn rate(text: &str) -> Result<f64, String> {
+    let (digits, unit) = match text.as_bytes().last() {
+        Some(b'k' | b'K') => (&text[..text.len() - 1], 1e3),
+        Some(b'M' | b'm') => (&text[..text.len() - 1], 1e6),
+        _ => (text, 1.0),
+    };
+    // A number's own words (inf, nan, 1e9) are none of ours.
+    let plain = !digits.is_empty() && digits.bytes().all(|octet| octet.is_ascii_digit() || octet == b'.');
+    let number = digits.parse::<f64>().ok().filter(|_| plain).map(|number| number * unit);
+    number
+        .filter(|rate| RATES.contains(rate))
+        .ok_or_else(|| format!("`{text}` is no rate a second; write 250, 10k or 1.5M"))
+}
+
+/// One rate, or a ramp from one to another: `10k`, `10k..500k`.
+///
+/// # Errors
+/// A sentence for people.
+pub(super) fn ramp(text: &str) -> Result<(f64, f64), String> {
+    match text.split_once("..") {
+        None => rate(text).map(|rate| (rate, rate)),
+        Some((from, to)) => Ok((rate(from)?, rate(to)?)),
+    }
+}
+
 /// A number of octets: `4096`, `64K`, `16M`, `1G` (powers of 1,024).
 ///
 /// # Errors
@@ -118,6 +150,16 @@ mod tests {
         for bad in ["", "K", "1T", "-1", "1.5G", "99999999999999999999", "17179869185G"] {
             assert!(parse_size(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn rates_carry_a_unit_or_none_and_ramps_two_of_them() {
+        assert_eq!((rate("250"), rate("10k"), rate("1.5M")), (Ok(250.0), Ok(10e3), Ok(1.5e6)));
+        assert_eq!((ramp("10k"), ramp("10k..0.5M")), (Ok((10e3, 10e3)), Ok((10e3, 500e3))));
+        for bad in ["", "k", "0", "-1", "nan", "inf", "1e9", "1..2", "99999M", "10k.."] {
+            assert!(rate(bad).is_err(), "{bad}");
+        }
+        assert!(ramp("10k..").is_err() && ramp("..10k").is_err() && ramp("1..2..3").is_err());
     }
 
     #[test]

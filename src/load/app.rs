@@ -1,95 +1,118 @@
-//! One worker's share of a run.
+//! One worker's share of a run: when connections are started, and when all is over. What each of them does is in
+//! `living.rs`.
 
-use super::plan::{Life, Plan, Schedule};
-use super::progress::Gauge;
-use super::results::Results;
-use super::slots::{Slot, Slots};
+use super::answer::Pieces;
+use super::crew::Crew;
+use super::gauge::Gauge;
+use super::latency::{self, Span};
+use super::pace::{Next, Pace};
+use super::plan::Plan;
+use super::results::{Ended, Results};
+use super::slots::{Phase, Slot, Slots};
+use super::step::{Step, StepOrder};
 use crate::ledger::Ending;
 use crate::stack::{App, ConnId, Connect, ConnectError, Cx};
 use crate::time::{Duration, Instant};
+use hdrhistogram::Histogram;
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-/// How often a worker publishes its sums.
+/// How often a worker publishes its sums, and looks for lives that take too long.
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
+/// Over how many of those the published percentile is taken: one second.
+const RECENT: u32 = 10;
 /// How often a worker whose share is over looks whether the others are done as well.
 const CREW_RETRY: Duration = Duration::from_millis(5);
 /// How long it waits before it asks for a port again.
 const PORT_RETRY: Duration = Duration::from_millis(10);
+/// Connections opened at one time, so that what came in is not kept waiting.
+const OPENED_AT_ONCE: u32 = 256;
+/// A start is late after this.
+const LATE: Duration = Duration::from_millis(1);
 
-/// What a timer is for; its token is the variant.
+/// What a timer is for; its token is the variant, with the number of the step above it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::FromRepr)]
-#[repr(u64)]
+#[repr(u8)]
 enum Due {
     Publish,
     TimeIsUp,
     GraceIsOver,
     PortRetry,
     CrewRetry,
+    FirstHeldLongEnough,
+    Arrival,
     HeldLongEnough,
+    StepIsOver,
+    StepIsSettled,
 }
 
-/// The workers of one run. All stop together: a queue that nobody serves any more would swallow frames of the others,
-/// ARP replies among them.
+/// What other threads may ask of a worker.
 #[derive(Clone, Debug)]
-pub struct Crew(Arc<AtomicU32>);
-
-impl Crew {
-    /// Of this many workers.
-    pub fn new(workers: u32) -> Self {
-        Crew(Arc::new(AtomicU32::new(workers)))
-    }
-
-    fn one_is_done(&self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-
-    fn all_are_done(&self) -> bool {
-        self.0.load(Ordering::Acquire) == 0
-    }
+pub enum Order {
+    /// Start nothing more, and end when what is under way is over, or its grace is. Gentler than draining, which gives up
+    /// handshakes.
+    Finish,
+    /// Follow this rate for a while.
+    Step(StepOrder),
 }
-
-/// Asks a worker to start nothing more and to end when what is under way is over, or its grace is. Gentler than draining,
-/// which gives up handshakes.
-#[derive(Clone, Copy, Debug)]
-pub struct Finish;
 
 /// Opens connections by its plan, lives a life on each, and measures.
 #[derive(Debug)]
 pub struct LoadApp {
-    plan: Plan,
-    slots: Slots,
-    results: Results,
+    pub(super) plan: Plan,
+    pub(super) slots: Slots,
+    pub(super) results: Results,
+    pub(super) pieces: Pieces,
+    /// Connections that are held open, and until when.
+    pub(super) holding: VecDeque<(Instant, u32, ConnId)>,
+    /// The step of a search that is under way.
+    pub(super) step: Option<Step>,
+    /// Latencies of the last second, for the line on the terminal.
+    pub(super) recent: Histogram<u64>,
+    published: u32,
     gauge: Arc<Gauge>,
     crew: Crew,
+    pace: Pace,
+    /// When the next arrival's timer is set for.
+    arrival_at: Option<Instant>,
     /// The first connection stands, or is over. One that is to be held open is alone until then, so that a drawing of it
     /// shows nothing but its own pace.
     under_way: bool,
     /// The first connection, held open for a while.
-    held: Option<ConnId>,
+    first_held: Option<ConnId>,
     /// No more connections are started.
-    finishing: bool,
+    pub(super) finishing: bool,
     /// All are over.
     done: bool,
     /// Since when a local port is waited for.
     waiting_for_port: Option<Instant>,
+    /// Since when an arrival waits because as many as allowed are under way.
+    waiting_for_room: Option<Instant>,
 }
 
 impl LoadApp {
     /// A worker's share of a run, which publishes to `gauge` and ends with its crew.
     pub fn new(plan: Plan, gauge: Arc<Gauge>, crew: Crew) -> Self {
-        let Schedule::Closed { concurrency } = plan.schedule;
+        let slots = Slots::new(plan.schedule.room());
         LoadApp {
             plan,
-            slots: Slots::new(concurrency),
+            slots,
             results: Results::default(),
+            pieces: Pieces::new(),
+            holding: VecDeque::new(),
+            step: None,
+            recent: latency::histogram(),
+            published: 0,
             gauge,
             crew,
+            pace: Pace::Idle,
+            arrival_at: None,
             under_way: false,
-            held: None,
+            first_held: None,
             finishing: false,
             done: false,
             waiting_for_port: None,
+            waiting_for_room: None,
         }
     }
 
@@ -103,9 +126,27 @@ impl LoadApp {
 
     /// Starts as many connections as the schedule wants now.
     fn fill(&mut self, cx: &mut Cx<'_>) {
-        while self.wants_another() {
+        let mut left = OPENED_AT_ONCE;
+        while self.may_start() {
+            let intended = match self.pace.next(cx.now()) {
+                Next::Now(intended) => intended,
+                Next::At(at) => {
+                    self.wake_at(cx, at);
+                    break;
+                }
+                Next::Never => break,
+            };
+            if !self.slots.has_room() {
+                self.wait_for_room(cx.now());
+                break;
+            }
+            if left == 0 {
+                self.wake_at(cx, cx.now() + Duration::from_nanos(1));
+                break;
+            }
+            left -= 1;
             match cx.connect(Connect::to(self.plan.target)) {
-                Ok(conn) => self.opened(cx, conn),
+                Ok(conn) => self.opened(cx, conn, intended),
                 Err(ConnectError::PortsExhausted | ConnectError::TableFull) => return self.wait_for_port(cx),
                 Err(ConnectError::Draining) => return self.finish(cx),
                 Err(error) => {
@@ -117,57 +158,103 @@ impl LoadApp {
         self.stop_when_over(cx);
     }
 
-    fn wants_another(&self) -> bool {
-        let started_all = self.plan.until.connections.is_some_and(|n| self.results.counts.opened >= n);
+    fn may_start(&self) -> bool {
         let alone = !self.plan.hold_first.is_zero();
-        let may_start = self.under_way || !alone || self.slots.in_use() == 0;
-        may_start && !self.finishing && !started_all && self.waiting_for_port.is_none() && self.slots.has_room()
+        let may = self.under_way || !alone || self.slots.in_use() == 0;
+        may && !self.finishing && !self.started_all() && self.waiting_for_port.is_none()
     }
 
-    fn opened(&mut self, cx: &mut Cx<'_>, conn: ConnId) {
+    fn started_all(&self) -> bool {
+        self.plan.until.connections.is_some_and(|n| self.results.counts.opened >= n)
+    }
+
+    fn opened(&mut self, cx: &mut Cx<'_>, conn: ConnId, intended: Instant) {
+        let now = cx.now();
+        self.pace.started();
         self.results.counts.opened += 1;
-        let slot = Slot { conn, intended: cx.now(), established: false };
+        self.results.latencies.record(Span::Start, now.since(intended));
+        self.results.waits.late += u64::from(now.since(intended) > LATE);
+        let step = self.step.as_mut().map_or(0, |step| {
+            step.started();
+            step.order.number
+        });
+        let slot = Slot::new(conn, intended, now, self.plan.life.exchanges, step);
         if let Some(index) = self.slots.take(slot) {
             cx.set_token(conn, index);
         }
     }
 
-    /// What a connection does once it stands.
-    fn live(&self, cx: &mut Cx<'_>, conn: ConnId) {
-        match self.plan.life {
-            Life::OpenClose => cx.close(conn),
+    /// Has an arrival's timer go off then, unless one does before.
+    fn wake_at(&mut self, cx: &mut Cx<'_>, at: Instant) {
+        if self.arrival_at.is_none_or(|set| at < set) {
+            self.arrival_at = Some(at);
+            self.set_timer(cx, at.since(cx.now()), Due::Arrival);
+        }
+    }
+
+    fn set_timer(&self, cx: &mut Cx<'_>, after: Duration, due: Due) -> bool {
+        let step = self.step.as_ref().map_or(0, |step| step.order.number);
+        cx.set_timer(after, u64::from(step) << 8 | u64::from(due as u8))
+    }
+
+    /// As many as allowed are under way. In a closed loop that is as it should be.
+    fn wait_for_room(&mut self, now: Instant) {
+        if self.pace.is_open() && self.waiting_for_room.is_none() {
+            self.results.waits.room += 1;
+            self.waiting_for_room = Some(now);
+        }
+    }
+
+    fn end_room_wait(&mut self, now: Instant) {
+        if let Some(since) = self.waiting_for_room.take() {
+            self.results.waits.room_time += now.since(since);
         }
     }
 
     /// A connection that cannot be started now is no failure: it is started later, and the wait is counted.
     fn wait_for_port(&mut self, cx: &mut Cx<'_>) {
-        self.results.port_waits += 1;
+        self.results.waits.ports += 1;
         self.waiting_for_port = Some(cx.now());
-        cx.set_timer(PORT_RETRY, Due::PortRetry as u64);
+        if let Some(step) = &mut self.step {
+            step.ports_ran_out();
+        }
+        self.set_timer(cx, PORT_RETRY, Due::PortRetry);
     }
 
-    fn retry_port(&mut self, cx: &mut Cx<'_>) {
+    fn end_port_wait(&mut self, now: Instant) {
         if let Some(since) = self.waiting_for_port.take() {
-            self.results.port_wait_time += cx.now().since(since);
+            self.results.waits.port_time += now.since(since);
         }
-        self.fill(cx);
     }
 
     /// Starts nothing more; what is under way may end within the plan's grace.
     fn finish(&mut self, cx: &mut Cx<'_>) {
         if !self.finishing {
             self.finishing = true;
-            self.results.end_measurement(cx.now());
-            cx.set_timer(self.plan.grace, Due::GraceIsOver as u64);
+            self.set_timer(cx, self.plan.grace, Due::GraceIsOver);
         }
+        self.end_measurement(cx);
+        self.let_all_go(cx);
         self.stop_when_over(cx);
     }
 
+    fn end_measurement(&mut self, cx: &mut Cx<'_>) {
+        if !self.results.end_measurement(cx.now()) {
+            return;
+        }
+        self.end_port_wait(cx.now());
+        self.end_room_wait(cx.now());
+        if !self.started_all() {
+            self.results.waits.not_started += self.pace.owed(cx.now());
+        }
+        self.results.tuples = cx.tuples(self.plan.target.ip());
+        self.gauge.measured();
+    }
+
     fn stop_when_over(&mut self, cx: &mut Cx<'_>) {
-        let started_all = self.plan.until.connections.is_some_and(|n| self.results.counts.opened >= n);
-        if self.slots.in_use() == 0 && !self.done && (self.finishing || started_all) {
+        if self.slots.in_use() == 0 && !self.done && (self.finishing || self.started_all()) {
             self.finishing = true;
-            self.results.end_measurement(cx.now());
+            self.end_measurement(cx);
             self.publish();
             self.done = true;
             self.crew.one_is_done();
@@ -179,96 +266,196 @@ impl LoadApp {
         if self.crew.all_are_done() {
             cx.stop();
         } else {
-            cx.set_timer(CREW_RETRY, Due::CrewRetry as u64);
+            self.set_timer(cx, CREW_RETRY, Due::CrewRetry);
         }
     }
 
     fn abort_the_rest(&mut self, cx: &mut Cx<'_>) {
-        for conn in self.slots.conns() {
+        let conns: Vec<ConnId> = self.slots.iter().map(|(_, slot)| slot.conn).collect();
+        for conn in conns {
             cx.abort(conn);
         }
     }
 
-    fn publish(&self) {
-        let p99_ns =
-            if self.results.handshake_ns.is_empty() { 0 } else { self.results.handshake_ns.value_at_quantile(0.99) };
-        self.gauge.publish(&self.results.counts, p99_ns, self.waiting_for_port.is_some());
+    /// Gives up lives that take too long.
+    fn give_up_slow_lives(&mut self, cx: &mut Cx<'_>) {
+        let patience = self.plan.life.timeout;
+        let now = cx.now();
+        let slow = self.slots.iter().filter(|(_, slot)| now.since(slot.opened) > patience);
+        let slow: Vec<(u32, ConnId)> = slow.map(|(index, slot)| (index, slot.conn)).collect();
+        for (index, conn) in slow {
+            self.fail(cx, conn, index, Ended::Timeout);
+        }
+    }
+
+    fn publish(&mut self) {
+        let p99_ns = if self.recent.is_empty() { 0 } else { self.recent.value_at_quantile(0.99) };
+        self.gauge.publish(&self.results.counts, &self.results.waits, p99_ns, self.waiting_for_port.is_some());
+        self.published += 1;
+        if self.published.is_multiple_of(RECENT) {
+            self.recent.reset();
+        }
+    }
+
+    // --- steps of a search ---
+
+    fn begin_step(&mut self, cx: &mut Cx<'_>, order: StepOrder) {
+        self.pace = Pace::step(&self.plan.schedule, order.rate, order.number, cx.now());
+        let length = order.length;
+        self.step = Some(Step::new(order));
+        self.arrival_at = None;
+        self.set_timer(cx, length, Due::StepIsOver);
+        self.fill(cx);
+    }
+
+    fn settle_step(&mut self, cx: &mut Cx<'_>) {
+        let owed = self.pace.owed(cx.now());
+        self.pace = Pace::Idle;
+        self.end_room_wait(cx.now());
+        let Some(step) = &mut self.step else { return };
+        step.settle(owed);
+        let patience = step.order.settle;
+        self.set_timer(cx, patience, Due::StepIsSettled);
+        self.end_step_if_settled(false);
+    }
+
+    fn end_step_if_settled(&mut self, patience_is_over: bool) {
+        if self.step.as_ref().is_some_and(|step| step.is_settled() || patience_is_over)
+            && let Some(step) = self.step.take()
+        {
+            step.tell();
+        }
+    }
+
+    fn on_due(&mut self, cx: &mut Cx<'_>, due: Due) {
+        match due {
+            Due::Publish => {
+                self.publish();
+                self.give_up_slow_lives(cx);
+                self.set_timer(cx, PUBLISH_EVERY, Due::Publish);
+            }
+            Due::TimeIsUp => self.finish(cx),
+            Due::GraceIsOver => self.abort_the_rest(cx),
+            Due::PortRetry => {
+                self.end_port_wait(cx.now());
+                self.fill(cx);
+            }
+            Due::CrewRetry => self.stop_with_the_crew(cx),
+            Due::FirstHeldLongEnough => {
+                if let Some(conn) = self.first_held.take() {
+                    let index = cx.token(conn);
+                    self.live(cx, conn, index);
+                }
+            }
+            Due::Arrival => {
+                self.arrival_at = None;
+                self.fill(cx);
+            }
+            Due::HeldLongEnough => self.let_go(cx),
+            Due::StepIsOver => self.settle_step(cx),
+            Due::StepIsSettled => self.end_step_if_settled(true),
+        }
+    }
+
+    /// Has [`LoadApp::let_go`] called when the first of the held connections is due.
+    pub(super) fn wake_for_held(&self, cx: &mut Cx<'_>) {
+        if let Some((until, ..)) = self.holding.front() {
+            self.set_timer(cx, until.since(cx.now()), Due::HeldLongEnough);
+        }
     }
 }
 
 impl App for LoadApp {
-    type Message = Finish;
+    type Message = Order;
 
     fn on_start(&mut self, cx: &mut Cx<'_>) {
         self.results.started = Some(cx.now());
-        cx.set_timer(PUBLISH_EVERY, Due::Publish as u64);
+        self.pace = Pace::new(&self.plan.schedule, cx.now());
+        self.set_timer(cx, PUBLISH_EVERY, Due::Publish);
         if let Some(duration) = self.plan.until.duration {
-            cx.set_timer(duration, Due::TimeIsUp as u64);
+            self.set_timer(cx, duration, Due::TimeIsUp);
         }
         self.fill(cx);
     }
 
     fn on_connect(&mut self, cx: &mut Cx<'_>, conn: ConnId) {
-        let token = cx.token(conn);
-        if let Some(slot) = self.slots.get_mut(token, conn) {
-            slot.established = true;
-            self.results.established(cx.now().since(slot.intended));
-        }
+        let index = cx.token(conn);
+        self.stands(cx, conn, index);
         if self.under_way {
-            return self.live(cx, conn);
+            return self.live(cx, conn, index);
         }
         self.under_way = true;
-        if self.plan.hold_first.is_zero() || !cx.set_timer(self.plan.hold_first, Due::HeldLongEnough as u64) {
-            self.live(cx, conn);
+        let first = self.plan.hold_first;
+        if first.is_zero() || !self.set_timer(cx, first, Due::FirstHeldLongEnough) {
+            self.live(cx, conn, index);
         } else {
-            self.held = Some(conn);
+            self.first_held = Some(conn);
         }
         self.fill(cx);
     }
 
     fn on_readable(&mut self, cx: &mut Cx<'_>, conn: ConnId) {
-        let octets = cx.readable(conn);
-        cx.consume(conn, octets);
+        let index = cx.token(conn);
+        self.hear(cx, conn, index);
     }
 
-    fn on_half_close(&mut self, _cx: &mut Cx<'_>, _conn: ConnId) {
-        // We closed first; the stack answers the peer's FIN by itself.
+    fn on_writable(&mut self, cx: &mut Cx<'_>, conn: ConnId) {
+        let index = cx.token(conn);
+        self.say(cx, conn, index);
+    }
+
+    fn on_half_close(&mut self, cx: &mut Cx<'_>, conn: ConnId) {
+        let index = cx.token(conn);
+        self.peer_is_done(cx, conn, index);
     }
 
     fn on_closed(&mut self, cx: &mut Cx<'_>, conn: ConnId, ending: Ending) {
-        let token = cx.token(conn);
-        debug_assert!(self.slots.get_mut(token, conn).is_some(), "a connection that we did not open: {conn:?}");
-        if self.slots.release(token, conn).is_some() {
-            self.results.counts.end(ending);
+        let index = cx.token(conn);
+        debug_assert!(self.slots.get_mut(index, conn).is_some(), "a connection that we did not open: {conn:?}");
+        if let Some(slot) = self.slots.release(index, conn) {
+            self.over(cx.now(), index, &slot, ending);
+            self.end_room_wait(cx.now());
         }
         self.under_way = true;
+        self.end_step_if_settled(false);
         self.fill(cx);
     }
 
     fn on_timer(&mut self, cx: &mut Cx<'_>, token: u64) {
-        match Due::from_repr(token) {
-            Some(Due::Publish) => {
-                self.publish();
-                cx.set_timer(PUBLISH_EVERY, Due::Publish as u64);
-            }
-            Some(Due::TimeIsUp) => self.finish(cx),
-            Some(Due::GraceIsOver) => self.abort_the_rest(cx),
-            Some(Due::PortRetry) => self.retry_port(cx),
-            Some(Due::CrewRetry) => self.stop_with_the_crew(cx),
-            Some(Due::HeldLongEnough) => {
-                if let Some(conn) = self.held.take() {
-                    self.live(cx, conn);
-                }
-            }
-            None => {}
+        let Some(due) = Due::from_repr(token as u8) else { return };
+        // A step that was settled early leaves its timer behind.
+        let of_another_step = self.step.as_ref().is_none_or(|step| u64::from(step.order.number) != token >> 8);
+        if matches!(due, Due::StepIsOver | Due::StepIsSettled) && of_another_step {
+            return;
         }
+        self.on_due(cx, due);
     }
 
-    fn on_message(&mut self, cx: &mut Cx<'_>, _: Finish) {
-        self.finish(cx);
+    fn on_message(&mut self, cx: &mut Cx<'_>, order: Order) {
+        match order {
+            Order::Finish => self.finish(cx),
+            Order::Step(step) => self.begin_step(cx, step),
+        }
     }
 
     fn on_drain(&mut self, cx: &mut Cx<'_>) {
         self.finish(cx);
+    }
+}
+
+impl Slot {
+    /// How a connection that was here ended for whoever loads.
+    pub(super) fn ended(&self, ending: Ending, finishing: bool) -> Ended {
+        match (self.phase, ending) {
+            (Phase::Failed(ended), _) => ended,
+            (Phase::Resetting, _) | (Phase::Closing, Ending::Closed) => Ended::Closed,
+            (_, Ending::Refused) => Ended::Refused,
+            (_, Ending::Reset) => Ended::Reset,
+            (_, Ending::TimedOut) => Ended::Timeout,
+            (_, Ending::Aborted | Ending::Closed) if finishing => Ended::Unfinished,
+            (_, Ending::Closed) => Ended::CutShort,
+            // What came after we had closed was answered by a RST (RFC 9293 §3.6.1, SHLD-3).
+            (_, Ending::Aborted) => Ended::BadAnswer,
+        }
     }
 }

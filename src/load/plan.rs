@@ -1,24 +1,69 @@
 //! What a run is to do.
 
+use super::life::Life;
+use super::schedule::{Rate, Spacing};
 use crate::time::Duration;
 use std::net::SocketAddr;
 
 /// When the next connection is started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Schedule {
     /// Closed loop: a connection that is over is replaced at once, so that this many are under way.
     Closed {
         /// Connections under way, at least 1.
         concurrency: u32,
     },
+    /// Open loop: connections are started at their times, whatever became of those before. One that finds no room is
+    /// started late, and its times count from when it was meant to start.
+    Open {
+        /// Connections a second.
+        rate: Rate,
+        /// How they lie within the rate.
+        spacing: Spacing,
+        /// Where the first of evenly spaced ones lies within its space.
+        offset: f64,
+        /// At most so many are under way, at least 1.
+        in_flight: u32,
+        /// Of the arrivals.
+        seed: u64,
+    },
+    /// Open loop whose rates are told one after another, by [`Order::Step`](super::Order::Step).
+    Steps {
+        /// How arrivals lie within a rate.
+        spacing: Spacing,
+        /// At most so many are under way, at least 1.
+        in_flight: u32,
+        /// Of the arrivals.
+        seed: u64,
+    },
 }
 
-/// What a connection does once it stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Life {
-    /// Closes at once, before the peer does: set-up and teardown alone.
-    #[default]
-    OpenClose,
+impl Schedule {
+    /// How many connections may be under way.
+    pub fn room(&self) -> u32 {
+        match *self {
+            Schedule::Closed { concurrency } => concurrency,
+            Schedule::Open { in_flight, .. } | Schedule::Steps { in_flight, .. } => in_flight,
+        }
+    }
+
+    /// The share of worker `index` of `shares`, with room for `room` connections.
+    fn share(&self, shares: u64, index: u64, room: u32) -> Schedule {
+        let part = 1.0 / shares as f64;
+        match *self {
+            Schedule::Closed { .. } => Schedule::Closed { concurrency: room },
+            Schedule::Open { rate, spacing, seed, .. } => Schedule::Open {
+                rate: rate.scaled(part),
+                spacing,
+                offset: index as f64 * part,
+                in_flight: room,
+                seed: seed.wrapping_add(index),
+            },
+            Schedule::Steps { spacing, seed, .. } => {
+                Schedule::Steps { spacing, in_flight: room, seed: seed.wrapping_add(index) }
+            }
+        }
+    }
 }
 
 /// When a run starts no more connections; whichever comes first, and at the latest when it is drained.
@@ -31,7 +76,7 @@ pub struct Until {
 }
 
 /// What a run is to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// The peer.
     pub target: SocketAddr,
@@ -50,22 +95,34 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The shares of `workers` workers: connections and concurrency are divided, times are not.
+    /// A run against `target` that keeps so many connections under way and has no end; each closes at once.
+    pub fn closed_loop(target: SocketAddr, concurrency: u32) -> Self {
+        Plan {
+            target,
+            schedule: Schedule::Closed { concurrency },
+            life: Life::default(),
+            hold_first: Duration::ZERO,
+            until: Until::default(),
+            grace: Duration::from_secs(5),
+        }
+    }
+
+    /// The shares of `workers` workers: connections, rate and concurrency are divided, times are not.
     ///
     /// With fewer connections, or less concurrency, than workers, some get a share of no connections.
     pub fn split(&self, workers: u32) -> Vec<Plan> {
-        let Schedule::Closed { concurrency } = self.schedule;
-        let most = self.until.connections.map_or(u64::from(concurrency), |n| n.min(u64::from(concurrency)));
+        let room = u64::from(self.schedule.room());
+        let most = self.until.connections.map_or(room, |n| n.min(room));
         let busy = most.clamp(1, u64::from(workers.max(1)));
         let busy_shares = (0..busy).map(|i| Plan {
-            schedule: Schedule::Closed { concurrency: share(u64::from(concurrency), busy, i) as u32 },
+            schedule: self.schedule.share(busy, i, share(room, busy, i) as u32),
             until: Until { connections: self.until.connections.map(|n| share(n, busy, i)), ..self.until },
-            ..*self
+            ..self.clone()
         });
         let idle = Plan {
             schedule: Schedule::Closed { concurrency: 0 },
             until: Until { connections: Some(0), ..self.until },
-            ..*self
+            ..self.clone()
         };
         busy_shares.chain(std::iter::repeat_n(idle, workers as usize)).take(workers.max(1) as usize).collect()
     }
@@ -81,6 +138,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn target() -> SocketAddr {
+        "10.0.0.2:80".parse().unwrap()
+    }
+
     proptest! {
         #[test]
         fn shares_sum_up_to_the_plan(
@@ -89,23 +150,34 @@ mod tests {
             workers in 0u32..9,
         ) {
             let plan = Plan {
-                target: "10.0.0.2:80".parse().unwrap(),
-                schedule: Schedule::Closed { concurrency },
-                life: Life::OpenClose,
-                hold_first: Duration::ZERO,
                 until: Until { connections, duration: None },
-                grace: Duration::from_secs(1),
+                ..Plan::closed_loop(target(), concurrency)
             };
             let shares = plan.split(workers);
             prop_assert_eq!(shares.len(), workers.max(1) as usize);
-            let of = |p: &Plan| { let Schedule::Closed { concurrency } = p.schedule; concurrency };
-            prop_assert_eq!(shares.iter().map(of).sum::<u32>(), concurrency);
+            prop_assert_eq!(shares.iter().map(|p| p.schedule.room()).sum::<u32>(), concurrency);
             // A worker without connections that are asked for is idle; one without concurrency must be.
             let sum: u64 = shares.iter().filter_map(|p| p.until.connections).sum();
             prop_assert_eq!(sum, connections.unwrap_or(0));
             for share in &shares {
-                prop_assert!(of(share) > 0 || share.until.connections == Some(0));
+                prop_assert!(share.schedule.room() > 0 || share.until.connections == Some(0));
             }
         }
+    }
+
+    #[test]
+    fn the_shares_of_a_rate_are_the_rate_with_seeds_of_their_own() {
+        let rate = Rate { from: 9.0, to: 90.0, over: Duration::from_secs(1) };
+        let schedule = Schedule::Open { rate, spacing: Spacing::Even, offset: 0.0, in_flight: 10, seed: 5 };
+        let plan = Plan { schedule, ..Plan::closed_loop(target(), 1) };
+        let mut seeds = std::collections::BTreeSet::new();
+        let (mut from, mut room) = (0.0, 0);
+        for (i, share) in plan.split(3).iter().enumerate() {
+            let Schedule::Open { rate, offset, in_flight, seed, .. } = share.schedule else { panic!("{share:?}") };
+            assert_eq!(offset, i as f64 / 3.0);
+            (from, room) = (from + rate.from, room + in_flight);
+            seeds.insert(seed);
+        }
+        assert_eq!((from, room, seeds.len()), (9.0, 10, 3));
     }
 }

@@ -1,81 +1,33 @@
-//! The live line of a run.
+//! Watching a run: the live line on a terminal, and the samples for the report.
 
-use super::results::Counts;
+use super::gauge::{Gauge, Sums};
+use super::timeline::{Sample, Timeline};
+use crate::stats::Snapshot;
 use crate::time::Duration;
-use crossbeam::utils::CachePadded;
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-/// How often the line is drawn anew.
+/// How often the line is drawn anew, and a sample taken at first.
 const REDRAW: Duration = Duration::from_millis(100);
 /// The rate shown is that of so many redraws: one second.
 const RATE_OVER: usize = 10;
 
-/// What one worker publishes ten times a second: never touched for a packet or a connection.
-///
-/// The sums are stored one by one, so that a reader may see some of this turn and some of the last one: good for a
-/// line on a terminal, not for accounts.
-#[derive(Debug, Default)]
-pub struct Gauge(CachePadded<Cells>);
-
-#[derive(Debug, Default)]
-struct Cells {
-    opened: AtomicU64,
-    closed: AtomicU64,
-    failed: AtomicU64,
-    over: AtomicU64,
-    p99_ns: AtomicU64,
-    waiting_for_port: AtomicBool,
-}
-
-impl Gauge {
-    /// Stores the sums.
-    pub fn publish(&self, counts: &Counts, p99_ns: u64, waiting_for_port: bool) {
-        self.0.opened.store(counts.opened, Ordering::Relaxed);
-        self.0.closed.store(counts.closed, Ordering::Relaxed);
-        self.0.failed.store(counts.failed(), Ordering::Relaxed);
-        self.0.over.store(counts.over(), Ordering::Relaxed);
-        self.0.p99_ns.store(p99_ns, Ordering::Relaxed);
-        self.0.waiting_for_port.store(waiting_for_port, Ordering::Relaxed);
-    }
-}
-
-/// The sums of all workers at one time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Sums {
-    opened: u64,
-    closed: u64,
-    failed: u64,
-    over: u64,
-    /// The worst worker's.
-    p99_ns: u64,
-    waiting_for_port: bool,
-}
-
 impl Sums {
-    fn of(gauges: &[Arc<Gauge>]) -> Sums {
-        gauges.iter().fold(Sums::default(), |sum, gauge| Sums {
-            opened: sum.opened + gauge.0.opened.load(Ordering::Relaxed),
-            closed: sum.closed + gauge.0.closed.load(Ordering::Relaxed),
-            failed: sum.failed + gauge.0.failed.load(Ordering::Relaxed),
-            over: sum.over + gauge.0.over.load(Ordering::Relaxed),
-            p99_ns: sum.p99_ns.max(gauge.0.p99_ns.load(Ordering::Relaxed)),
-            waiting_for_port: sum.waiting_for_port || gauge.0.waiting_for_port.load(Ordering::Relaxed),
-        })
-    }
-
     /// The words of the line; `rate` is closed connections a second.
     fn line(&self, rate: f64) -> String {
         let mut line = format!(
-            "{}/s  in flight {}  failed {}  handshake p99 {}",
+            "{}/s  in flight {}  failed {}  p99 {}",
             HumanCount(rate.round() as u64),
-            HumanCount(self.opened.saturating_sub(self.over)),
-            HumanCount(self.failed),
-            micros(self.p99_ns),
+            HumanCount(self.in_flight()),
+            HumanCount(self.failed()),
+            people_time(self.p99_ns),
         );
+        if self.late > 0 {
+            line.push_str(&format!("  late {}", HumanCount(self.late)));
+        }
         if self.waiting_for_port {
             line.push_str("  waiting for a local port");
         }
@@ -84,7 +36,7 @@ impl Sums {
 }
 
 /// Nanoseconds as people read them.
-fn micros(ns: u64) -> String {
+pub(crate) fn people_time(ns: u64) -> String {
     match ns {
         0 => "-".into(),
         1..1_000_000 => format!("{:.1} µs", ns as f64 / 1e3),
@@ -93,52 +45,84 @@ fn micros(ns: u64) -> String {
     }
 }
 
-/// A line on stderr that shows how a run goes, drawn by a thread of its own; nothing when stderr is no terminal.
-/// Dropping it wipes the line.
-pub struct ProgressLine {
+/// Watches a run on a thread of its own: draws a line on stderr, where that is a terminal, and takes samples. Stopping
+/// it wipes the line.
+pub struct Watch {
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<Timeline>>,
 }
 
-impl ProgressLine {
-    /// Starts to show the sum of `gauges`, with a bar when the number of connections is known, else with the time.
-    pub fn start(gauges: Vec<Arc<Gauge>>, connections: Option<u64>, duration: Option<Duration>) -> Self {
+impl Watch {
+    /// Starts to watch the sum of `gauges`, with a bar when the number of connections is known, else with the time. With
+    /// each sample `look` takes a snapshot of the stack, if it answers.
+    pub fn start(
+        gauges: Vec<Arc<Gauge>>,
+        connections: Option<u64>,
+        duration: Option<Duration>,
+        look: impl FnMut() -> Option<Snapshot> + Send + 'static,
+    ) -> Self {
         let bar = bar(connections, duration);
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let by_time = connections.is_none();
         let thread = std::thread::Builder::new()
             .name("progress".into())
-            .spawn(move || {
-                let began = std::time::Instant::now();
-                let mut last = VecDeque::from([(began, 0)]);
-                while !stopped.load(Ordering::Relaxed) {
-                    std::thread::park_timeout(REDRAW);
-                    let (now, sums) = (std::time::Instant::now(), Sums::of(&gauges));
-                    let (then, closed) = last[0];
-                    let rate = sums.closed.saturating_sub(closed) as f64 / (now - then).as_secs_f64().max(1e-3);
-                    last.push_back((now, sums.closed));
-                    if last.len() > RATE_OVER {
-                        last.pop_front();
-                    }
-                    bar.set_position(if by_time { began.elapsed().as_millis() as u64 } else { sums.over });
-                    bar.set_message(sums.line(rate));
-                }
-                bar.finish_and_clear();
-            })
+            .spawn(move || watch(&gauges, &bar, by_time, &stopped, look))
             .ok();
-        ProgressLine { stop, thread }
+        Watch { stop, thread }
+    }
+
+    /// Stops; gives the samples.
+    pub fn stop(mut self) -> Timeline {
+        self.end().unwrap_or_else(|| Timeline::new(REDRAW))
+    }
+
+    fn end(&mut self) -> Option<Timeline> {
+        self.stop.store(true, Ordering::Relaxed);
+        let thread = self.thread.take()?;
+        thread.thread().unpark();
+        thread.join().ok()
     }
 }
 
-impl Drop for ProgressLine {
+impl Drop for Watch {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            let _ = thread.join();
+        self.end();
+    }
+}
+
+fn watch(
+    gauges: &[Arc<Gauge>],
+    bar: &ProgressBar,
+    by_time: bool,
+    stopped: &AtomicBool,
+    mut look: impl FnMut() -> Option<Snapshot>,
+) -> Timeline {
+    let began = std::time::Instant::now();
+    let mut timeline = Timeline::new(REDRAW);
+    let mut last = VecDeque::from([(began, 0)]);
+    while !stopped.load(Ordering::Relaxed) {
+        std::thread::park_timeout(REDRAW);
+        let (now, sums) = (std::time::Instant::now(), Sums::of(gauges));
+        let (then, closed) = last[0];
+        let rate = sums.closed.saturating_sub(closed) as f64 / (now - then).as_secs_f64().max(1e-3);
+        last.push_back((now, sums.closed));
+        if last.len() > RATE_OVER {
+            last.pop_front();
+        }
+        let elapsed = began.elapsed();
+        bar.set_position(if by_time { elapsed.as_millis() as u64 } else { sums.over });
+        bar.set_message(sums.line(rate));
+        // Workers that have ended answer no more.
+        if timeline.wants(elapsed)
+            && !stopped.load(Ordering::Relaxed)
+            && let Some(snapshot) = look()
+        {
+            timeline.push(Sample::new(elapsed, &sums, Some(&snapshot)));
         }
     }
+    bar.finish_and_clear();
+    timeline
 }
 
 fn bar(connections: Option<u64>, duration: Option<Duration>) -> ProgressBar {
@@ -152,22 +136,24 @@ fn bar(connections: Option<u64>, duration: Option<Duration>) -> ProgressBar {
 
 #[cfg(test)]
 mod tests {
+    use super::super::results::{Counts, Waits};
     use super::*;
 
     #[test]
     fn the_line_sums_all_workers_and_names_the_worst_p99() {
         let gauges = [Arc::new(Gauge::default()), Arc::new(Gauge::default())];
-        let counts = Counts { opened: 1_000, closed: 900, reset: 36, ..Counts::default() };
-        gauges[0].publish(&counts, 12_000, false);
-        gauges[1].publish(&counts, 45_600, true);
+        let counts = Counts { opened: 1_000, closed: 900, reset: 30, cut_short: 6, ..Counts::default() };
+        gauges[0].publish(&counts, &Waits::default(), 12_000, false);
+        gauges[1].publish(&counts, &Waits { late: 7, ..Waits::default() }, 45_600, true);
         let line = Sums::of(&gauges).line(1_234.4);
-        assert_eq!(line, "1,234/s  in flight 128  failed 72  handshake p99 45.6 µs  waiting for a local port");
+        assert_eq!(line, "1,234/s  in flight 128  failed 72  p99 45.6 µs  late 7  waiting for a local port");
     }
 
     #[test]
-    fn dropping_the_line_ends_its_thread() {
+    fn stopping_the_watch_ends_its_thread() {
         let gauge = Arc::new(Gauge::default());
-        drop(ProgressLine::start(vec![gauge.clone()], None, Some(Duration::from_secs(5))));
+        let watch = Watch::start(vec![gauge.clone()], None, Some(Duration::from_secs(5)), || None);
+        assert!(watch.stop().samples().is_empty());
         assert_eq!(Arc::strong_count(&gauge), 1);
     }
 }

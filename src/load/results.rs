@@ -1,11 +1,27 @@
 //! What a run has gathered.
 
-use crate::ledger::Ending;
+use super::latency::Latencies;
+use crate::stack::TupleRoom;
 use crate::time::{Duration, Instant};
-use hdrhistogram::Histogram;
 
-/// Longest handshake that the histogram tells apart, in nanoseconds: 10 minutes.
-const LONGEST_NS: u64 = 600_000_000_000;
+/// How a connection ended, for whoever loads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumIter)]
+pub enum Ended {
+    /// It did all it had to, and was closed as it was to be.
+    Closed,
+    /// The peer answered the SYN with a RST.
+    Refused,
+    /// No answer, to the SYN or later.
+    Timeout,
+    /// Reset by the peer after the handshake.
+    Reset,
+    /// Closed by the peer before it had done all.
+    CutShort,
+    /// The answer was not what was asked for.
+    BadAnswer,
+    /// Still under way when the run ended, aborted by us.
+    Unfinished,
+}
 
 /// How many connections got how far. Once a run is over, `opened` is the sum of all the endings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,15 +30,19 @@ pub struct Counts {
     pub opened: u64,
     /// Of those, how many reached ESTABLISHED.
     pub established: u64,
-    /// Ending: both FINs sent and acknowledged.
+    /// Ending: [`Ended::Closed`].
     pub closed: u64,
-    /// Ending: the peer answered the SYN with a RST.
+    /// Ending: [`Ended::Refused`].
     pub refused: u64,
-    /// Ending: no answer, to the SYN or later.
+    /// Ending: [`Ended::Timeout`].
     pub timeout: u64,
-    /// Ending: reset by the peer after the handshake.
+    /// Ending: [`Ended::Reset`].
     pub reset: u64,
-    /// Ending: still under way when the run ended, aborted by us.
+    /// Ending: [`Ended::CutShort`].
+    pub cut_short: u64,
+    /// Ending: [`Ended::BadAnswer`].
+    pub bad_answer: u64,
+    /// Ending: [`Ended::Unfinished`].
     pub unfinished: u64,
 }
 
@@ -34,18 +54,25 @@ impl Counts {
 
     /// Connections that failed.
     pub fn failed(&self) -> u64 {
-        self.refused + self.timeout + self.reset
+        self.refused + self.timeout + self.reset + self.cut_short + self.bad_answer
+    }
+
+    /// Connections under way.
+    pub fn in_flight(&self) -> u64 {
+        self.opened.saturating_sub(self.over())
     }
 
     /// Enters a connection's one ending.
-    pub fn end(&mut self, ending: Ending) {
-        match ending {
-            Ending::Closed => self.closed += 1,
-            Ending::Refused => self.refused += 1,
-            Ending::Reset => self.reset += 1,
-            Ending::TimedOut => self.timeout += 1,
-            Ending::Aborted => self.unfinished += 1,
-        }
+    pub fn end(&mut self, ended: Ended) {
+        *match ended {
+            Ended::Closed => &mut self.closed,
+            Ended::Refused => &mut self.refused,
+            Ended::Timeout => &mut self.timeout,
+            Ended::Reset => &mut self.reset,
+            Ended::CutShort => &mut self.cut_short,
+            Ended::BadAnswer => &mut self.bad_answer,
+            Ended::Unfinished => &mut self.unfinished,
+        } += 1;
     }
 
     fn merge(&mut self, other: &Counts) {
@@ -55,62 +82,75 @@ impl Counts {
         self.refused += other.refused;
         self.timeout += other.timeout;
         self.reset += other.reset;
+        self.cut_short += other.cut_short;
+        self.bad_answer += other.bad_answer;
         self.unfinished += other.unfinished;
     }
 }
 
+/// What held connections back, and how much.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waits {
+    /// How often no local port was free.
+    pub ports: u64,
+    /// How long connections were held back by that, summed over workers.
+    pub port_time: Duration,
+    /// How often as many as allowed were under way when one was to start.
+    pub room: u64,
+    /// How long connections were held back by that, summed over workers.
+    pub room_time: Duration,
+    /// Connections that were started more than a millisecond late.
+    pub late: u64,
+    /// Connections whose time had come when the run ended, and that were never started.
+    pub not_started: u64,
+}
+
+impl Waits {
+    fn merge(&mut self, other: &Waits) {
+        self.ports += other.ports;
+        self.port_time += other.port_time;
+        self.room += other.room;
+        self.room_time += other.room_time;
+        self.late += other.late;
+        self.not_started += other.not_started;
+    }
+}
+
 /// What one worker has gathered, or the sum over several.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Results {
     /// How many connections got how far.
     pub counts: Counts,
-    /// From the connect call to ESTABLISHED, in nanoseconds.
-    pub handshake_ns: Histogram<u64>,
+    /// How long it took.
+    pub latencies: Latencies,
+    /// What held connections back.
+    pub waits: Waits,
     /// When the first connection was asked for.
     pub started: Option<Instant>,
     /// The end of the measured time: when no more were started (a run by duration), or the last one was over.
     pub measured_until: Option<Instant>,
-    /// Connections closed by then.
+    /// How many were opened by then.
+    pub opened_measured: u64,
+    /// How many were closed by then.
     pub closed_measured: u64,
-    /// How often no local port was free.
-    pub port_waits: u64,
-    /// How long connections were held back by that, summed over workers.
-    pub port_wait_time: Duration,
+    /// What was left of the tuples then.
+    pub tuples: TupleRoom,
+    /// Why the first bad answer was bad.
+    pub bad_answer: Option<&'static str>,
     /// Why the run could not go on, if so.
     pub stopped_by: Option<String>,
 }
 
-impl Default for Results {
-    fn default() -> Self {
-        // Three digits; the bounds are constants that the histogram accepts.
-        let handshake_ns = Histogram::new_with_bounds(1, LONGEST_NS, 3).expect("constant bounds");
-        Results {
-            counts: Counts::default(),
-            handshake_ns,
-            started: None,
-            measured_until: None,
-            closed_measured: 0,
-            port_waits: 0,
-            port_wait_time: Duration::ZERO,
-            stopped_by: None,
-        }
-    }
-}
-
 impl Results {
-    /// Enters a handshake that took this long.
-    #[inline]
-    pub fn established(&mut self, after: Duration) {
-        self.counts.established += 1;
-        self.handshake_ns.saturating_record((after.as_nanos() as u64).max(1));
-    }
-
-    /// Ends the measured time, once.
-    pub fn end_measurement(&mut self, now: Instant) {
-        if self.measured_until.is_none() {
+    /// Ends the measured time, once; says whether it was this time.
+    pub fn end_measurement(&mut self, now: Instant) -> bool {
+        let first = self.measured_until.is_none();
+        if first {
             self.measured_until = Some(now);
+            self.opened_measured = self.counts.opened;
             self.closed_measured = self.counts.closed;
         }
+        first
     }
 
     /// The measured time.
@@ -124,27 +164,35 @@ impl Results {
     /// Adds another worker's results: counts are summed, the measured time becomes the span of both.
     pub fn merge(&mut self, other: Results) {
         self.counts.merge(&other.counts);
-        self.handshake_ns.add(&other.handshake_ns).expect("all of one range");
+        self.latencies.merge(&other.latencies);
+        self.waits.merge(&other.waits);
         self.started = [self.started, other.started].into_iter().flatten().min();
         self.measured_until = self.measured_until.max(other.measured_until);
+        self.opened_measured += other.opened_measured;
         self.closed_measured += other.closed_measured;
-        self.port_waits += other.port_waits;
-        self.port_wait_time += other.port_wait_time;
+        for (sum, part) in
+            [(&mut self.tuples.ports, other.tuples.ports), (&mut self.tuples.time_wait, other.tuples.time_wait)]
+        {
+            sum.used += part.used;
+            sum.limit += part.limit;
+        }
+        self.bad_answer = self.bad_answer.or(other.bad_answer);
         self.stopped_by = self.stopped_by.take().or(other.stopped_by);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::latency::Span;
     use super::*;
     use strum::IntoEnumIterator;
 
     #[test]
     fn every_ending_is_entered_exactly_once() {
-        for ending in Ending::iter() {
+        for ended in Ended::iter() {
             let mut counts = Counts { opened: 1, ..Counts::default() };
-            counts.end(ending);
-            assert_eq!(counts.over(), counts.opened, "{ending}");
+            counts.end(ended);
+            assert_eq!((counts.over(), counts.in_flight()), (counts.opened, 0), "{ended:?}");
         }
     }
 
@@ -153,26 +201,27 @@ mod tests {
         let part = |from, to, latency| {
             let mut r = Results { started: Some(Instant::from_millis(from)), ..Results::default() };
             r.counts.opened = 1;
-            r.established(Duration::from_micros(latency));
-            r.counts.end(Ending::Closed);
+            r.counts.established = 1;
+            r.latencies.record(Span::Handshake, Duration::from_micros(latency));
+            r.counts.end(Ended::Closed);
+            r.waits.late = 3;
             r.end_measurement(Instant::from_millis(to));
             r
         };
         let mut sum = part(100, 900, 10);
         sum.merge(part(50, 800, 30));
         assert_eq!(sum.measured(), Duration::from_millis(850));
-        assert_eq!((sum.counts.opened, sum.counts.over(), sum.closed_measured), (2, 2, 2));
-        assert_eq!(sum.handshake_ns.len(), 2);
-        assert!(sum.handshake_ns.max() >= 30_000 && sum.handshake_ns.min() <= 10_000);
+        assert_eq!((sum.counts.opened, sum.counts.over(), sum.closed_measured, sum.waits.late), (2, 2, 2, 6));
+        assert_eq!(sum.latencies.of(Span::Handshake).len(), 2);
     }
 
     #[test]
     fn what_closes_after_the_measured_time_is_counted_but_not_measured() {
         let mut r = Results { started: Some(Instant::ZERO), ..Results::default() };
-        r.counts.end(Ending::Closed);
-        r.end_measurement(Instant::from_millis(10));
-        r.counts.end(Ending::Closed);
-        r.end_measurement(Instant::from_millis(500));
+        r.counts.end(Ended::Closed);
+        assert!(r.end_measurement(Instant::from_millis(10)));
+        r.counts.end(Ended::Closed);
+        assert!(!r.end_measurement(Instant::from_millis(500)));
         assert_eq!((r.counts.closed, r.closed_measured, r.measured()), (2, 1, Duration::from_millis(10)));
     }
 }

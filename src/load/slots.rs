@@ -1,7 +1,29 @@
 //! What the generator remembers of a connection under way, in as many slots as the schedule allows at once.
 
+use super::answer::Reading;
+use super::life::Answer;
+use super::results::Ended;
 use crate::stack::ConnId;
 use crate::time::Instant;
+
+/// Where in its life a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Its handshake is not over.
+    Opening,
+    /// It sends a request or waits for an answer.
+    Asking,
+    /// It is held open.
+    Holding,
+    /// It has done all it had to, and waits for the peer to close.
+    Following,
+    /// It is being closed by a FIN of ours.
+    Closing,
+    /// We have reset it, as it was to be.
+    Resetting,
+    /// We have reset it because it failed.
+    Failed(Ended),
+}
 
 /// A connection under way.
 #[derive(Clone, Copy, Debug)]
@@ -10,8 +32,43 @@ pub(super) struct Slot {
     pub conn: ConnId,
     /// When the schedule meant it to start. In a closed loop: when it was opened.
     pub intended: Instant,
-    /// Whether its handshake is over.
-    pub established: bool,
+    /// When its SYN was asked for.
+    pub opened: Instant,
+    /// When the last request was begun.
+    pub asked: Instant,
+    /// When it began to be closed, by either side.
+    pub closing: Instant,
+    /// Where it is.
+    pub phase: Phase,
+    /// Octets of the request that were taken.
+    pub sent: usize,
+    /// What is being read.
+    pub reading: Reading,
+    /// Whether an octet has come.
+    pub heard: bool,
+    /// Exchanges still to come, with the one under way.
+    pub exchanges: u32,
+    /// The step of the search that it belongs to.
+    pub step: u32,
+}
+
+impl Slot {
+    /// A connection that was asked for just now.
+    pub fn new(conn: ConnId, intended: Instant, now: Instant, exchanges: u32, step: u32) -> Self {
+        Slot {
+            conn,
+            intended,
+            opened: now,
+            asked: now,
+            closing: now,
+            phase: Phase::Opening,
+            sent: 0,
+            reading: Reading::new(Answer::Nothing),
+            heard: false,
+            exchanges,
+            step,
+        }
+    }
 }
 
 /// A fixed number of slots; the index of a slot is the connection's token.
@@ -57,9 +114,9 @@ impl Slots {
         Some(slot)
     }
 
-    /// The connections under way.
-    pub fn conns(&self) -> Vec<ConnId> {
-        self.slots.iter().flatten().map(|slot| slot.conn).collect()
+    /// The connections under way, with their indices.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &Slot)> {
+        self.slots.iter().enumerate().filter_map(|(index, slot)| Some((index as u32, slot.as_ref()?)))
     }
 }
 
@@ -68,7 +125,7 @@ mod tests {
     use super::*;
 
     fn slot(index: u32) -> Slot {
-        Slot { conn: ConnId { index, generation: 1 }, intended: Instant::ZERO, established: false }
+        Slot::new(ConnId { index, generation: 1 }, Instant::ZERO, Instant::ZERO, 1, 0)
     }
 
     #[test]
@@ -81,6 +138,7 @@ mod tests {
         assert!(slots.release(a, slot(7).conn).is_some());
         assert!(slots.release(a, slot(7).conn).is_none(), "twice");
         assert!(slots.release(99, slot(7).conn).is_none(), "no such slot");
-        assert_eq!((slots.in_use(), slots.conns()), (1, vec![slot(8).conn]));
+        let left: Vec<_> = slots.iter().map(|(index, slot)| (index, slot.conn)).collect();
+        assert_eq!((slots.in_use(), left), (1, vec![(b, slot(8).conn)]));
     }
 }

@@ -2,12 +2,13 @@
 
 use super::app::{ConnId, Connect, ConnectError, SendError};
 use super::shard::{Shard, env};
+use crate::stats::Pool;
 use crate::tcp::buffer::BLOCK;
 use crate::tcp::{Env, State, Tcb};
 use crate::time::{Duration, Instant};
 use crate::wire::ip::{can_be_source, is_group};
 use crate::wire::{Addr, FourTuple};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// The stack as an application sees it during a callback: any connection of this shard can be used.
 ///
@@ -15,6 +16,15 @@ use std::net::SocketAddr;
 pub struct Cx<'a> {
     pub(super) shard: &'a mut Shard,
     pub(super) now: Instant,
+}
+
+/// The tuples of a shard: what an active open needs, and what it leaves behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct TupleRoom {
+    /// Pairs of a local address and an ephemeral port, towards one peer.
+    pub ports: Pool,
+    /// TIME-WAIT entries.
+    pub time_wait: Pool,
 }
 
 impl Cx<'_> {
@@ -202,6 +212,17 @@ impl Cx<'_> {
         let set = self.shard.app_timers.set(self.now + after, token);
         self.shard.ledger.refused.timers += u64::from(!set);
         set
+    }
+
+    /// How many tuples towards this peer are in use and left.
+    pub fn tuples(&self, remote: IpAddr) -> TupleRoom {
+        let shard = &*self.shard;
+        let sources = shard.config.addresses.iter().filter(|local| local.addr.is_v4() == remote.is_ipv4()).count();
+        let time_wait = (shard.time_wait_v4.len() + shard.time_wait_v6.len()) as u64;
+        TupleRoom {
+            ports: Pool { used: shard.ports.in_use(), limit: shard.ports.limit() * sources as u64 },
+            time_wait: Pool { used: time_wait, limit: u64::from(shard.config.limits.time_wait) },
+        }
     }
 
     /// Ends this worker's run when the current turn is over (a client that has done its work).

@@ -31,7 +31,7 @@ pub use app::{App, ConnId, Connect, ConnectError, SendError};
 pub use config::{
     CookieKeys, DefenceConfig, Limits, LocalAddr, Ownership, RxChecksum, Secrets, StackConfig, SynDefence,
 };
-pub use cx::Cx;
+pub use cx::{Cx, TupleRoom};
 pub use defence::{Step, Switch};
 pub use output::Transmit;
 

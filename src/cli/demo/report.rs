@@ -2,7 +2,7 @@
 
 use super::machine::Machine;
 use crate::ladder::{Ladder, Step};
-use crate::load::{self, HandshakeMicros, grouped};
+use crate::load::{self, Micros, grouped};
 use crate::stats::{LedgerCheck, Snapshot};
 use crate::tcp::State;
 use comfy_table::Table;
@@ -40,7 +40,7 @@ pub struct Report {
     link: LinkKind,
     seconds: f64,
     connections_per_second: f64,
-    handshake_us: HandshakeMicros,
+    handshake_us: Micros,
     /// Frames sent and received by the client for each connection.
     frames_per_connection: f64,
     /// Both sides' states while the run was on.
@@ -113,7 +113,7 @@ impl Report {
 
     fn rows(&self) -> Vec<(&'static str, String)> {
         let (load, h) = (&self.load, &self.handshake_us);
-        let failed = load.failed.refused + load.failed.timeout + load.failed.reset;
+        let failed = load.failed.all();
         let mut rows = vec![
             ("connections per second", grouped(self.connections_per_second.round() as u64)),
             (

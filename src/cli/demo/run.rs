@@ -8,14 +8,13 @@ use crate::driver::Driver;
 use crate::driver::tap::{Crossed, Record, Tap};
 use crate::engine::{Engine, EngineConfig, Link};
 use crate::ladder::{Crossing, Ladder, Side, crossings};
-use crate::load::{Life, Plan, Schedule, Until};
+use crate::load::{Plan, Until};
 use crate::services::{Listener, Service, Services};
 use crate::stack::{Limits, LocalAddr, Transition};
 use crate::stats::Snapshot;
 use crate::time::Duration;
 use crate::wire::{Addr, FourTuple};
 use crossbeam::channel::{Receiver, RecvTimeoutError, bounded};
-use std::net::SocketAddr;
 
 /// The port of RFC 863: `discard` leaves closing to the client.
 const PORT: u16 = 9;
@@ -107,16 +106,18 @@ impl Network {
         let finished = load.finish(client, interrupts);
         drop(running);
         server.drain(GRACE);
-        let (served, (client, interrupted)) = (server.join()?, finished?);
+        let (served, finished) = (server.join()?, finished?);
         let midway = midway.join().ok().flatten();
 
+        let client = &finished.ended;
         let ladder = ladder(
             (&frames(&client_taps), &frames(&server_taps)),
             &client.workers.iter().flat_map(|w| w.transitions.clone()).collect::<Vec<_>>(),
             &served.workers.iter().flat_map(|w| w.transitions.clone()).collect::<Vec<_>>(),
         );
-        let load = load.report(&client, interrupted)?;
-        Ok(Report::new(self.kind, load, Findings { client: client.snapshot, server: served.snapshot, midway, ladder }))
+        let (load, _) = load.report(&finished, None)?;
+        let client = finished.ended.snapshot;
+        Ok(Report::new(self.kind, load, Findings { client, server: served.snapshot, midway, ladder }))
     }
 
     fn server_config(&self) -> EngineConfig {
@@ -159,14 +160,8 @@ fn services() -> Services {
 }
 
 fn plan(duration: Duration) -> Plan {
-    Plan {
-        target: SocketAddr::from((SERVER, PORT)),
-        schedule: Schedule::Closed { concurrency: CONCURRENCY },
-        life: Life::OpenClose,
-        hold_first: HOLD_FIRST,
-        until: Until { connections: None, duration: Some(duration) },
-        grace: GRACE,
-    }
+    let until = Until { connections: None, duration: Some(duration) };
+    Plan { hold_first: HOLD_FIRST, until, grace: GRACE, ..Plan::closed_loop((SERVER, PORT).into(), CONCURRENCY) }
 }
 
 fn tapped<D: Driver>(drivers: Vec<D>) -> (Vec<Tap<D>>, Vec<Record>) {

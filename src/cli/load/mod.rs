@@ -1,0 +1,104 @@
+//! `handfast load`: opens and closes connections against a TCP server, and reports.
+
+mod args;
+mod flood;
+mod life;
+mod run;
+mod search;
+
+pub use args::Args;
+pub(super) use run::{Finished, Run};
+
+use super::interrupt::Interrupts;
+use super::{Outcome, print_json, say, verdict};
+use crate::driver::af_xdp::PortConfig;
+use crate::engine::{Engine, EngineConfig};
+use crate::host;
+use crate::load::flood::{Flood, FloodGauge, Flooding};
+use crate::load::{LoadApp, Report, Search};
+use crate::{Ownership, SetupError};
+use std::sync::Arc;
+
+/// Local ports of a stack that has its addresses for itself.
+const OWN_PORTS: (u16, u16) = (1024, 65_535);
+/// Signals that are answered in order: finish what is under way, then end without waiting.
+const PATIENCE: usize = 2;
+
+/// Runs it. Needs what [`af_xdp::open`](crate::driver::af_xdp::open) needs.
+pub fn run(args: Args) -> Outcome {
+    let target = args.target()?;
+    let mut config = args.engine_config(target)?;
+    let plan = args.plan(target)?;
+    let flood = args.flood.flood(target, &config)?;
+    if config.ownership == Ownership::Exclusive {
+        config.ephemeral_ports = OWN_PORTS;
+    }
+    let port = args.link.port_config()?;
+    let workers = host::interface(&port.interface)?.rx_queues;
+    let interrupts = Interrupts::listen(PATIENCE)?;
+    let run = Run::new(&plan, workers);
+    let floods = Floods::new(flood, workers);
+    let engine = floods.start(&run, config, port)?;
+    let search = args.search().map(|plan| search::start(engine.handle(), plan)).transpose().map_err(thread_error)?;
+    let finished = run.finish(engine, &interrupts)?;
+    let search = search.map(|thread| thread.join().expect("the search does not panic"));
+    let report = report(&args, &run, &finished, search.as_ref(), &floods)?;
+    if args.json {
+        print_json(&report)?;
+    } else {
+        say(&format!("{report}\n"));
+    }
+    Ok(verdict(report.went_well()))
+}
+
+fn report(
+    args: &Args,
+    run: &Run,
+    finished: &Finished,
+    search: Option<&Search>,
+    floods: &Floods,
+) -> Result<Report, SetupError> {
+    let (mut report, _) = run.report(finished, args.frame_ceiling())?;
+    if let Some(search) = search {
+        report.searched(search);
+    }
+    report.flood = floods.flood.map(|flood| flood.report(&floods.gauges));
+    Ok(report)
+}
+
+fn thread_error(e: std::io::Error) -> SetupError {
+    SetupError::new("starting the search", e.to_string(), "raise the limit of threads (`ulimit -u`)")
+}
+
+/// The flood's share of each worker, if there is one.
+struct Floods {
+    flood: Option<Flood>,
+    gauges: Vec<Arc<FloodGauge>>,
+}
+
+impl Floods {
+    fn new(flood: Option<Flood>, workers: u32) -> Self {
+        let gauges = (0..if flood.is_some() { workers.max(1) } else { 0 }).map(|_| Arc::default()).collect();
+        Floods { flood, gauges }
+    }
+
+    /// Starts the workers, each with its share of the flood behind its driver.
+    fn start(&self, run: &Run, config: EngineConfig, port: PortConfig) -> Result<Engine<LoadApp>, SetupError> {
+        let Some(flood) = self.flood else { return Engine::start(config, port, run.apps()) };
+        let (gauges, measured) = (self.gauges.clone(), run.gauges().to_vec());
+        let share = flood.share(gauges.len());
+        let seed = getrandom::u64().map_err(|e| {
+            SetupError::new("drawing a seed", e.to_string(), "the kernel's random generator must be available")
+        })?;
+        let wrap = move |index: usize, driver| {
+            Flooding::new(
+                driver,
+                share,
+                seed.wrapping_add(index as u64),
+                gauges[index].clone(),
+                measured[index].clone(),
+            )
+        };
+        Engine::start_behind(config, port, wrap, run.apps())
+    }
+}

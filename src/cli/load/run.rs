@@ -1,0 +1,103 @@
+//! A run of the load generator: what is common to its workers.
+
+use crate::SetupError;
+use crate::cli::interrupt::Interrupts;
+use crate::engine::{Ended, Engine};
+use crate::load::{Crew, Gauge, LoadApp, Order, Plan, Results, Schedule, Setting, Watch};
+use crate::load::{RateAsked, Report};
+use crate::time::Duration;
+use crate::worker::Command;
+use std::sync::{Arc, Mutex};
+
+/// A run of the load generator.
+pub(in crate::cli) struct Run {
+    plan: Plan,
+    gauges: Vec<Arc<Gauge>>,
+    apps: Arc<Mutex<Vec<Option<LoadApp>>>>,
+}
+
+/// A run that is over.
+pub(in crate::cli) struct Finished {
+    /// What the workers left.
+    pub ended: Ended<LoadApp>,
+    /// Whether a signal ended it.
+    pub interrupted: bool,
+}
+
+impl Run {
+    /// A run of `plan` on this many workers.
+    pub fn new(plan: &Plan, workers: u32) -> Self {
+        let crew = Crew::new(workers.max(1));
+        let gauges: Vec<_> = (0..workers.max(1)).map(|_| Arc::new(Gauge::default())).collect();
+        let shares = plan.split(workers).into_iter().zip(&gauges);
+        let apps = shares.map(|(share, gauge)| Some(LoadApp::new(share, gauge.clone(), crew.clone()))).collect();
+        Run { plan: plan.clone(), gauges, apps: Arc::new(Mutex::new(apps)) }
+    }
+
+    /// The application of the worker of this index, for [`Engine::over`].
+    ///
+    /// # Panics
+    /// If a worker asks twice, or there are more workers than the run was made for.
+    pub fn apps(&self) -> impl Fn(usize) -> LoadApp + Send + Sync + 'static {
+        let apps = self.apps.clone();
+        move |index| apps.lock().expect("no thread panics holding it")[index].take().expect("one share for each worker")
+    }
+
+    /// What the workers publish.
+    pub fn gauges(&self) -> &[Arc<Gauge>] {
+        &self.gauges
+    }
+
+    /// Shows how it goes until every worker has ended; an interrupt asks them to finish. Says whether there was one.
+    ///
+    /// # Errors
+    /// As [`Engine::join`].
+    pub fn finish(&self, engine: Engine<LoadApp>, interrupts: &Interrupts) -> Result<Finished, SetupError> {
+        let handle = engine.handle();
+        let look = move || handle.snapshot().ok();
+        let watch = Watch::start(self.gauges.clone(), self.plan.until.connections, self.plan.until.duration, look);
+        let mut interrupted = false;
+        let mut running = self.gauges.len();
+        while running > 0 {
+            crossbeam::select! {
+                recv(engine.ended()) -> _ => running -= 1,
+                recv(interrupts.receiver()) -> _ => {
+                    // The second one does not wait.
+                    if interrupted || !ask_to_finish(&engine.handle()) {
+                        engine.drain(Duration::ZERO);
+                    }
+                    interrupted = true;
+                }
+            }
+        }
+        drop(watch);
+        Ok(Finished { ended: engine.join()?, interrupted })
+    }
+
+    /// The report of what the workers gathered.
+    ///
+    /// # Errors
+    /// Not one connection could be asked for.
+    pub fn report(&self, finished: &Finished, frame_ceiling: Option<f64>) -> Result<(Report, Results), SetupError> {
+        let mut results = Results::default();
+        for worker in &finished.ended.workers {
+            results.merge(worker.app.results());
+        }
+        if let (0, Some(reason)) = (results.counts.opened, &results.stopped_by) {
+            let cure =
+                "see `--address` and `--gateway`: the target must be on-link with an address, or behind a gateway";
+            return Err(SetupError::new("opening connections", reason, cure));
+        }
+        let rate = match self.plan.schedule {
+            Schedule::Open { rate, seed, .. } => Some(RateAsked { from: rate.from, to: rate.to, seed }),
+            _ => None,
+        };
+        let setting = Setting { rate, frame_ceiling, interrupted: finished.interrupted };
+        Ok((Report::new(self.plan.target, &results, &finished.ended.snapshot, setting), results))
+    }
+}
+
+/// Whether every worker was told.
+pub(super) fn ask_to_finish(handle: &crate::engine::Handle<Order>) -> bool {
+    handle.mailboxes().iter().all(|mailbox| mailbox.send(Command::App(Order::Finish)).is_ok())
+}

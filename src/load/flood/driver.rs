@@ -1,0 +1,176 @@
+//! A driver that floods: what the stack sends goes first, and the flood takes what room is left.
+
+use super::super::gauge::Gauge;
+use super::{Flood, Frames};
+use crate::clock;
+use crate::driver::{ChunkCensus, Driver, Frame, KernelLosses, Wake};
+use crate::time::{Duration, Instant};
+use crate::wire::MacAddr;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Frames of the flood in one turn: honest segments wait no longer than for these.
+const BURST: u64 = 32;
+/// Frames that may be made up for later; what is due beyond them is given up, and counted.
+const BACKLOG: u64 = 4 * BURST;
+/// The shortest sleep while the flood goes on.
+const SHORTEST_SLEEP: Duration = Duration::from_micros(20);
+
+/// What a flood shows of itself.
+#[derive(Debug, Default)]
+pub struct FloodGauge {
+    sent: AtomicU64,
+    held_back: AtomicU64,
+    ns: AtomicU64,
+}
+
+impl FloodGauge {
+    /// Frames sent.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Frames whose time came while there was no room for them, or the worker was late.
+    pub fn held_back(&self) -> u64 {
+        self.held_back.load(Ordering::Relaxed)
+    }
+
+    /// How long it goes on.
+    pub fn seconds(&self) -> f64 {
+        self.ns.load(Ordering::Relaxed) as f64 / 1e9
+    }
+}
+
+/// A driver around another one, with a flood beside what its worker sends. It begins when the worker's own frames have
+/// shown the way to the target, and ends with the measured time of the run.
+pub struct Flooding<D> {
+    inner: D,
+    flood: Flood,
+    seed: u64,
+    frames: Option<Frames>,
+    began: Option<Instant>,
+    sent: u64,
+    held_back: u64,
+    gauge: Arc<FloodGauge>,
+    run: Arc<Gauge>,
+}
+
+impl<D: Driver> Flooding<D> {
+    /// `flood` behind `driver`, until `run` has been measured.
+    pub fn new(driver: D, flood: Flood, seed: u64, gauge: Arc<FloodGauge>, run: Arc<Gauge>) -> Self {
+        Flooding { inner: driver, flood, seed, frames: None, began: None, sent: 0, held_back: 0, gauge, run }
+    }
+
+    /// Looks whether a frame of the worker goes to the target; then the way is known.
+    fn learn_the_way(&mut self, frame: &[u8]) {
+        // An IPv4 frame without a VLAN tag, to the target.
+        let (Some(ether_type), Some(dst)) = (frame.get(12..14), frame.get(30..34)) else { return };
+        if ether_type != [0x08, 0x00] || dst != self.flood.target.ip().octets() {
+            return;
+        }
+        let mac = |at: usize| MacAddr(std::array::from_fn(|i| frame[at + i]));
+        self.frames = Some(Frames::new(&self.flood, mac(6), mac(0), self.seed));
+    }
+
+    /// Sends what is due, as far as there is room.
+    fn emit(&mut self) {
+        let Some(frames) = &mut self.frames else { return };
+        if self.run.is_measured() {
+            return;
+        }
+        let now = clock::now();
+        let elapsed = now.since(*self.began.get_or_insert(now));
+        let owed = (self.flood.rate * elapsed.as_secs_f64()) as u64 - (self.sent + self.held_back);
+        let given_up = owed.saturating_sub(BACKLOG);
+        for _ in 0..owed.min(BURST).min(room(&self.inner.census())) {
+            let Some(mut frame) = self.inner.alloc() else { break };
+            let len = frames.write(frame.buffer());
+            frame.set_len(len);
+            if let Err(frame) = self.inner.send(frame) {
+                self.inner.release(frame);
+                break;
+            }
+            self.sent += 1;
+        }
+        self.held_back += given_up;
+        self.gauge.sent.store(self.sent, Ordering::Relaxed);
+        self.gauge.held_back.store(self.held_back, Ordering::Relaxed);
+        self.gauge.ns.store(elapsed.as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    /// How long until frames are due, while the flood goes on.
+    fn next(&self) -> Option<Duration> {
+        let goes_on = self.frames.is_some() && !self.run.is_measured();
+        goes_on.then(|| Duration::from_secs_f64(1.0 / self.flood.rate).max(SHORTEST_SLEEP))
+    }
+}
+
+/// How many chunks the flood may take: three quarters of the free ones, and no more under way than an eighth of all, are
+/// the worker's.
+fn room(census: &ChunkCensus) -> u64 {
+    let under_way = (census.total / 8).saturating_sub(census.sending);
+    under_way.min(census.free / 4)
+}
+
+impl<D: Driver> Driver for Flooding<D> {
+    type Frame = D::Frame;
+
+    fn receive(&mut self, burst: &mut Vec<D::Frame>, max: usize) -> usize {
+        self.inner.receive(burst, max)
+    }
+
+    fn alloc(&mut self) -> Option<D::Frame> {
+        self.inner.alloc()
+    }
+
+    fn send(&mut self, frame: D::Frame) -> Result<(), D::Frame> {
+        if self.frames.is_none() {
+            self.learn_the_way(frame.bytes());
+        }
+        self.inner.send(frame)
+    }
+
+    fn release(&mut self, frame: D::Frame) {
+        self.inner.release(frame);
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.emit();
+        self.inner.flush()
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.inner.wait(self.next().into_iter().chain(timeout).min())
+    }
+
+    fn waker(&self) -> Arc<dyn Wake> {
+        self.inner.waker()
+    }
+
+    fn census(&self) -> ChunkCensus {
+        self.inner.census()
+    }
+
+    fn kernel_losses(&self) -> KernelLosses {
+        self.inner.kernel_losses()
+    }
+
+    fn describe(&self) -> String {
+        self.inner.describe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn most_of_the_room_stays_with_the_worker() {
+        let census = |free, sending| ChunkCensus { total: 4_096, free, sending, ..ChunkCensus::default() };
+        assert_eq!(room(&census(2_000, 0)), 500);
+        assert_eq!(room(&census(2_000, 500)), 12);
+        assert_eq!(room(&census(2_000, 600)), 0);
+        assert_eq!(room(&census(3, 0)), 0);
+    }
+}

@@ -1,0 +1,132 @@
+//! The flood's frames: made once, and changed in a few words for each one.
+
+use super::{Flood, Kind};
+use crate::wire::checksum::Sum;
+use crate::wire::frame::{self, Envelope, Link, TxChecksum};
+use crate::wire::tcp::{Flags, Header, Options, Timestamps};
+use crate::wire::{Addr, FourTuple, MacAddr};
+use rand_xoshiro::Xoshiro256PlusPlus;
+use rand_xoshiro::rand_core::{Rng, SeedableRng};
+
+/// Octets of text in a segment that has some.
+const TEXT: usize = 64;
+/// The longest template: Ethernet, IPv4, TCP with all options, text.
+const LONGEST: usize = 14 + 20 + 60 + TEXT;
+/// Where the IPv4 header begins.
+const IP: usize = 14;
+/// Where the TCP header begins.
+const TCP: usize = IP + 20;
+
+/// Segments towards one target, each from another source.
+pub struct Frames {
+    /// A frame whose source, ports and numbers are all zero, so that a sum need only be added to.
+    template: [u8; LONGEST],
+    len: usize,
+    ip_checksum: u16,
+    tcp_checksum: u16,
+    acknowledges: bool,
+    network: u32,
+    hosts: u32,
+    random: Xoshiro256PlusPlus,
+}
+
+impl Frames {
+    /// Frames of this flood between these stations.
+    pub fn new(flood: &Flood, src: MacAddr, dst: MacAddr, seed: u64) -> Self {
+        let target = flood.target;
+        let tuple = FourTuple {
+            local_addr: Addr::UNSPECIFIED_V4,
+            remote_addr: Addr::from(*target.ip()),
+            local_port: 0,
+            remote_port: target.port(),
+        };
+        let link = Link { src, dst, vlan: None };
+        let envelope = Envelope { link, tuple, hop_limit: 64, ecn: 0, checksum: TxChecksum::Full };
+        let (header, text_len) = segment(flood.kind);
+        let mut template = [0; LONGEST];
+        let len = frame::emit_tcp(&mut template, &envelope, &header, text_len, |text| text.fill(b'x'));
+        let word = |at: usize| u16::from_be_bytes([template[at], template[at + 1]]);
+        Frames {
+            template,
+            len,
+            ip_checksum: word(IP + 10),
+            tcp_checksum: word(TCP + 16),
+            acknowledges: header.flags.has(Flags::ACK),
+            network: u32::from(flood.sources.network()),
+            hosts: u32::from(flood.sources.hostmask()),
+            random: Xoshiro256PlusPlus::seed_from_u64(seed),
+        }
+    }
+
+    /// Writes the next frame; says its length.
+    ///
+    /// # Panics
+    /// If `buffer` is shorter than the frame, at most 158 octets.
+    pub fn write(&mut self, buffer: &mut [u8]) -> usize {
+        let (who, what) = (self.random.next_u64(), self.random.next_u64());
+        let source = self.network | (who as u32 & self.hosts);
+        // Ports below 1024 are no client's.
+        let port = 1024 + ((who >> 32) as u16 % (u16::MAX - 1023));
+        let (seq, ack) = (what as u32, if self.acknowledges { (what >> 32) as u32 } else { 0 });
+        let frame = &mut buffer[..self.len];
+        frame.copy_from_slice(&self.template[..self.len]);
+        frame[IP + 12..IP + 16].copy_from_slice(&source.to_be_bytes());
+        frame[TCP..TCP + 2].copy_from_slice(&port.to_be_bytes());
+        frame[TCP + 4..TCP + 8].copy_from_slice(&seq.to_be_bytes());
+        frame[TCP + 8..TCP + 12].copy_from_slice(&ack.to_be_bytes());
+        // RFC 1624 §3, equation 3; the old words are all zero.
+        let ip = Sum::ZERO.word(u32::from(!self.ip_checksum)).word(source);
+        let tcp = Sum::ZERO.word(u32::from(!self.tcp_checksum)).word(source).word(u32::from(port)).word(seq).word(ack);
+        frame[IP + 10..IP + 12].copy_from_slice(&ip.checksum().to_be_bytes());
+        frame[TCP + 16..TCP + 18].copy_from_slice(&tcp.checksum().to_be_bytes());
+        self.len
+    }
+}
+
+/// The header and the octets of text of such a segment, its numbers zero.
+fn segment(kind: Kind) -> (Header, usize) {
+    let timestamps = Some(Timestamps { tsval: 1, tsecr: 0 });
+    let later = Options { timestamps, ..Options::default() };
+    let first = Options { mss: Some(1460), window_scale: Some(7), sack_permitted: true, ..later };
+    let (flags, options, text_len) = match kind {
+        Kind::Syn => (Flags::SYN, first, 0),
+        Kind::Ack => (Flags::ACK, later, 0),
+        Kind::Rst => (Flags::RST, Options::default(), 0),
+        Kind::Fin => (Flags::FIN | Flags::ACK, later, 0),
+        Kind::Data => (Flags::PSH | Flags::ACK, later, TEXT),
+    };
+    (Header { flags, wnd: 0xffff, options, ..Header::default() }, text_len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::frame::{Incoming, VerifyChecksum};
+    use strum::IntoEnumIterator;
+
+    #[test]
+    fn every_frame_is_intact_and_from_where_it_may_be() {
+        for kind in Kind::iter() {
+            let sources: ipnet::IpNet = "198.19.128.0/17".parse().unwrap();
+            let flood = Flood::new(kind, 1.0, sources, "10.0.0.2:80".parse().unwrap(), true).unwrap();
+            let (src, dst) = (MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 2]));
+            let mut frames = Frames::new(&flood, src, dst, 42);
+            let mut seen = std::collections::HashSet::new();
+            for _ in 0..20_000 {
+                let mut buffer = [0; 2048];
+                let len = frames.write(&mut buffer);
+                let parsed = frame::parse(&buffer[..len], VerifyChecksum::Yes);
+                let Ok(Incoming::Tcp { link, tuple, segment: received, .. }) = parsed else {
+                    panic!("{kind:?}: {parsed:?}")
+                };
+                let source = std::net::IpAddr::from(tuple.remote_addr);
+                assert!(sources.contains(&source) && tuple.remote_port >= 1024, "{tuple}");
+                assert_eq!(tuple.local(), "10.0.0.2:80".parse().unwrap());
+                assert_eq!((received.header.flags, received.text.len()), (segment(kind).0.flags, segment(kind).1));
+                assert_eq!((link.src, link.dst), (src, dst));
+                seen.insert(tuple);
+            }
+            assert!(seen.len() > 19_900, "sources differ: {}", seen.len());
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! What a run says at its end: one JSON object, a table for people, or a page.
+
+mod table;
+
+use super::flood::FloodReport;
+use super::latency::Span;
+use super::results::Results;
+use super::search::{Search, Tried};
+use super::verdict::{Evidence, Verdict};
+use crate::stats::{Pool, Snapshot};
+use hdrhistogram::Histogram;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt;
+use strum::IntoEnumIterator;
+pub(crate) use table::grouped;
+
+/// A run's report. Counts are of connections unless they say otherwise.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The peer.
+    pub target: String,
+    /// What bounded the run.
+    pub verdict: Verdict,
+    /// In an open loop: the rate that was asked for, and what became of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<RateReport>,
+    /// What the search for the highest rate found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchReport>,
+    /// What flooded the target meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flood: Option<FloodReport>,
+    /// Asked for; the sum of `closed`, `unfinished` and all of `failed`.
+    pub opened: u64,
+    /// Of those, how many reached ESTABLISHED.
+    pub established: u64,
+    /// Went well to their end.
+    pub closed: u64,
+    /// Failed, by kind.
+    pub failed: Failed,
+    /// Still under way when the run ended, aborted by us.
+    pub unfinished: u64,
+    /// The measured time: until no more were started (a run by duration), or until the last one was over.
+    pub seconds: f64,
+    /// Connections closed within the measured time, divided by it.
+    pub connections_per_second: f64,
+    /// From the intended start to ESTABLISHED.
+    pub handshake_us: Micros,
+    /// Every span that was measured, by [`Span::key`].
+    pub latency_us: BTreeMap<&'static str, Micros>,
+    /// Why the first bad answer was bad.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bad_answer: Option<&'static str>,
+    /// Frames of all kinds, ARP among them.
+    pub frames: FrameCounts,
+    /// Frames sent and received, divided by the connections that are over.
+    pub frames_per_connection: f64,
+    /// Segments sent again.
+    pub retransmitted: u64,
+    /// When no local port was free.
+    pub port_waits: PortWaits,
+    /// What the generator had left.
+    pub limits: Limits,
+    /// What each worker's driver got.
+    pub drivers: Vec<String>,
+    /// Whether the run was ended by a signal.
+    pub interrupted: bool,
+    /// Why the run could not go on, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped_by: Option<String>,
+    /// Whether every frame, connection and chunk is accounted for.
+    pub ledger_exact: bool,
+    /// A sentence for each law of the ledger that does not hold.
+    pub ledger_broken: Vec<String>,
+}
+
+/// The rate that was asked for, and what became of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct RateReport {
+    /// Connections a second at the start.
+    pub asked_from: f64,
+    /// At the end of the ramp; the same where there is none.
+    pub asked_to: f64,
+    /// Of the arrivals.
+    pub seed: u64,
+    /// Connections whose time came within the measured time.
+    pub intended: u64,
+    /// Connections started a second.
+    pub started_per_second: f64,
+    /// Started more than a millisecond late.
+    pub late: u64,
+    /// Never started: their time came, and the run ended before there was room.
+    pub not_started: u64,
+    /// How often as many as allowed were under way when one was to start.
+    pub room_waits: u64,
+    /// Whether it was reached: at least 99 % of the connections asked for went well.
+    pub reached: bool,
+}
+
+/// What the search for the highest rate found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SearchReport {
+    /// The highest rate that met the goal, a second.
+    pub best: Option<f64>,
+    /// Every rate that was tried, in order.
+    pub tried: Vec<Tried>,
+}
+
+/// Failed connections, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Failed {
+    /// The peer answered the SYN with a RST.
+    pub refused: u64,
+    /// No answer, to the SYN or later.
+    pub timeout: u64,
+    /// Reset by the peer after the handshake.
+    pub reset: u64,
+    /// Closed by the peer before they had done all.
+    pub cut_short: u64,
+    /// The answer was not what was asked for.
+    pub bad_answer: u64,
+}
+
+impl Failed {
+    /// All kinds together.
+    pub fn all(&self) -> u64 {
+        self.refused + self.timeout + self.reset + self.cut_short + self.bad_answer
+    }
+}
+
+/// A latency in microseconds; all zero when nothing was measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct Micros {
+    pub p50: f64,
+    pub p90: f64,
+    pub p99: f64,
+    pub p999: f64,
+    pub max: f64,
+}
+
+/// Frames of all workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct FrameCounts {
+    /// To the tx rings.
+    pub sent: u64,
+    /// From the rx rings.
+    pub received: u64,
+}
+
+/// When no local port was free. A run that waits much measures its own ports: give it more addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct PortWaits {
+    /// How often.
+    pub count: u64,
+    /// How long connections were held back, summed over workers.
+    pub seconds: f64,
+}
+
+/// How near the generator was to its own limits when the measured time ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Limits {
+    /// Pairs of an address and a port towards the target.
+    pub ports: Pool,
+    /// TIME-WAIT entries.
+    pub time_wait: Pool,
+    /// The part of its time in which each worker had something to do.
+    pub busy: Vec<f64>,
+    /// Frames sent a second, on the average.
+    pub frames_sent_per_second: f64,
+    /// Frames received a second.
+    pub frames_received_per_second: f64,
+    /// Frames a second each way that the link and driver can carry, if that was said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frame_ceiling: Option<f64>,
+    /// The busier way's part of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frame_ceiling_share: Option<f64>,
+}
+
+impl Micros {
+    fn of(ns: &Histogram<u64>) -> Self {
+        let at = |quantile| ns.value_at_quantile(quantile);
+        Micros {
+            p50: micros(at(0.5)),
+            p90: micros(at(0.9)),
+            p99: micros(at(0.99)),
+            p999: micros(at(0.999)),
+            max: micros(ns.max()),
+        }
+    }
+}
+
+/// The rate that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RateAsked {
+    /// Connections a second at the start.
+    pub from: f64,
+    /// At the end of the ramp.
+    pub to: f64,
+    /// Of the arrivals.
+    pub seed: u64,
+}
+
+/// What a report is made of besides results and snapshot.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Setting {
+    /// In an open loop.
+    pub rate: Option<RateAsked>,
+    /// Frames a second each way that the link and driver can carry.
+    pub frame_ceiling: Option<f64>,
+    /// Whether a signal ended the run.
+    pub interrupted: bool,
+}
+
+impl Limits {
+    fn of(results: &Results, snapshot: &Snapshot, seconds: f64, frame_ceiling: Option<f64>) -> Self {
+        let per_second = |frames: u64| rounded(ratio(frames as f64, seconds), 1);
+        let (sent, received) = (per_second(snapshot.frames.sent), per_second(snapshot.frames.received));
+        Limits {
+            ports: results.tuples.ports,
+            time_wait: results.tuples.time_wait,
+            busy: snapshot.workers.iter().map(|worker| rounded(worker.busy_share(), 3)).collect(),
+            frames_sent_per_second: sent,
+            frames_received_per_second: received,
+            frame_ceiling,
+            frame_ceiling_share: frame_ceiling.map(|ceiling| rounded(ratio(sent.max(received), ceiling), 3)),
+        }
+    }
+}
+
+impl Report {
+    /// The report of a run against `target` from its merged results and the merged last snapshot of its workers.
+    pub fn new(target: impl fmt::Display, results: &Results, snapshot: &Snapshot, setting: Setting) -> Self {
+        let (counts, waits) = (&results.counts, &results.waits);
+        let seconds = results.measured().as_secs_f64();
+        let frames = FrameCounts { sent: snapshot.frames.sent, received: snapshot.frames.received };
+        let limits = Limits::of(results, snapshot, seconds, setting.frame_ceiling);
+        let evidence = Evidence::of(results, snapshot, setting.rate.is_some(), limits.frame_ceiling_share);
+        let verdict = evidence.judge();
+        let spans = Span::iter().filter(|span| !results.latencies.of(*span).is_empty());
+        Report {
+            target: target.to_string(),
+            rate: setting.rate.map(|asked| RateReport {
+                asked_from: asked.from,
+                asked_to: asked.to,
+                seed: asked.seed,
+                intended: counts.opened + waits.not_started,
+                started_per_second: rounded(ratio(results.opened_measured as f64, seconds), 1),
+                late: waits.late,
+                not_started: waits.not_started,
+                room_waits: waits.room,
+                reached: verdict.bound == super::Bound::RateReached,
+            }),
+            verdict,
+            search: None,
+            flood: None,
+            opened: counts.opened,
+            established: counts.established,
+            closed: counts.closed,
+            failed: Failed {
+                refused: counts.refused,
+                timeout: counts.timeout,
+                reset: counts.reset,
+                cut_short: counts.cut_short,
+                bad_answer: counts.bad_answer,
+            },
+            unfinished: counts.unfinished,
+            seconds: rounded(seconds, 6),
+            connections_per_second: rounded(ratio(results.closed_measured as f64, seconds), 1),
+            handshake_us: Micros::of(results.latencies.of(Span::Handshake)),
+            latency_us: spans.map(|span| (span.key(), Micros::of(results.latencies.of(span)))).collect(),
+            bad_answer: results.bad_answer,
+            frames,
+            frames_per_connection: rounded(ratio((frames.sent + frames.received) as f64, counts.over() as f64), 3),
+            retransmitted: snapshot.connections.retransmitted,
+            port_waits: PortWaits { count: waits.ports, seconds: rounded(waits.port_time.as_secs_f64(), 3) },
+            limits,
+            drivers: snapshot.workers.iter().map(|w| format!("queue {}: {}", w.queue, w.driver)).collect(),
+            interrupted: setting.interrupted,
+            stopped_by: results.stopped_by.clone(),
+            ledger_exact: snapshot.ledger.exact,
+            ledger_broken: snapshot.ledger.broken.clone(),
+        }
+    }
+
+    /// Enters what a search found; the verdict is then that of the lowest rate that was too high.
+    pub fn searched(&mut self, search: &Search) {
+        self.search = Some(SearchReport { best: search.best(), tried: search.tried().to_vec() });
+        self.verdict = Verdict::of_search(search);
+    }
+
+    /// Whether at least one connection stood, the run could go on, a search found a rate, and the ledger is exact.
+    pub fn went_well(&self) -> bool {
+        let found = self.search.as_ref().is_none_or(|search| search.best.is_some());
+        self.established > 0 && self.stopped_by.is_none() && found && self.ledger_exact
+    }
+}
+
+fn micros(ns: u64) -> f64 {
+    rounded(ns as f64 / 1e3, 3)
+}
+
+/// Zero when there is nothing to divide by.
+fn ratio(a: f64, b: f64) -> f64 {
+    if b > 0.0 { a / b } else { 0.0 }
+}
+
+fn rounded(x: f64, digits: i32) -> f64 {
+    let scale = 10f64.powi(digits);
+    (x * scale).round() / scale
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::results::Ended;
+    use super::*;
+    use crate::time::{Duration, Instant};
+
+    pub(super) fn results() -> Results {
+        let mut r = Results { started: Some(Instant::ZERO), ..Results::default() };
+        r.counts.opened = 1_000;
+        for i in 1..=990 {
+            r.counts.established += 1;
+            r.latencies.record(Span::Handshake, Duration::from_micros(i));
+            r.counts.end(Ended::Closed);
+        }
+        (0..7).for_each(|_| r.counts.end(Ended::Refused));
+        (0..2).for_each(|_| r.counts.end(Ended::Timeout));
+        r.counts.end(Ended::Reset);
+        r.end_measurement(Instant::from_millis(500));
+        r
+    }
+
+    #[test]
+    fn json_has_the_promised_keys_and_sums() {
+        let mut snapshot = Snapshot::default();
+        (snapshot.frames.sent, snapshot.frames.received) = (4_000, 3_000);
+        let json = serde_json::to_value(Report::new("10.0.0.2:80", &results(), &snapshot, Setting::default())).unwrap();
+        for key in ["opened", "established", "closed", "seconds", "connections_per_second"] {
+            assert!(json[key].is_number(), "{key} in {json}");
+        }
+        for key in ["p50", "p90", "p99", "p999", "max"] {
+            assert!(json["handshake_us"][key].is_number(), "{key} in {json}");
+        }
+        let failed = serde_json::json!({"refused": 7, "timeout": 2, "reset": 1, "cut_short": 0, "bad_answer": 0});
+        assert_eq!(json["failed"], failed);
+        assert_eq!(json["frames"], serde_json::json!({"sent": 4000, "received": 3000}));
+        assert_eq!((&json["connections_per_second"], &json["frames_per_connection"]), (&1980.0.into(), &7.0.into()));
+        assert!((json["handshake_us"]["p50"].as_f64().unwrap() - 495.0).abs() < 1.0, "{json}");
+        assert!((json["handshake_us"]["max"].as_f64().unwrap() - 990.0).abs() < 1.0, "{json}");
+        assert_eq!(json["latency_us"]["handshake"], json["handshake_us"]);
+        assert!(json["rate"].is_null(), "a closed loop has no rate: {json}");
+    }
+
+    #[test]
+    fn a_run_that_did_nothing_reports_zeros_not_nan() {
+        let setting = Setting {
+            rate: Some(RateAsked { from: 1e3, to: 1e3, seed: 1 }),
+            frame_ceiling: Some(1e6),
+            interrupted: true,
+        };
+        let report = Report::new("10.0.0.2:80", &Results::default(), &Snapshot::default(), setting);
+        let json = serde_json::to_string(&report).unwrap();
+        assert!(!json.contains("null"), "{json}");
+        assert_eq!((report.connections_per_second, report.handshake_us.p99), (0.0, 0.0));
+    }
+
+    #[test]
+    fn a_rate_that_was_not_reached_is_said() {
+        let mut r = results();
+        let setting = Setting { rate: Some(RateAsked { from: 2e3, to: 2e3, seed: 1 }), ..Setting::default() };
+        let reached = Report::new("t", &r, &Snapshot::default(), setting).rate.unwrap();
+        assert!(reached.reached && reached.started_per_second == 2_000.0 && reached.intended == 1_000);
+        r.waits.not_started = 100;
+        let short = Report::new("t", &r, &Snapshot::default(), setting);
+        assert_eq!((short.rate.unwrap().reached, short.rate.unwrap().intended), (false, 1_100));
+        assert!(short.to_string().contains("NOT REACHED"), "{short}");
+    }
+}

@@ -1,0 +1,211 @@
+//! What bounded a run: the generator says its own limit before it judges the target. Pure.
+
+use super::results::Results;
+use super::search::Search;
+use crate::stats::Snapshot;
+use serde::Serialize;
+
+/// What bounded a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, strum::Display)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum Bound {
+    /// Nothing: the rate that was asked for was reached.
+    #[strum(serialize = "rate reached")]
+    RateReached,
+    /// The generator: a core at its limit, or frames lost or refused on our side.
+    ClientBound,
+    /// Too few local addresses and ports.
+    PortBound,
+    /// The target, or the way to it.
+    TargetBound,
+}
+
+/// A verdict and its reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// What bounded the run.
+    pub bound: Bound,
+    /// Why we say so.
+    pub because: String,
+}
+
+/// A rate counts as reached when so large a part of the connections went well.
+const REACHED: f64 = 0.99;
+/// A run is port-bound when connections waited for ports in so large a part of its time.
+const PORT_SHARE: f64 = 0.05;
+/// A worker is at its limit when it is busy in so large a part of its time.
+const BUSY_SHARE: f64 = 0.95;
+/// Frames lost on our side in such a number are no accident.
+const LOST_SHARE: f64 = 0.001;
+
+/// What the verdict rests on.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Evidence {
+    /// In an open loop: connections whose time came.
+    pub intended: Option<u64>,
+    /// Connections that were started.
+    pub opened: u64,
+    /// Connections that went well.
+    pub closed: u64,
+    /// Connections that failed.
+    pub failed: u64,
+    /// Seconds measured.
+    pub seconds: f64,
+    /// Seconds in which connections waited for ports, for each worker.
+    pub port_wait: f64,
+    /// Seconds in which connections waited because as many as allowed were under way, for each worker.
+    pub room_wait: f64,
+    /// The busiest worker.
+    pub busy_share: f64,
+    /// Frames that the kernel lost before they came to us.
+    pub lost: u64,
+    /// Frames received.
+    pub received: u64,
+    /// Part of the frames that the link and the driver can carry, where that is known.
+    pub ceiling_share: Option<f64>,
+}
+
+impl Verdict {
+    /// What bounded a search: what kept the lowest rate that was too high from its goal.
+    pub fn of_search(search: &Search) -> Verdict {
+        let (bound, because) = if search.ports_ran_out() {
+            (Bound::PortBound, "no local port was free; give more or larger `--address`".into())
+        } else {
+            match search.missed() {
+                Some(tried) if tried.busy >= BUSY_SHARE => {
+                    let because =
+                        format!("a worker was busy {} of its time at {:.0}/s", percent(tried.busy), tried.rate);
+                    (Bound::ClientBound, because)
+                }
+                Some(tried) => {
+                    let (well, p99) = (percent(tried.success), tried.p99_us / 1e3);
+                    let because = format!("at {:.0}/s {well} went well, with a p99 of {p99:.3} ms", tried.rate);
+                    (Bound::TargetBound, because)
+                }
+                None => (Bound::RateReached, "every rate that was tried met the goal".into()),
+            }
+        };
+        Verdict { bound, because }
+    }
+}
+
+impl Evidence {
+    /// What is known of a run that is over.
+    pub fn of(results: &Results, snapshot: &Snapshot, open_loop: bool, ceiling_share: Option<f64>) -> Self {
+        let workers = snapshot.workers.len().max(1) as f64;
+        let counts = &results.counts;
+        Evidence {
+            intended: open_loop.then_some(counts.opened + results.waits.not_started),
+            opened: counts.opened,
+            closed: counts.closed,
+            failed: counts.failed(),
+            seconds: results.measured().as_secs_f64(),
+            port_wait: results.waits.port_time.as_secs_f64() / workers,
+            room_wait: results.waits.room_time.as_secs_f64() / workers,
+            busy_share: snapshot.workers.iter().map(|worker| worker.busy_share()).fold(0.0, f64::max),
+            lost: snapshot.kernel.rx_ring_full + snapshot.kernel.rx_dropped,
+            received: snapshot.frames.received,
+            ceiling_share,
+        }
+    }
+
+    /// The verdict.
+    pub fn judge(&self) -> Verdict {
+        let (bound, because) =
+            self.reached().or_else(|| self.ports()).or_else(|| self.client()).unwrap_or_else(|| self.target());
+        Verdict { bound, because }
+    }
+
+    fn reached(&self) -> Option<(Bound, String)> {
+        let intended = self.intended.filter(|n| *n > 0)?;
+        let share = self.closed as f64 / intended as f64;
+        (share >= REACHED)
+            .then(|| (Bound::RateReached, format!("{} of the connections asked for went well", percent(share))))
+    }
+
+    fn ports(&self) -> Option<(Bound, String)> {
+        let share = self.port_wait / self.seconds.max(1e-9);
+        (share >= PORT_SHARE).then(|| {
+            let share = percent(share.min(1.0));
+            (Bound::PortBound, format!("{share} of the time no local port was free; give more or larger `--address`"))
+        })
+    }
+
+    fn client(&self) -> Option<(Bound, String)> {
+        let because = if self.busy_share >= BUSY_SHARE {
+            format!("a worker was busy {} of its time; more queues and cores would help", percent(self.busy_share))
+        } else if self.ceiling_share.is_some_and(|share| share >= BUSY_SHARE) {
+            "the link carried as many frames as it can".into()
+        } else if self.lost as f64 > LOST_SHARE * self.received as f64 {
+            format!("the kernel lost {} frames before they came to us", self.lost)
+        } else {
+            return None;
+        };
+        Some((Bound::ClientBound, because))
+    }
+
+    fn target(&self) -> (Bound, String) {
+        let because = if self.opened > 0 && self.closed == 0 && self.failed > 0 {
+            "not one connection went well".into()
+        } else if self.failed as f64 > (1.0 - REACHED) * self.opened as f64 {
+            format!("{} of the connections failed", percent(self.failed as f64 / self.opened.max(1) as f64))
+        } else if self.room_wait > PORT_SHARE * self.seconds {
+            "as many as allowed were under way; more `--concurrency` may get more".into()
+        } else if self.intended.is_none() {
+            "all that were allowed under way waited for it; more `--concurrency` may get more".into()
+        } else {
+            "it took too long".into()
+        };
+        (Bound::TargetBound, because)
+    }
+}
+
+fn percent(share: f64) -> String {
+    // Nothing short of all is shown as all.
+    format!("{:.1} %", (share * 1e3).floor() / 10.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run() -> Evidence {
+        Evidence {
+            opened: 1_000,
+            closed: 1_000,
+            seconds: 10.0,
+            busy_share: 0.5,
+            received: 5_000,
+            ..Evidence::default()
+        }
+    }
+
+    #[test]
+    fn each_verdict_has_its_reason() {
+        let open = Evidence { intended: Some(1_000), ..run() };
+        for (evidence, bound, because) in [
+            (open, Bound::RateReached, "100.0 % of the connections"),
+            (Evidence { closed: 989, failed: 11, ..open }, Bound::TargetBound, "1.1 % of the connections failed"),
+            (Evidence { intended: Some(2_000), busy_share: 0.97, ..open }, Bound::ClientBound, "busy 97.0 %"),
+            (Evidence { intended: Some(2_000), room_wait: 4.0, ..open }, Bound::TargetBound, "--concurrency"),
+            (Evidence { intended: Some(2_000), ..open }, Bound::TargetBound, "too long"),
+            (Evidence { port_wait: 2.0, busy_share: 1.0, ..run() }, Bound::PortBound, "20.0 % of the time"),
+            (Evidence { lost: 50, ..run() }, Bound::ClientBound, "lost 50 frames"),
+            (Evidence { ceiling_share: Some(0.96), ..run() }, Bound::ClientBound, "as many frames as it can"),
+            (Evidence { closed: 0, failed: 1_000, ..run() }, Bound::TargetBound, "not one"),
+            (run(), Bound::TargetBound, "waited for it"),
+        ] {
+            let verdict = evidence.judge();
+            assert_eq!(verdict.bound, bound, "{evidence:?}");
+            assert!(verdict.because.contains(because), "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn a_rate_that_was_almost_reached_is_not_called_whole() {
+        assert_eq!(percent(0.99996), "99.9 %");
+        let almost = Evidence { intended: Some(1_000), closed: 989, ..run() };
+        assert_ne!(almost.judge().bound, Bound::RateReached);
+    }
+}

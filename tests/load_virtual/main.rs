@@ -1,0 +1,6 @@
+//! The load generator in virtual time: what it reports is what happened, to the millisecond.
+
+mod lives;
+mod net;
+mod pace;
+mod target;
