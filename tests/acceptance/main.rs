@@ -13,3 +13,4 @@ mod malformed;
 mod sharing;
 mod site;
 mod states;
+mod syn_defence;

@@ -1,0 +1,124 @@
+//! The kernel's TCP as the client of each step of the defence: whatever options it offers, it connects and is served.
+
+use crate::site::{PATIENCE, Random, Server, Site, number};
+use handfast::driver::{AttachMode, XdpProgram};
+use handfast::lab::{LEFT, LabConfig};
+use socket2::{Domain, Socket, Type};
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+
+const OCTETS: usize = 60_000;
+
+fn site(test: &str, queues: u32, flags: &str) -> Option<(Site, XdpProgram)> {
+    let left_addresses = vec!["10.77.0.1/24".into(), "fd77::1/64".into()];
+    let config = LabConfig { queues, left_addresses, ..LabConfig::default() };
+    let flags = format!("--address fd77::2/64 --service echo@7 --time-wait 1s {flags}");
+    let site = Site::start_in(test, &config, &flags)?;
+    let start = std::time::Instant::now();
+    while site.run("ip", &["-6", "addr", "show", "dev", LEFT, "tentative"]).contains("fd77::1") {
+        assert!(start.elapsed() < PATIENCE, "the kernel's address is still in doubt");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    // What is sent by XDP_TX is taken from a veth only where its other end has an XDP program as well; this passes all.
+    let passes = site.client(|| XdpProgram::attach(LEFT, AttachMode::Native)).unwrap();
+    Some((site, passes))
+}
+
+/// Connects with an MSS of one's own, if it is given.
+fn connect(to: SocketAddr, mss: Option<u32>) -> TcpStream {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
+    if let Some(mss) = mss {
+        socket.set_tcp_mss(mss).unwrap();
+    }
+    socket.connect_timeout(&to.into(), PATIENCE).unwrap_or_else(|e| panic!("connecting to {to}, MSS {mss:?}: {e}"));
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+fn echo(mut stream: TcpStream, octets: &[u8]) {
+    let mut back = Vec::new();
+    std::thread::scope(|scope| {
+        let mut writer = stream.try_clone().unwrap();
+        scope.spawn(move || {
+            writer.write_all(octets).unwrap();
+            writer.shutdown(Shutdown::Write).unwrap();
+        });
+        stream.read_to_end(&mut back).unwrap();
+    });
+    assert!(back == octets, "{} octets came back of {}", back.len(), octets.len());
+}
+
+/// Every mix of what the kernel can offer, in both families; says how many connections that were.
+fn every_mix(site: &Site) -> u64 {
+    let octets = Random(7).octets(OCTETS);
+    let mut connections = 0;
+    for mix in 0..16 {
+        let on = |bit: u32| if mix >> bit & 1 == 1 { "1" } else { "0" };
+        for (bit, name) in ["tcp_timestamps", "tcp_sack", "tcp_window_scaling", "tcp_ecn"].iter().enumerate() {
+            site.run("sysctl", &["-qw", &format!("net.ipv4.{name}={}", on(bit as u32))]);
+        }
+        site.client(|| {
+            for to in ["10.77.0.2:7", "[fd77::2]:7"] {
+                for mss in [None, Some(536), Some(1_000), Some(1_300), Some(1_452)] {
+                    echo(connect(to.parse().unwrap(), mss), &octets);
+                    connections += 1;
+                }
+            }
+        });
+    }
+    connections
+}
+
+fn ended(site: &Site, connections: u64) -> serde_json::Value {
+    let stats = site.server.wait_for("closed", |stats| Server::alive(stats) == 0);
+    let counts = ["opened", "closed", "reset", "timed_out"].map(|key| number(&stats, &format!("/connections/{key}")));
+    assert_eq!(counts, [connections, connections, 0, 0], "{stats}");
+    stats
+}
+
+#[test]
+fn the_table_serves_every_kernel_client() {
+    let Some((site, _passes)) = site("table", 1, "--syn-defence table") else { return };
+    let connections = every_mix(&site);
+    let stats = ended(&site, connections);
+    assert_eq!(number(&stats, "/half_open/established"), connections, "{stats}");
+    assert_eq!(number(&stats, "/defence/cookies/sent"), 0, "{stats}");
+    site.server.end();
+}
+
+#[test]
+fn cookies_serve_every_kernel_client() {
+    let Some((site, _passes)) = site("cookie", 1, "--syn-defence cookie") else { return };
+    let connections = every_mix(&site);
+    let stats = ended(&site, connections);
+    assert_eq!(number(&stats, "/defence/cookies/accepted"), connections, "{stats}");
+    assert_eq!(number(&stats, "/half_open/created"), 0, "{stats}");
+    site.server.end();
+}
+
+#[test]
+fn cookies_from_the_xdp_program_serve_every_kernel_client() {
+    from_the_xdp_program(1);
+}
+
+/// The kernel's sockets choose a queue by themselves, so a flow's frames come in where its owner is not.
+#[test]
+fn cookies_from_the_xdp_program_serve_them_on_any_queue() {
+    from_the_xdp_program(2);
+}
+
+fn from_the_xdp_program(queues: u32) {
+    let Some((site, _passes)) = site("xdp", queues, "--syn-defence xdp") else { return };
+    let workers = u64::from(queues);
+    site.server.wait_for("at the third step", |stats| number(stats, "/defence/workers_at/xdp") == workers);
+    let connections = every_mix(&site);
+    let stats = ended(&site, connections);
+    assert_eq!(number(&stats, "/defence/cookies/accepted"), connections, "{stats}");
+    assert_eq!(number(&stats, "/defence/cookies/sent"), 0, "none by the stack: {stats}");
+    assert_eq!(number(&stats, "/half_open/created"), 0, "{stats}");
+    assert_eq!(number(&stats, "/xdp/answer_syn"), connections, "each SYN once: {stats}");
+    assert_eq!(number(&stats, "/xdp/drop_no_cookie"), 0, "no honest segment ended there: {stats}");
+    site.server.end();
+}
