@@ -60,6 +60,8 @@ pub struct EngineConfig {
     pub limits: Limits,
     /// Against SYN floods.
     pub defence: DefenceConfig,
+    /// Keys of SYN cookies that other hosts have as well; without them they are drawn.
+    pub cookie_keys: Option<CookieKeys>,
     /// What a worker does when nothing comes.
     pub idle: Idle,
     /// Whether each worker is pinned to a core.
@@ -88,6 +90,7 @@ impl EngineConfig {
             tcp: TcpConfig::default(),
             limits: Limits::default(),
             defence: DefenceConfig::default(),
+            cookie_keys: None,
             idle: Idle::default(),
             pin: true,
             first_core: 0,
@@ -193,7 +196,7 @@ where
         // Only now: some drivers forget the table when a program is attached.
         config.rss = nic_steering(&facts.name, opened.drivers.len());
         let link = Link { mac: opened.mac, mtu: opened.mtu };
-        let secrets = secrets()?;
+        let secrets = secrets(config.cookie_keys)?;
         if port.answers_syns {
             answering::prepare(&mut opened.program, &config.stack_config(link, secrets))?;
         }
@@ -221,7 +224,8 @@ where
         drivers: Vec<D>,
         make_app: impl Fn(usize) -> A + Send + Sync + 'static,
     ) -> Result<Self, SetupError> {
-        Self::with_secrets(config, link, drivers, secrets()?, make_app)
+        let secrets = secrets(config.cookie_keys)?;
+        Self::with_secrets(config, link, drivers, secrets, make_app)
     }
 
     fn with_secrets<D: Driver + Send + 'static>(
@@ -424,11 +428,14 @@ fn steering(rss: Option<&Rss>, workers: usize) -> Result<Steering, SetupError> {
     Ok(Steering::of_our_own(&key, workers))
 }
 
-fn secrets() -> Result<Secrets, SetupError> {
+fn secrets(cookie_keys: Option<CookieKeys>) -> Result<Secrets, SetupError> {
     let mut secrets = Secrets { isn: [0; 16], flow_hash: [0; 16], cookie: CookieKeys::alone([0; 16]) };
     draw(&mut secrets.isn)?;
     draw(&mut secrets.flow_hash)?;
-    draw(&mut secrets.cookie.making)?;
+    match cookie_keys {
+        Some(keys) => secrets.cookie = keys,
+        None => draw(&mut secrets.cookie.making)?,
+    }
     Ok(secrets)
 }
 

@@ -253,3 +253,24 @@ fn help_and_version_are_no_errors() {
         assert!(help.contains(part), "{part}");
     }
 }
+
+#[test]
+fn a_secret_file_that_will_not_do() {
+    use std::os::unix::fs::PermissionsExt;
+    let path = std::env::temp_dir().join(format!("hf-errors-{}-secret", std::process::id()));
+    let flags = format!("serve --interface lo {ADDRESS} {ECHO} --secret-file {}", path.display());
+    refused(&flags, &["secret file", "No such file", "openssl rand -hex 16"]);
+    std::fs::write(&path, "00112233445566778899aabbccddeeff").unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
+    refused(&flags, &["others can read", "mode 644", "chmod 600"]);
+    std::fs::write(&path, "0011\n").unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+    let line = refused(&flags, &["line 1 is not 32 hexadecimal digits"]);
+    assert!(!line.contains("0011"), "what may be a secret is not shown");
+    std::fs::remove_file(&path).unwrap();
+    refused(
+        &format!("serve --interface lo {ADDRESS} {ECHO} --syn-defence maybe"),
+        &["maybe", "auto, table, cookie or xdp"],
+    );
+    refused(&format!("serve --interface lo {ADDRESS} {ECHO} --cookie-above 0"), &["cookie-above", "from 1 to 100"]);
+}

@@ -2,6 +2,7 @@
 
 use super::values::{one_of, time, whole};
 use crate::stack::{DefenceConfig, SynDefence};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How SYN floods are met.
@@ -20,6 +21,10 @@ pub(super) struct DefenceArgs {
     /// Auto: a step down after so long below half of what led up
     #[arg(long, help_heading = "SYN floods", value_name = "TIME", default_value = "10s", value_parser = time)]
     pub calm: Duration,
+    /// File with the secret of SYN cookies, shared by the servers behind one address: one or two lines of 32 hexadecimal
+    /// digits, the first makes cookies, both open them; looked at every 5 s [default: one drawn at start]
+    #[arg(long, help_heading = "SYN floods", value_name = "FILE")]
+    pub secret_file: Option<PathBuf>,
 }
 
 impl DefenceArgs {
@@ -30,7 +35,7 @@ impl DefenceArgs {
             cookie_above: self.cookie_above,
             xdp_above: self.xdp_above,
             calm: self.calm,
-            ..DefenceConfig::default()
+            shared_secret: self.secret_file.is_some(),
         }
     }
 }
@@ -53,9 +58,9 @@ mod tests {
     #[test]
     fn switch_points_are_flags_and_without_them_as_the_stack_has_them() {
         assert_eq!(config("").unwrap(), DefenceConfig::default());
-        let set = config("--syn-defence cookie --cookie-above 80 --xdp-above 5000 --calm 1m").unwrap();
+        let set = config("--syn-defence cookie --cookie-above 80 --xdp-above 5000 --calm 1m --secret-file x").unwrap();
         assert_eq!((set.mode, set.cookie_above, set.xdp_above), (SynDefence::Cookie, 80, 5_000));
-        assert_eq!(set.calm.as_secs(), 60);
+        assert_eq!((set.calm.as_secs(), set.shared_secret), (60, true));
         for bad in ["--syn-defence firewall", "--cookie-above 0", "--cookie-above 101", "--xdp-above 0"] {
             assert!(config(bad).is_err(), "{bad}");
         }

@@ -12,6 +12,7 @@ mod interrupt;
 mod link;
 mod load;
 mod refusal;
+mod secret_file;
 mod serve;
 mod sim;
 mod sources;

@@ -2,6 +2,7 @@
 
 use super::defence::DefenceArgs;
 use super::interrupt::Interrupts;
+use super::secret_file::{LOOK_EVERY, SecretFile};
 use super::values::{parse_size, time};
 use super::{LinkArgs, Outcome, say, stats, tables, verdict};
 use crate::SetupError;
@@ -9,7 +10,7 @@ use crate::admin::Admin;
 use crate::engine::{Ended, Engine, EngineConfig};
 use crate::services::{Listener, Services};
 use crate::stats::Snapshot;
-use crossbeam::channel::select;
+use crossbeam::channel::{never, select, tick};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -56,6 +57,8 @@ pub fn run(args: Args) -> Outcome {
     let interface = args.link.interface()?.to_string();
     let mut config = args.link.engine_config()?;
     config.defence = args.defence.config();
+    let secret = args.defence.secret_file.as_deref().map(SecretFile::open).transpose()?;
+    config.cookie_keys = secret.as_ref().map(SecretFile::keys);
     check_services(&args.services)?;
     config.listen = args.services.iter().map(|listener| listener.port).collect();
     let port = args.link.port_config()?;
@@ -78,7 +81,7 @@ pub fn run(args: Args) -> Outcome {
     say(&greeting(&args, &interface, &engine.snapshot()?));
     tracing::info!("`handfast stats --admin {}` shows what it does", path.display());
 
-    wait_for_end(&engine, &interrupts, args.drain);
+    wait_for_end(&engine, &interrupts, args.drain, secret);
     let ended = engine.join()?;
     drop(admin);
     report(&ended)
@@ -128,18 +131,42 @@ fn greeting(args: &Args, interface: &str, snapshot: &Snapshot) -> String {
     format!("serving {services} at {addresses}{shared} on {interface}: {workers}\n")
 }
 
-/// Returns when a signal came, or when a worker ended by itself; either way all are told to end.
-fn wait_for_end(engine: &Engine<Services>, interrupts: &Interrupts, drain: Duration) {
-    select! {
-        recv(interrupts.receiver()) -> _ => {
-            let seconds = drain.as_secs_f64();
-            tracing::info!("ending: open connections have {seconds} s to close; a second signal ends at once");
-        }
-        recv(engine.ended()) -> worker => {
-            tracing::error!("worker {} ended by itself, so all do", worker.map_or("?".into(), |w| w.to_string()));
+/// Returns when a signal came, or when a worker ended by itself; either way all are told to end. Until then the secret is
+/// looked after.
+fn wait_for_end(engine: &Engine<Services>, interrupts: &Interrupts, drain: Duration, mut secret: Option<SecretFile>) {
+    let looks = if secret.is_some() { tick(LOOK_EVERY) } else { never() };
+    let mut complained = false;
+    loop {
+        select! {
+            recv(interrupts.receiver()) -> _ => {
+                let seconds = drain.as_secs_f64();
+                tracing::info!("ending: open connections have {seconds} s to close; a second signal ends at once");
+                break;
+            }
+            recv(engine.ended()) -> worker => {
+                tracing::error!("worker {} ended by itself, so all do", worker.map_or("?".into(), |w| w.to_string()));
+                break;
+            }
+            recv(looks) -> _ => {
+                let looked = secret.as_mut().map_or(Ok(()), |secret| look_after(engine, secret));
+                if let Err(e) = &looked
+                    && !complained
+                {
+                    tracing::error!("the secret stays as it was: {e}");
+                }
+                complained = looked.is_err();
+            }
         }
     }
     engine.drain(drain);
+}
+
+fn look_after(engine: &Engine<Services>, secret: &mut SecretFile) -> Result<(), SetupError> {
+    if let Some(keys) = secret.look()? {
+        engine.handle().rekey_cookies(&keys)?;
+        tracing::info!("SYN cookies are made and opened by other keys from now on");
+    }
+    Ok(())
 }
 
 fn report(ended: &Ended<Services>) -> Outcome {

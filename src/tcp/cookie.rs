@@ -60,6 +60,13 @@ impl CookieKeys {
     }
 }
 
+/// Keys are never shown.
+impl std::fmt::Debug for CookieKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CookieKeys").field("clock_ahead", &self.clock_ahead).finish_non_exhaustive()
+    }
+}
+
 /// Makes and opens cookies.
 #[derive(Clone, Copy)]
 pub struct Cookies {

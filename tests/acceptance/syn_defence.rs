@@ -6,6 +6,7 @@ use handfast::lab::{LEFT, LabConfig};
 use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 
 const OCTETS: usize = 60_000;
 
@@ -109,6 +110,13 @@ fn cookies_from_the_xdp_program_serve_them_on_any_queue() {
     from_the_xdp_program(2);
 }
 
+/// By the program, but for the few whose tuple has a bit in common with a flow that lives.
+fn each_syn_once(stats: &serde_json::Value, connections: u64) {
+    let by_stack = number(stats, "/defence/cookies/sent");
+    assert_eq!(number(stats, "/xdp/answer_syn") + by_stack, connections, "{stats}");
+    assert!(by_stack < 2 + connections / 100, "{stats}");
+}
+
 fn from_the_xdp_program(queues: u32) {
     let Some((site, _passes)) = site("xdp", queues, "--syn-defence xdp") else { return };
     let workers = u64::from(queues);
@@ -116,9 +124,40 @@ fn from_the_xdp_program(queues: u32) {
     let connections = every_mix(&site);
     let stats = ended(&site, connections);
     assert_eq!(number(&stats, "/defence/cookies/accepted"), connections, "{stats}");
-    assert_eq!(number(&stats, "/defence/cookies/sent"), 0, "none by the stack: {stats}");
     assert_eq!(number(&stats, "/half_open/created"), 0, "{stats}");
-    assert_eq!(number(&stats, "/xdp/answer_syn"), connections, "each SYN once: {stats}");
+    each_syn_once(&stats, connections);
     assert_eq!(number(&stats, "/xdp/drop_no_cookie"), 0, "no honest segment ended there: {stats}");
     site.server.end();
+}
+
+#[test]
+fn a_change_of_the_secret_loses_no_connection() {
+    let path = std::env::temp_dir().join(format!("hf-accept-secret-{}", std::process::id()));
+    let write = |digits: &str| {
+        let beside = path.with_extension("new");
+        std::fs::write(&beside, digits.repeat(16)).unwrap();
+        std::fs::set_permissions(&beside, PermissionsExt::from_mode(0o600)).unwrap();
+        std::fs::rename(&beside, &path).unwrap();
+    };
+    write("1a");
+    let flags = format!("--syn-defence xdp --secret-file {}", path.display());
+    let Some((site, _passes)) = site("rotation", 1, &flags) else { return };
+    site.server.wait_for("at the third step", |stats| number(stats, "/defence/workers_at/xdp") == 1);
+    write("2b");
+    let start = std::time::Instant::now();
+    let connections = site.client(|| {
+        let mut connections = 0;
+        // Over the moment at which the server looks at the file.
+        while start.elapsed() < std::time::Duration::from_secs(7) {
+            echo(connect("10.77.0.2:7".parse().unwrap(), None), b"still there");
+            connections += 1;
+        }
+        connections
+    });
+    let stats = ended(&site, connections);
+    assert_eq!(number(&stats, "/defence/cookies/accepted"), connections, "{stats}");
+    each_syn_once(&stats, connections);
+    assert_eq!(number(&stats, "/xdp/drop_no_cookie"), 0, "{stats}");
+    site.server.end();
+    std::fs::remove_file(&path).unwrap();
 }
