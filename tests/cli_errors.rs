@@ -191,6 +191,39 @@ fn what_load_cannot_do_is_refused_before_anything_is_touched() {
 }
 
 #[test]
+fn what_a_load_cannot_be_is_refused_before_anything_is_touched() {
+    let load = format!("load --interface hf-none {ADDRESS} --target 10.77.0.1:80");
+    for (flags, parts) in [
+        ("--rate fast", ["--rate: `fast`", "10k"]),
+        ("--rate 10k..", ["--rate: ", "no rate"]),
+        ("--rate 1k..9k --connections 5", ["--rate: a ramp goes over the duration", "--duration TIME"]),
+        ("--find-max --duration 5s", ["--find-max: it contradicts `--duration`", "remove one"]),
+        ("--http x", ["--http: `x` is no path", "write /"]),
+        ("--http / --send x", ["--http: it contradicts `--send`", "remove one"]),
+        ("--exchanges 3", ["--exchanges: nothing is asked", "--http PATH"]),
+        ("--hold 1m --timeout 5s", ["--timeout: it is over before `--hold`", "longer"]),
+        ("--closes server --close-with rst", ["--close-with: ", "--closes server"]),
+        ("--report /nowhere/x.html", ["writing /nowhere/x.html", "--report"]),
+        ("--flood syn", ["--flood: no rate", "--flood-rate RATE"]),
+        ("--flood-rate 10k", ["--flood-rate: there is no flood", "--flood syn"]),
+        ("--flood smurf --flood-rate 1k", ["--flood: `smurf`", "choose syn, ack, rst, fin or data"]),
+        ("--flood syn --flood-rate 1k --flood-from 8.8.8.0/24", ["--flood-from 8.8.8.0/24", "198.18.0.0/15"]),
+    ] {
+        refused(&format!("{load} {flags}"), &parts);
+    }
+    refused("load --interface hf-none --address 10.0.0.0/8 --target 10.77.0.1:80", &["10.0.0.0/8", "give a /16"]);
+}
+
+#[test]
+fn nobody_but_ones_own_lab_is_flooded() {
+    let flood = "load --interface hf-none --flood syn --flood-rate 1k";
+    let refused = |flags: &str, why: &str| refused(&format!("{flood} {flags}"), &["flooding ", why]);
+    refused("--address 8.8.8.1/24 --target 8.8.8.8:80", "private, link-local and benchmark ranges only");
+    refused("--address 10.0.0.2/24 --gateway 10.0.0.1 --target 10.9.0.1:80", "not on the link");
+    refused("--address fd00::2/64 --target [fd00::1]:80", "IPv4 only");
+}
+
+#[test]
 fn the_cure_names_the_command_at_hand_and_stands_alone() {
     assert!(refused("load --xyzzy", &["--xyzzy", "`handfast load --help`"]).matches("; ").count() == 1);
     assert!(refused("serve --interfac lo", &["did you mean `--interface`?"]).matches("--help").count() == 0);

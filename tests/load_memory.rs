@@ -2,6 +2,7 @@
 
 use handfast::driver::memory::{self, MemoryDriver};
 use handfast::engine::{Ended, Engine, EngineConfig, Link};
+use handfast::load::flood::{Flood, FloodGauge, Flooding, Kind};
 use handfast::load::{Crew, Gauge, LoadApp, Order, Plan, Results, Span, Until};
 use handfast::services::{Listener, Service, Services};
 use handfast::stack::{Limits, LocalAddr};
@@ -159,4 +160,28 @@ fn a_run_that_is_asked_to_finish_leaves_nothing_unfinished() {
     let counts =
         end_early(|client| assert!(client.handle().mailboxes()[0].send(Command::App(Order::Finish)).is_ok())).counts;
     assert!(counts.closed > 100 && counts.closed == counts.opened, "{counts:?}");
+}
+
+/// The flood leaves the honest connections their room, ends with the measured time, and the target gets what was counted.
+#[test]
+fn a_flood_takes_what_room_is_left() {
+    let (a, b) = memory::link(4_096, 1_024);
+    let server = server(b);
+    let (gauge, run) = (Arc::new(FloodGauge::default()), Arc::new(Gauge::default()));
+    let sources = "198.18.0.0/15".parse().unwrap();
+    let flood = Flood::new(Kind::Rst, 50_000.0, sources, (SERVER, DISCARD).into(), true).unwrap();
+    let driver = Flooding::new(a, flood, 1, gauge.clone(), run.clone());
+    let until = Until { connections: None, duration: Some(Duration::from_millis(300)) };
+    let app = Mutex::new(Some(LoadApp::new(Plan { until, ..plan(DISCARD) }, run.clone(), Crew::new(1))));
+    let app = move |_| app.lock().unwrap().take().unwrap();
+    let ended = Engine::over(config(CLIENT), link(1), vec![driver], app).unwrap().join().unwrap();
+    let counts = results(&ended).counts;
+    assert!(counts.closed > 50 && counts.closed == counts.opened, "{counts:?}");
+    let report = flood.report(std::slice::from_ref(&gauge));
+    assert!(report.sent > 100 && run.is_measured(), "{report:?}");
+    server.drain(Duration::from_secs(1));
+    let served = server.join().unwrap().snapshot;
+    // RSTs for nothing are dropped, each of them counted.
+    assert!(served.frames.received > report.sent, "{} of {report:?}", served.frames.received);
+    assert!(served.ledger.exact, "{:?}", served.ledger);
 }

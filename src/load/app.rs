@@ -9,6 +9,7 @@ use super::pace::{Next, Pace};
 use super::plan::Plan;
 use super::results::{Ended, Results};
 use super::slots::{Phase, Slot, Slots};
+use super::sources::Sources;
 use super::step::{Step, StepOrder};
 use crate::ledger::Ending;
 use crate::stack::{App, ConnId, Connect, ConnectError, Cx};
@@ -27,6 +28,8 @@ const CREW_RETRY: Duration = Duration::from_millis(5);
 const PORT_RETRY: Duration = Duration::from_millis(10);
 /// Connections opened at one time, so that what came in is not kept waiting.
 const OPENED_AT_ONCE: u32 = 256;
+/// Addresses that are asked for a port at one time.
+const SOURCES_AT_ONCE: usize = 512;
 /// A start is late after this.
 const LATE: Duration = Duration::from_millis(1);
 
@@ -73,6 +76,7 @@ pub struct LoadApp {
     gauge: Arc<Gauge>,
     crew: Crew,
     pace: Pace,
+    sources: Sources,
     /// When the next arrival's timer is set for.
     arrival_at: Option<Instant>,
     /// The first connection stands, or is over. One that is to be held open is alone until then, so that a drawing of it
@@ -94,6 +98,7 @@ impl LoadApp {
     /// A worker's share of a run, which publishes to `gauge` and ends with its crew.
     pub fn new(plan: Plan, gauge: Arc<Gauge>, crew: Crew) -> Self {
         let slots = Slots::new(plan.schedule.room());
+        let sources = Sources::new(plan.sources.clone());
         LoadApp {
             plan,
             slots,
@@ -106,6 +111,7 @@ impl LoadApp {
             gauge,
             crew,
             pace: Pace::Idle,
+            sources,
             arrival_at: None,
             under_way: false,
             first_held: None,
@@ -145,7 +151,7 @@ impl LoadApp {
                 break;
             }
             left -= 1;
-            match cx.connect(Connect::to(self.plan.target)) {
+            match self.connect(cx) {
                 Ok(conn) => self.opened(cx, conn, intended),
                 Err(ConnectError::PortsExhausted | ConnectError::TableFull) => return self.wait_for_port(cx),
                 Err(ConnectError::Draining) => return self.finish(cx),
@@ -156,6 +162,20 @@ impl LoadApp {
             }
         }
         self.stop_when_over(cx);
+    }
+
+    /// Connects from the next of our addresses that has a port left.
+    fn connect(&mut self, cx: &mut Cx<'_>) -> Result<ConnId, ConnectError> {
+        let remote = self.plan.target;
+        for tried in 1..=SOURCES_AT_ONCE {
+            let Some(source) = self.sources.next() else { return cx.connect(Connect::to(remote)) };
+            match cx.connect(Connect { remote, local: Some((source, 0).into()) }) {
+                Err(ConnectError::PortsExhausted) if tried < self.sources.in_use() || self.sources.widen() => {}
+                outcome => return outcome,
+            }
+        }
+        // The others have their turn after a while.
+        Err(ConnectError::PortsExhausted)
     }
 
     fn may_start(&self) -> bool {

@@ -26,6 +26,7 @@ mod results;
 mod schedule;
 mod search;
 mod slots;
+mod sources;
 mod step;
 mod timeline;
 mod verdict;

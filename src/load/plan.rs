@@ -3,7 +3,8 @@
 use super::life::Life;
 use super::schedule::{Rate, Spacing};
 use crate::time::Duration;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 /// When the next connection is started.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -80,6 +81,9 @@ pub struct Until {
 pub struct Plan {
     /// The peer.
     pub target: SocketAddr,
+    /// Our addresses that connections come from: a few of them, until these have no port left. None leaves the choice to
+    /// the stack.
+    pub sources: Arc<[IpAddr]>,
     /// When the next connection is started.
     pub schedule: Schedule,
     /// What it does once it stands.
@@ -99,6 +103,7 @@ impl Plan {
     pub fn closed_loop(target: SocketAddr, concurrency: u32) -> Self {
         Plan {
             target,
+            sources: Arc::new([]),
             schedule: Schedule::Closed { concurrency },
             life: Life::default(),
             hold_first: Duration::ZERO,

@@ -116,9 +116,10 @@ impl Search {
         self.best
     }
 
-    /// The lowest rate that missed it, if the search came to one.
+    /// The lowest rate that missed it twice, if the search came to one.
     pub fn missed(&self) -> Option<&Tried> {
-        self.tried.iter().filter(|tried| !tried.met).min_by(|a, b| a.rate.total_cmp(&b.rate))
+        let missed = self.missed?;
+        self.tried.iter().rev().find(|tried| tried.rate == missed)
     }
 
     /// Whether it had to end because no local port was free.
@@ -172,8 +173,10 @@ mod tests {
 
         #[test]
         fn a_single_hiccup_changes_nothing(capacity in 1_000.0f64..1e6, hiccup in 0usize..12) {
-            let best = search(1_000.0, 1e7, capacity, &[hiccup]).best().unwrap();
+            let search = search(1_000.0, 1e7, capacity, &[hiccup]);
+            let (best, missed) = (search.best().unwrap(), search.missed().unwrap().rate);
             prop_assert!(best <= capacity && best >= capacity / 1.021, "{} of {}", best, capacity);
+            prop_assert!(missed > capacity, "the hiccup at {} is not what bounds it", missed);
         }
     }
 

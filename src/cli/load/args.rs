@@ -8,7 +8,8 @@ use crate::cli::values::{one_of, ramp, rate, some_time, target, time, whole};
 use crate::engine::EngineConfig;
 use crate::load::{Goal, Plan, Rate, Schedule, Spacing, Until};
 use crate::time::Duration;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 /// How long a run lasts when nothing else says so.
 const DEFAULT_DURATION: Duration = Duration::from_secs(10);
@@ -34,7 +35,7 @@ Examples:
   handfast load --interface eth2 --address 10.0.0.0/16 --target 10.0.0.2:80 --find-max --slo 5ms --http /
   handfast load --interface eth2 --address 10.0.0.3/24 --target 10.0.0.2:7 --send 'ping\\n' --hold 30s --rate 2k
   handfast load --interface eth2 --address 10.0.0.3/24 --target 10.0.0.2:80 --rate 10k --flood syn --flood-rate 500k
-  handfast load --config /etc/handfast-load.toml --concurrency 256";
+  handfast load --config /etc/handfast-load.toml --concurrency 256 --report out.html";
 
 /// Flags of `handfast load`.
 #[derive(Debug, clap::Args)]
@@ -46,6 +47,9 @@ pub struct Args {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+    /// Write a page with all numbers and plots that needs nothing else to be read
+    #[arg(long, value_name = "OUT.html")]
+    pub report: Option<PathBuf>,
     #[command(flatten)]
     pace: PaceArgs,
     #[command(flatten)]
@@ -127,12 +131,14 @@ impl Args {
     ///
     /// # Errors
     /// Flags that contradict each other.
-    pub fn plan(&self, target: SocketAddr) -> Result<Plan, SetupError> {
+    pub fn plan(&self, target: SocketAddr, config: &EngineConfig) -> Result<Plan, SetupError> {
         let pace = &self.pace;
         let default_duration = (pace.connections.is_none() && !pace.find_max).then_some(DEFAULT_DURATION);
         let duration = pace.duration.or(default_duration);
+        let ours = config.addresses.iter().map(|local| IpAddr::from(local.addr));
         Ok(Plan {
             target,
+            sources: ours.filter(|addr| addr.is_ipv4() == target.is_ipv4()).collect(),
             schedule: self.schedule(duration)?,
             life: self.life.life(target)?,
             hold_first: Duration::ZERO,

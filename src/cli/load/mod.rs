@@ -3,6 +3,7 @@
 mod args;
 mod flood;
 mod life;
+mod page;
 mod run;
 mod search;
 
@@ -15,8 +16,9 @@ use crate::driver::af_xdp::PortConfig;
 use crate::engine::{Engine, EngineConfig};
 use crate::host;
 use crate::load::flood::{Flood, FloodGauge, Flooding};
-use crate::load::{LoadApp, Report, Search};
+use crate::load::{LoadApp, Report, Results, Search};
 use crate::{Ownership, SetupError};
+use page::PageFile;
 use std::sync::Arc;
 
 /// Local ports of a stack that has its addresses for itself.
@@ -28,11 +30,12 @@ const PATIENCE: usize = 2;
 pub fn run(args: Args) -> Outcome {
     let target = args.target()?;
     let mut config = args.engine_config(target)?;
-    let plan = args.plan(target)?;
+    let plan = args.plan(target, &config)?;
     let flood = args.flood.flood(target, &config)?;
     if config.ownership == Ownership::Exclusive {
         config.ephemeral_ports = OWN_PORTS;
     }
+    let page = args.report.as_deref().map(PageFile::create).transpose()?;
     let port = args.link.port_config()?;
     let workers = host::interface(&port.interface)?.rx_queues;
     let interrupts = Interrupts::listen(PATIENCE)?;
@@ -42,7 +45,10 @@ pub fn run(args: Args) -> Outcome {
     let search = args.search().map(|plan| search::start(engine.handle(), plan)).transpose().map_err(thread_error)?;
     let finished = run.finish(engine, &interrupts)?;
     let search = search.map(|thread| thread.join().expect("the search does not panic"));
-    let report = report(&args, &run, &finished, search.as_ref(), &floods)?;
+    let (report, results) = report(&args, &run, &finished, search.as_ref(), &floods)?;
+    if let Some(page) = page {
+        page.write(&report, &results.latencies, &finished.timeline)?;
+    }
     if args.json {
         print_json(&report)?;
     } else {
@@ -57,13 +63,13 @@ fn report(
     finished: &Finished,
     search: Option<&Search>,
     floods: &Floods,
-) -> Result<Report, SetupError> {
-    let (mut report, _) = run.report(finished, args.frame_ceiling())?;
+) -> Result<(Report, Results), SetupError> {
+    let (mut report, results) = run.report(finished, args.frame_ceiling())?;
     if let Some(search) = search {
         report.searched(search);
     }
     report.flood = floods.flood.map(|flood| flood.report(&floods.gauges));
-    Ok(report)
+    Ok((report, results))
 }
 
 fn thread_error(e: std::io::Error) -> SetupError {

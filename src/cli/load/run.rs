@@ -3,7 +3,7 @@
 use crate::SetupError;
 use crate::cli::interrupt::Interrupts;
 use crate::engine::{Ended, Engine};
-use crate::load::{Crew, Gauge, LoadApp, Order, Plan, Results, Schedule, Setting, Watch};
+use crate::load::{Crew, Gauge, LoadApp, Order, Plan, Results, Schedule, Setting, Timeline, Watch};
 use crate::load::{RateAsked, Report};
 use crate::time::Duration;
 use crate::worker::Command;
@@ -22,6 +22,8 @@ pub(in crate::cli) struct Finished {
     pub ended: Ended<LoadApp>,
     /// Whether a signal ended it.
     pub interrupted: bool,
+    /// How it went.
+    pub timeline: Timeline,
 }
 
 impl Run {
@@ -70,8 +72,8 @@ impl Run {
                 }
             }
         }
-        drop(watch);
-        Ok(Finished { ended: engine.join()?, interrupted })
+        let timeline = watch.stop();
+        Ok(Finished { ended: engine.join()?, interrupted, timeline })
     }
 
     /// The report of what the workers gathered.

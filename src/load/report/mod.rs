@@ -1,5 +1,7 @@
 //! What a run says at its end: one JSON object, a table for people, or a page.
 
+mod page;
+mod plots;
 mod table;
 
 use super::flood::FloodReport;

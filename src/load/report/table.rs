@@ -12,7 +12,7 @@ use strum::IntoEnumIterator;
 
 impl Report {
     /// The rows of the table, name and value.
-    fn rows(&self) -> Vec<(String, String)> {
+    pub(super) fn rows(&self) -> Vec<(String, String)> {
         let mut rows: Vec<(String, String)> = vec![
             ("target".into(), self.target.clone()),
             ("verdict".into(), format!("{}: {}", self.verdict.bound, self.verdict.because)),
@@ -56,7 +56,11 @@ impl Report {
     }
 
     fn latency_rows(&self) -> impl Iterator<Item = (String, String)> {
-        let measured = Span::iter().filter_map(|span| Some((span, self.latency_us.get(span.key())?)));
+        // Without times at which connections are to start, they start when they do.
+        let closed_loop = self.rate.is_none() && self.search.is_none();
+        let spans =
+            Span::iter().filter(move |span| !closed_loop || !matches!(span, Span::Start | Span::HandshakeFromSyn));
+        let measured = spans.filter_map(|span| Some((span, self.latency_us.get(span.key())?)));
         measured.map(|(span, m)| (format!("{}  p50 / p90 / p99 / p99.9 / max", span.title()), percentiles(m)))
     }
 

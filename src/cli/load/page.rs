@@ -1,0 +1,39 @@
+//! The file that a report's page goes to.
+
+use crate::SetupError;
+use crate::load::{Latencies, Report, Timeline};
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// An open file, made before the run, so that a run is not lost to a wrong path.
+pub struct PageFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl PageFile {
+    /// Creates it.
+    ///
+    /// # Errors
+    /// It cannot be.
+    pub fn create(path: &Path) -> Result<Self, SetupError> {
+        let file = File::create(path).map_err(|e| error(path, &e))?;
+        Ok(PageFile { file, path: path.to_path_buf() })
+    }
+
+    /// Writes the page.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(mut self, report: &Report, latencies: &Latencies, timeline: &Timeline) -> Result<(), SetupError> {
+        let page = report
+            .page(latencies, timeline)
+            .map_err(|e| SetupError::new("drawing the plots", e.to_string(), "please report this as a bug"))?;
+        self.file.write_all(page.as_bytes()).map_err(|e| error(&self.path, &e))
+    }
+}
+
+fn error(path: &Path, e: &std::io::Error) -> SetupError {
+    SetupError::new(format!("writing {}", path.display()), e.to_string(), "check the path given to `--report`")
+}
