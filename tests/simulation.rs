@@ -52,6 +52,7 @@ fn worlds_that_are_always_the_same() {
         ("corrupted", tally.corrupted),
         ("skipped", tally.skips),
         ("killed", tally.kills),
+        ("opened by cookie", tally.by_cookie),
     ] {
         assert!(count > 0, "no world has {what} anything");
     }

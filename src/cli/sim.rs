@@ -160,6 +160,7 @@ fn page(config: &SimConfig, report: &Report) -> String {
         ("  reordered", t.reordered),
         ("  duplicated", t.duplicated),
         ("  corrupted", t.corrupted),
+        ("connections by cookie", t.by_cookie),
         ("hosts killed", t.kills),
         ("clocks skipped", t.skips),
         ("turns", t.turns),

@@ -1,10 +1,11 @@
 //! A simulated host: a stack, its application, its share of the clock, and the frames on their way to it.
 
 use super::app::{Ground, Player, address};
-use super::random::Random;
+use super::faults::Asked;
+use super::random::{Random, mix};
 use crate::stack::{
-    CookieKeys, DefenceConfig, Limits, LocalAddr, Ownership, RxChecksum, Secrets, Stack, StackConfig, TcpConfig,
-    Transmit,
+    CookieKeys, DefenceConfig, Limits, LocalAddr, Ownership, RxChecksum, Secrets, Stack, StackConfig, SynDefence,
+    TcpConfig, Transmit,
 };
 use crate::time::{Duration, Instant};
 use crate::wire::{Addr, FourTuple, MacAddr};
@@ -78,11 +79,48 @@ impl Host {
 
 fn secrets(random: &mut Random) -> Secrets {
     let mut key = || (u128::from(random.bits()) << 64 | u128::from(random.bits())).to_le_bytes();
-    Secrets { isn: key(), flow_hash: key(), cookie: CookieKeys::alone(key()) }
+    let (isn, flow_hash) = (key(), key());
+    // Not drawn, so that the seeds of old are the worlds of old.
+    Secrets { isn, flow_hash, cookie: CookieKeys::alone(isn.map(|octet| !octet)) }
+}
+
+/// How the hosts of a world meet SYN floods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Defended {
+    /// With a table that is never crowded.
+    Roomy,
+    /// With a table that often is, and a calm so short that steps change often.
+    Crowded,
+    /// With cookies for every SYN.
+    Cookies,
+}
+
+impl Defended {
+    /// Draws it, apart from all else, so that the seeds of old are the worlds of old. A late copy of the handshake's last
+    /// ACK opens a connection by cookie a second time, which nobody could explain: no cookies where frames are asked to
+    /// come twice or late.
+    pub fn draw(seed: u64, asked: &Asked) -> Self {
+        let is_asked = |share: Option<f64>| share.is_some_and(|share| share > 0.0);
+        match mix(seed, 2) % 4 {
+            _ if is_asked(asked.duplicate) || is_asked(asked.reorder) => Defended::Roomy,
+            0 => Defended::Cookies,
+            1 => Defended::Crowded,
+            _ => Defended::Roomy,
+        }
+    }
+
+    fn config(self) -> (DefenceConfig, u32) {
+        let (default, roomy) = (DefenceConfig::default(), 1 << 12);
+        match self {
+            Defended::Roomy => (default, roomy),
+            Defended::Crowded => (DefenceConfig { calm: Duration::from_secs(1), ..default }, 4),
+            Defended::Cookies => (DefenceConfig { mode: SynDefence::Cookie, ..default }, roomy),
+        }
+    }
 }
 
 /// How the host of that number is set up, with what may differ drawn.
-pub fn draw_config(number: usize, time_wait: Duration, random: &mut Random) -> StackConfig {
+pub fn draw_config(number: usize, defended: Defended, time_wait: Duration, random: &mut Random) -> StackConfig {
     let buffer = |random: &mut Random| random.pick(&[3_000u32, 20_000, 65_535, 65_536, 262_144, 262_144, 1 << 20]);
     let mut tcp = TcpConfig {
         time_wait,
@@ -93,7 +131,8 @@ pub fn draw_config(number: usize, time_wait: Duration, random: &mut Random) -> S
     };
     let manners = random.below(4);
     (tcp.nagle, tcp.fin_carries_ack) = (manners != 0, manners != 1);
-    let limits = Limits { half_open: 1 << 12, connections: 1 << 13, app_timers: 1 << 16, ..Limits::default() };
+    let (defence, half_open) = defended.config();
+    let limits = Limits { half_open, connections: 1 << 13, app_timers: 1 << 16, ..Limits::default() };
     StackConfig {
         mac: MacAddr([2, 0, 0, 0, 0, number as u8 + 1]),
         mtu: random.pick(&[576, 1_280, 1_500, 1_500, 1_500, 9_000]),
@@ -106,7 +145,7 @@ pub fn draw_config(number: usize, time_wait: Duration, random: &mut Random) -> S
         ephemeral_ports: (super::script::FIRST_EPHEMERAL, 65_535),
         tcp,
         limits,
-        defence: DefenceConfig::default(),
+        defence,
         secrets: secrets(random),
         traced_connections: 0,
     }

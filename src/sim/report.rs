@@ -29,6 +29,8 @@ pub struct Tally {
     pub skips: u64,
     /// Hosts killed.
     pub kills: u64,
+    /// Connections that hosts made of a cookie, in lives that they were not killed in.
+    pub by_cookie: u64,
     /// Turns: each hands what has arrived to one stack, runs its timers and lets it send.
     pub turns: u64,
     /// How often all of a stack's invariants were checked, beside those that are checked with each frame.
@@ -67,6 +69,7 @@ impl Tally {
             (&mut self.corrupted, other.corrupted),
             (&mut self.skips, other.skips),
             (&mut self.kills, other.kills),
+            (&mut self.by_cookie, other.by_cookie),
             (&mut self.turns, other.turns),
             (&mut self.checks, other.checks),
             (&mut self.virtual_seconds, other.virtual_seconds),

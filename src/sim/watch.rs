@@ -29,9 +29,17 @@ pub struct Watch {
     /// The incarnations, the newest first: a peer may still be in an older one, and an old SYN that comes late makes one
     /// of its own. `None` in the first place: the host was killed, and has said nothing since.
     halves: BTreeMap<Key, Vec<Option<Half>>>,
+    /// Hosts may make connections of cookies: one that is over can begin anew under its ISS, when its peer does not know
+    /// that it is over and sends its first segment again.
+    cookies: bool,
 }
 
 impl Watch {
+    /// An observer of hosts that may make connections of cookies, or that do not.
+    pub fn new(cookies: bool) -> Self {
+        Watch { cookies, ..Watch::default() }
+    }
+
     /// Looks at a frame that a host whose link carry `mtu` octets emits; says which flow it belongs to, as the receiver
     /// sees it.
     ///
@@ -84,9 +92,22 @@ impl Watch {
             halves.insert(0, Some(Half::beginning(header)));
             halves.truncate(INCARNATIONS);
         }
-        let Some(Some(half)) = halves.first_mut() else { return Err("a segment of what never began".into()) };
+        let Some(Some(half)) = halves.first().copied() else { return Err("a segment of what never began".into()) };
+        let goes_on = self.check(&key, half, segment);
+        let half = match goes_on {
+            Err(_) if self.cookies && header.seq == half.iss + 1 => self.check(&key, half.anew(), segment)?,
+            outcome => outcome?,
+        };
+        if let Some(first) = self.halves.get_mut(&key).and_then(|halves| halves.first_mut()) {
+            *first = Some(half);
+        }
+        Ok(())
+    }
+
+    /// The half after this segment.
+    fn check(&self, key: &Key, mut half: Half, segment: &Segment<'_>) -> Result<Half, String> {
+        let header = &segment.header;
         half.check_numbers(segment)?;
-        let mut half = *half;
         if header.flags.has(Flags::ACK) {
             let peers = self.halves.get(&(key.2, key.3, key.0, key.1)).map_or(&[][..], Vec::as_slice);
             let Some(peer) = peers.iter().flatten().find(|peer| half.fits(header, peer)) else {
@@ -97,10 +118,7 @@ impl Watch {
             // The window of a peer that has said its FIN means nothing any more.
             half.check_window(header, peer.fin.is_none_or(|fin| header.ack != fin + 1))?;
         }
-        if let Some(first) = self.halves.get_mut(&key).and_then(|halves| halves.first_mut()) {
-            *first = Some(half);
-        }
-        Ok(())
+        Ok(half)
     }
 }
 
@@ -111,6 +129,11 @@ impl Half {
     fn beginning(syn: &Header) -> Self {
         let shift = syn.options.window_scale.unwrap_or(0);
         Half { iss: syn.seq, end: syn.seq + 1, fin: None, shift, first_ack: None, ack: None, edge: None }
+    }
+
+    /// As it was when its SYN had left.
+    fn anew(self) -> Self {
+        Half { end: self.iss + 1, fin: None, first_ack: None, ack: None, edge: None, ..self }
     }
 
     /// Whether `syn` is its SYN again. (Two that a listener answers within one tick of the clock have one ISS.)

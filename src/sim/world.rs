@@ -2,7 +2,7 @@
 
 use super::app::{End, Ground, Outcome, Word, address};
 use super::faults::{Asked, Faults, corrupt};
-use super::host::{BUFFER, Frame, Host, Outbox, draw_config};
+use super::host::{BUFFER, Defended, Frame, Host, Outbox, draw_config};
 use super::random::{Random, mix};
 use super::report::Tally;
 use super::script;
@@ -59,6 +59,8 @@ pub struct World {
     pub hosts: Vec<Host>,
     /// Frames lost, by flow.
     pub lost: BTreeMap<FlowKey, u32>,
+    /// How its hosts meet SYN floods.
+    pub defended: Defended,
     /// What was counted.
     pub tally: Tally,
     random: Random,
@@ -92,7 +94,11 @@ impl World {
     /// Draws a world.
     pub fn new(config: WorldConfig) -> Self {
         let mut random = Random::new(config.seed);
-        let faults = Faults::draw(&config.asked, &mut random);
+        let mut faults = Faults::draw(&config.asked, &mut random);
+        let defended = Defended::draw(config.seed, &config.asked);
+        if defended != Defended::Roomy {
+            (faults.duplicate, faults.reorder) = (0.0, 0.0);
+        }
         let plans = script::draw(config.connections, config.hosts, &faults, &mut random);
         let span = plans.last().map_or(0, |plan| plan.at.as_nanos() as u64);
         let ground = Rc::new(RefCell::new(Ground::new(config.seed, plans)));
@@ -101,7 +107,7 @@ impl World {
         let offsets = [0, (1 << 32) * MILLISECOND - 2 * SECOND, (1 << 32) * 1_000 - 2 * SECOND, random.below(1 << 58)];
         let hosts = (0..config.hosts).map(|number| {
             let offset = Duration::from_nanos(random.pick(&offsets));
-            Host::new(number, &ground, draw_config(number, time_wait, &mut random), offset)
+            Host::new(number, &ground, draw_config(number, defended, time_wait, &mut random), offset)
         });
         let hosts = hosts.collect();
         let healed_at = span + 5 * SECOND;
@@ -117,6 +123,7 @@ impl World {
             ground,
             hosts,
             lost: BTreeMap::new(),
+            defended,
             tally: Tally::default(),
             random: Random::new(mix(config.seed, 1)),
             faults,
@@ -128,7 +135,7 @@ impl World {
             spare: Vec::new(),
             out: Vec::new(),
             serial: 0,
-            watch: Watch::default(),
+            watch: Watch::new(defended != Defended::Roomy),
             schedule,
         }
     }
@@ -156,6 +163,8 @@ impl World {
             }
         }
         self.tally.virtual_seconds += self.now / SECOND;
+        let by_cookie = |host: &Host| host.stack.snapshot().defence.cookies.get("accepted").copied().unwrap_or(0);
+        self.tally.by_cookie += self.hosts.iter().map(by_cookie).sum::<u64>();
         self.hosts.iter().enumerate().try_for_each(|(number, host)| {
             let empty = host.stack.check_invariants().and_then(|()| host.stack.check_empty());
             empty.map_err(|what| format!("host {number}, at the end: {what}"))
