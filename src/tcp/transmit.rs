@@ -3,7 +3,7 @@
 
 use super::connection::{Env, Facts, Tcb, syn_window};
 use super::negotiation::syn_options;
-use super::scoreboard::Sent;
+use super::scoreboard::{DUP_THRESH, Sent};
 use super::state::State;
 use crate::wire::SeqNum;
 use crate::wire::tcp::{Flags, Header, Options, Timestamps};
@@ -224,11 +224,13 @@ impl Tcb {
         Plan { header, text_len: 0, ecn: 0, text_at: 0, what: What::Alive }
     }
 
-    /// Without SACK each duplicate acknowledgement says that a segment has left the network (RFC 5681 §3.2).
+    /// Without SACK each duplicate acknowledgement says that a segment has left the network (RFC 5681 §3.2); before the
+    /// third has come, one more may take its place (RFC 3042, limited transmit).
     fn adjusted_pipe(&self, pipe: u32) -> u32 {
         match &self.transfer {
-            Some(t) if !self.facts.has(Facts::SACK) && t.recover.is_some() => {
-                pipe.saturating_sub(t.dup_acks * u32::from(self.smss))
+            Some(t) if !self.facts.has(Facts::SACK) => {
+                let gone = if t.recover.is_some() { t.dup_acks } else { t.dup_acks.min(DUP_THRESH - 1) };
+                pipe.saturating_sub(gone * u32::from(self.smss))
             }
             _ => pipe,
         }
