@@ -186,7 +186,7 @@ pub const REQUIREMENTS: &[Requirement] = &[
     row("1122-3.3.2", "RFC 1122, RFC 791", "fragments: dropped and counted (our choice)"),
     row("826", "RFC 826", "ARP requests for our address are answered"),
     row("1122-2.3.2", "RFC 1122", "ARP entries time out; segments wait for them, and questions are rare"),
-    lacks("4861-7.1", "RFC 4861", "neighbour discovery is validated", "not done: no IPv6 scenario yet; the checks have their tests beside the code, in `src/wire/ndp.rs`"),
+    row("4861-7.1", "RFC 4861 §7.1", "neighbour discovery is validated"),
     row("ARP-DOS", "no RFC", "the neighbour table is bounded, and strangers cannot flush it"),
     // Limits.
     row("LIM-1", "no RFC", "every table has a limit, a gauge and a counter of what it refused"),

@@ -44,7 +44,9 @@ impl Veth {
             pin: false,
             ..EngineConfig::new(local(setup.family))
         };
-        let start = || Engine::start(config, PortConfig::new(RIGHT), |_| Puppet::default());
+        // A scripted peer never has more than a few thousand frames on the way.
+        let port = PortConfig { chunks: 2_048, ring: 512, ..PortConfig::new(RIGHT) };
+        let start = || Engine::start(config, port, |_| Puppet::default());
         let engine = lab.right.inside(start).expect("the namespace").expect("an engine");
         let wire = lab.left.inside(packet_socket).expect("the namespace");
         Veth { engine: Some(engine), wire, started: Instant::now(), _lab: lab }
