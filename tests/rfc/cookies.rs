@@ -101,7 +101,7 @@ fn timestamps_never_go_back_after_a_cookie() {
 #[test]
 fn a_cookie_is_refused_when_it_is_old() {
     covers!("4987-COOKIE-AGE");
-    handfast_with(WHY, cookies, |p| {
+    in_memory_with("it takes minutes", cookies, |p| {
         for (port, age, good) in [(1, 1, true), (2, 60, true), (3, 121, false), (4, 130, false), (5, 300, false)] {
             p.on_port(30_000 + port, |p| {
                 ask(p, syn());
@@ -187,7 +187,7 @@ fn without_room_for_a_connection_a_cookie_is_dropped_without_a_reset() {
 #[test]
 fn a_spoofed_syn_draws_one_syn_ack_of_hardly_its_size() {
     covers!("4987-NO-AMPLIFY");
-    handfast_with(WHY, cookies, |p| {
+    in_memory_with("it takes minutes", cookies, |p| {
         // Octets from the IP header on: the least SYN has 40, and the MSS of its answer 4.
         for (segment, most) in [(seg(S).seq(0), 44), (syn(), 44), (syn().sack_ok().wscale(7).ts(1, 0), 60)] {
             p.send(segment);
@@ -202,8 +202,8 @@ fn a_spoofed_syn_draws_one_syn_ack_of_hardly_its_size() {
 #[test]
 fn honest_peers_get_in_while_the_table_is_flooded_and_calm_follows() {
     covers!("4987-STATE", "LIM-1");
-    handfast_with(
-        WHY,
+    in_memory_with(
+        "it takes minutes",
         |s| s.limits.half_open = 64,
         |p| {
             for port in 1_000..1_640 {
@@ -250,7 +250,7 @@ fn the_table_alone_refuses_when_it_is_full_if_so_asked() {
         for port in 1_000..1_032 {
             p.on_port(port, |p| p.send(syn()));
         }
-        p.pass(Duration::ZERO);
+        p.pass(p.at_once());
         assert_eq!((p.count("SYN-RECEIVED"), p.dropped("half_open_full")), (16, Some(16)));
         assert_eq!(counted(p, "sent"), 0);
     });

@@ -41,6 +41,7 @@ impl Veth {
             opens: true,
             tcp: setup.tcp,
             limits: setup.limits,
+            defence: setup.defence,
             pin: false,
             ..EngineConfig::new(local(setup.family))
         };
