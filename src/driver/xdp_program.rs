@@ -127,7 +127,7 @@ impl XdpProgram {
             .program_mut(PROGRAM)
             .and_then(|program| program.try_into().ok())
             .expect("the embedded object holds the program");
-        program.load().map_err(|e| program_error(LOADING, &e))?;
+        load_patiently(program).map_err(|e| program_error(LOADING, &e))?;
         let (outposts, filters) = (plain_array(&mut ebpf, "outposts"), plain_array(&mut ebpf, "flow_filters"));
         let (defences, listening) = (taken(&mut ebpf, "defences"), taken(&mut ebpf, "listening"));
         let defence = DefenceMaps::new(defences, listening, &outposts, &filters, workers);
@@ -304,6 +304,24 @@ fn port_key(addr: Addr, port: u16) -> [u8; 20] {
     key[..16].copy_from_slice(addr.octets());
     key[16..18].copy_from_slice(&port.to_be_bytes());
     key
+}
+
+/// How often the kernel is asked to verify the program: one that a signal interrupts says to try again (EAGAIN).
+const ATTEMPTS: usize = 5;
+
+fn load_patiently(program: &mut Xdp) -> Result<(), aya::programs::ProgramError> {
+    let interrupted = |outcome: &Result<(), aya::programs::ProgramError>| {
+        matches!(outcome, Err(aya::programs::ProgramError::LoadError { io_error, .. })
+            if io_error.raw_os_error() == Some(libc::EAGAIN))
+    };
+    let mut outcome = program.load();
+    for _ in 1..ATTEMPTS {
+        if !interrupted(&outcome) {
+            break;
+        }
+        outcome = program.load();
+    }
+    outcome
 }
 
 /// Takes the map `name` out of the loaded object.
