@@ -4,25 +4,6 @@ use super::peer::*;
 use super::segment::*;
 use super::target::*;
 
-/// A connection whose receive window is closed: the application reads nothing.
-fn fill_window(p: &mut Peer) {
-    let mut last = None;
-    for _ in 0..2_000 {
-        let room = last.as_ref().map_or(1_000, |got: &Got| usize::from(got.wnd).min(1_000));
-        if room == 0 {
-            break;
-        }
-        let seq = p.flow.snd_nxt;
-        p.send(data(seq, &vec![b'w'; room]));
-        // Nothing means a delayed ACK.
-        last = p.next(millis(600)).or(last);
-        while let Some(got) = p.next(std::time::Duration::ZERO) {
-            last = Some(got);
-        }
-    }
-    assert_eq!(last.map(|got| got.wnd), Some(0), "the window closes");
-}
-
 #[test]
 fn the_four_cases_of_acceptability() {
     covers!("9293-ACCEPT4");
@@ -69,8 +50,7 @@ fn a_closed_window_takes_no_text_but_acks_and_resets() {
         p.accept();
         p.app_write(b"to be acknowledged");
         p.expect(data(1, b"to be acknowledged"));
-        fill_window(p);
-        let nxt = p.flow.snd_nxt;
+        let nxt = p.fill_window();
         p.note("a window probe whose ACK is news");
         p.send(data(nxt, b"p").ack(19));
         p.expect(seg(A).ack(nxt).wnd(0));
@@ -87,8 +67,7 @@ fn a_closed_window_answers_probes_from_outside_it() {
     covers!("9293-ACCEPT4");
     everywhere(|p| {
         p.accept();
-        fill_window(p);
-        let nxt = p.flow.snd_nxt;
+        let nxt = p.fill_window();
         for seq in [nxt - 1, nxt] {
             p.send(seg(A).seq(seq).text(b"p"));
             p.expect(seg(A).ack(nxt).wnd(0));

@@ -3,7 +3,6 @@
 use super::peer::*;
 use super::segment::*;
 use super::target::*;
-use std::time::Duration;
 
 const TEXT: &[u8] = b"0123456789";
 const MSS: u32 = 1_460;
@@ -11,18 +10,7 @@ const MSS: u32 = 1_460;
 /// The host's window is closed, as its application does not read; our next number.
 fn close_the_hosts(p: &mut Peer) -> u32 {
     p.accept();
-    let mut wnd = 1_000;
-    while wnd > 0 {
-        let seq = p.flow.snd_nxt;
-        p.send(data(seq, &vec![b'w'; wnd.min(1_000)]));
-        let mut last = p.next(millis(600));
-        while let Some(got) = p.next(Duration::ZERO) {
-            last = Some(got);
-        }
-        wnd = last.map_or(1_000, |got| usize::from(got.wnd));
-    }
-    p.pass(p.at_once());
-    p.flow.snd_nxt
+    p.fill_window()
 }
 
 /// Our window is closed, and the host has text to send.

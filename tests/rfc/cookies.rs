@@ -5,7 +5,6 @@ use super::peer::*;
 use super::segment::*;
 use super::target::*;
 use handfast::stack::SynDefence;
-use std::time::Duration;
 
 const WHY: &str = "it sets the defence, whose cookies are ours";
 
