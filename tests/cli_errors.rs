@@ -165,6 +165,13 @@ fn what_load_needs_may_stand_in_its_file() {
     let text = "target = \"10.77.0.1:80\"\ninterface = \"hf-none\"\naddress = \"10.77.0.2/24\"\nconnections = 5\n";
     let file = File::new("load", text);
     refused(&format!("load --config {}", file.0.display()), &["hf-none", "no such interface"]);
+    let text = format!(
+        "{text}rate = \"10k\"\nhttp = \"/\"\ncloses = \"server\"\nhold = \"1s\"\nflood = \"syn\"\nflood-rate = \"1k\"\n"
+    );
+    let file = File::new("load-more", &text);
+    refused(&format!("load --config {}", file.0.display()), &["hf-none", "no such interface"]);
+    let file = File::new("load-flood", &text.replace("10.77.0.1:80", "8.8.8.8:80"));
+    refused(&format!("load --config {}", file.0.display()), &["flooding 8.8.8.8:80"]);
     let file = File::new("load-bad", "target = \"here\"\n");
     refused(&format!("load --config {}", file.0.display()), &["line 1, key `target`", "`here`", "write 10.0.0.2:80"]);
 }

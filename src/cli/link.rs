@@ -35,7 +35,7 @@ pub(super) struct LinkArgs {
     #[arg(long, help_heading = "Link")]
     pub share_address: bool,
     /// File with the same keys as these flags (TOML); a flag wins
-    #[arg(long, value_name = "FILE.toml")]
+    #[arg(long, help_heading = None, value_name = "FILE.toml")]
     pub config: Option<PathBuf>,
     /// Worker threads; must be the interface's count of receive queues, which is what is taken without it
     #[arg(long, help_heading = "XDP", value_name = "N", value_parser = whole::<u32>(1..=1024))]

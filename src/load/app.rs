@@ -1,18 +1,18 @@
-//! One worker's share of a run: when connections are started, and when all is over. What each of them does is in
-//! `living.rs`.
+//! One worker's share of a run, from its start to its end. How connections are started is in `starting.rs`, what each of
+//! them does in `living.rs`.
 
 use super::answer::Pieces;
 use super::crew::Crew;
 use super::gauge::Gauge;
-use super::latency::{self, Span};
-use super::pace::{Next, Pace};
+use super::latency;
+use super::pace::Pace;
 use super::plan::Plan;
 use super::results::{Ended, Results};
 use super::slots::{Phase, Slot, Slots};
 use super::sources::Sources;
 use super::step::{Step, StepOrder};
 use crate::ledger::Ending;
-use crate::stack::{App, ConnId, Connect, ConnectError, Cx};
+use crate::stack::{App, ConnId, Cx};
 use crate::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use std::collections::VecDeque;
@@ -24,19 +24,11 @@ const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 const RECENT: u32 = 10;
 /// How often a worker whose share is over looks whether the others are done as well.
 const CREW_RETRY: Duration = Duration::from_millis(5);
-/// How long it waits before it asks for a port again.
-const PORT_RETRY: Duration = Duration::from_millis(10);
-/// Connections opened at one time, so that what came in is not kept waiting.
-const OPENED_AT_ONCE: u32 = 256;
-/// Addresses that are asked for a port at one time.
-const SOURCES_AT_ONCE: usize = 512;
-/// A start is late after this.
-const LATE: Duration = Duration::from_millis(1);
 
 /// What a timer is for; its token is the variant, with the number of the step above it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::FromRepr)]
 #[repr(u8)]
-enum Due {
+pub(super) enum Due {
     Publish,
     TimeIsUp,
     GraceIsOver,
@@ -75,13 +67,13 @@ pub struct LoadApp {
     published: u32,
     gauge: Arc<Gauge>,
     crew: Crew,
-    pace: Pace,
-    sources: Sources,
+    pub(super) pace: Pace,
+    pub(super) sources: Sources,
     /// When the next arrival's timer is set for.
-    arrival_at: Option<Instant>,
+    pub(super) arrival_at: Option<Instant>,
     /// The first connection stands, or is over. One that is to be held open is alone until then, so that a drawing of it
     /// shows nothing but its own pace.
-    under_way: bool,
+    pub(super) under_way: bool,
     /// The first connection, held open for a while.
     first_held: Option<ConnId>,
     /// No more connections are started.
@@ -89,9 +81,9 @@ pub struct LoadApp {
     /// All are over.
     done: bool,
     /// Since when a local port is waited for.
-    waiting_for_port: Option<Instant>,
+    pub(super) waiting_for_port: Option<Instant>,
     /// Since when an arrival waits because as many as allowed are under way.
-    waiting_for_room: Option<Instant>,
+    pub(super) waiting_for_room: Option<Instant>,
 }
 
 impl LoadApp {
@@ -130,125 +122,8 @@ impl LoadApp {
         results
     }
 
-    /// Starts as many connections as the schedule wants now.
-    fn fill(&mut self, cx: &mut Cx<'_>) {
-        let mut left = OPENED_AT_ONCE;
-        while self.may_start() {
-            let intended = match self.pace.next(cx.now()) {
-                Next::Now(intended) => intended,
-                Next::At(at) => {
-                    self.wake_at(cx, at);
-                    break;
-                }
-                Next::Never => break,
-            };
-            if !self.slots.has_room() {
-                self.wait_for_room(cx.now());
-                break;
-            }
-            if left == 0 {
-                self.wake_at(cx, cx.now() + Duration::from_nanos(1));
-                break;
-            }
-            left -= 1;
-            match self.connect(cx) {
-                Ok(conn) => self.opened(cx, conn, intended),
-                Err(ConnectError::PortsExhausted | ConnectError::TableFull) => return self.wait_for_port(cx),
-                Err(ConnectError::Draining) => return self.finish(cx),
-                Err(error) => {
-                    self.results.stopped_by = Some(format!("connecting to {}: {error}", self.plan.target));
-                    return self.finish(cx);
-                }
-            }
-        }
-        self.stop_when_over(cx);
-    }
-
-    /// Connects from the next of our addresses that has a port left.
-    fn connect(&mut self, cx: &mut Cx<'_>) -> Result<ConnId, ConnectError> {
-        let remote = self.plan.target;
-        for tried in 1..=SOURCES_AT_ONCE {
-            let Some(source) = self.sources.next() else { return cx.connect(Connect::to(remote)) };
-            match cx.connect(Connect { remote, local: Some((source, 0).into()) }) {
-                Err(ConnectError::PortsExhausted) if tried < self.sources.in_use() || self.sources.widen() => {}
-                outcome => return outcome,
-            }
-        }
-        // The others have their turn after a while.
-        Err(ConnectError::PortsExhausted)
-    }
-
-    fn may_start(&self) -> bool {
-        let alone = !self.plan.hold_first.is_zero();
-        let may = self.under_way || !alone || self.slots.in_use() == 0;
-        may && !self.finishing && !self.started_all() && self.waiting_for_port.is_none()
-    }
-
-    fn started_all(&self) -> bool {
-        self.plan.until.connections.is_some_and(|n| self.results.counts.opened >= n)
-    }
-
-    fn opened(&mut self, cx: &mut Cx<'_>, conn: ConnId, intended: Instant) {
-        let now = cx.now();
-        self.pace.started();
-        self.results.counts.opened += 1;
-        self.results.latencies.record(Span::Start, now.since(intended));
-        self.results.waits.late += u64::from(now.since(intended) > LATE);
-        let step = self.step.as_mut().map_or(0, |step| {
-            step.started();
-            step.order.number
-        });
-        let slot = Slot::new(conn, intended, now, self.plan.life.exchanges, step);
-        if let Some(index) = self.slots.take(slot) {
-            cx.set_token(conn, index);
-        }
-    }
-
-    /// Has an arrival's timer go off then, unless one does before.
-    fn wake_at(&mut self, cx: &mut Cx<'_>, at: Instant) {
-        if self.arrival_at.is_none_or(|set| at < set) {
-            self.arrival_at = Some(at);
-            self.set_timer(cx, at.since(cx.now()), Due::Arrival);
-        }
-    }
-
-    fn set_timer(&self, cx: &mut Cx<'_>, after: Duration, due: Due) -> bool {
-        let step = self.step.as_ref().map_or(0, |step| step.order.number);
-        cx.set_timer(after, u64::from(step) << 8 | u64::from(due as u8))
-    }
-
-    /// As many as allowed are under way. In a closed loop that is as it should be.
-    fn wait_for_room(&mut self, now: Instant) {
-        if self.pace.is_open() && self.waiting_for_room.is_none() {
-            self.results.waits.room += 1;
-            self.waiting_for_room = Some(now);
-        }
-    }
-
-    fn end_room_wait(&mut self, now: Instant) {
-        if let Some(since) = self.waiting_for_room.take() {
-            self.results.waits.room_time += now.since(since);
-        }
-    }
-
-    /// A connection that cannot be started now is no failure: it is started later, and the wait is counted.
-    fn wait_for_port(&mut self, cx: &mut Cx<'_>) {
-        self.results.waits.ports += 1;
-        self.waiting_for_port = Some(cx.now());
-        if let Some(step) = &mut self.step {
-            step.ports_ran_out();
-        }
-        self.set_timer(cx, PORT_RETRY, Due::PortRetry);
-    }
-
-    fn end_port_wait(&mut self, now: Instant) {
-        if let Some(since) = self.waiting_for_port.take() {
-            self.results.waits.port_time += now.since(since);
-        }
-    }
-
     /// Starts nothing more; what is under way may end within the plan's grace.
-    fn finish(&mut self, cx: &mut Cx<'_>) {
+    pub(super) fn finish(&mut self, cx: &mut Cx<'_>) {
         if !self.finishing {
             self.finishing = true;
             self.set_timer(cx, self.plan.grace, Due::GraceIsOver);
@@ -271,7 +146,7 @@ impl LoadApp {
         self.gauge.measured();
     }
 
-    fn stop_when_over(&mut self, cx: &mut Cx<'_>) {
+    pub(super) fn stop_when_over(&mut self, cx: &mut Cx<'_>) {
         if self.slots.in_use() == 0 && !self.done && (self.finishing || self.started_all()) {
             self.finishing = true;
             self.end_measurement(cx);
@@ -317,34 +192,9 @@ impl LoadApp {
         }
     }
 
-    // --- steps of a search ---
-
-    fn begin_step(&mut self, cx: &mut Cx<'_>, order: StepOrder) {
-        self.pace = Pace::step(&self.plan.schedule, order.rate, order.number, cx.now());
-        let length = order.length;
-        self.step = Some(Step::new(order));
-        self.arrival_at = None;
-        self.set_timer(cx, length, Due::StepIsOver);
-        self.fill(cx);
-    }
-
-    fn settle_step(&mut self, cx: &mut Cx<'_>) {
-        let owed = self.pace.owed(cx.now());
-        self.pace = Pace::Idle;
-        self.end_room_wait(cx.now());
-        let Some(step) = &mut self.step else { return };
-        step.settle(owed);
-        let patience = step.order.settle;
-        self.set_timer(cx, patience, Due::StepIsSettled);
-        self.end_step_if_settled(false);
-    }
-
-    fn end_step_if_settled(&mut self, patience_is_over: bool) {
-        if self.step.as_ref().is_some_and(|step| step.is_settled() || patience_is_over)
-            && let Some(step) = self.step.take()
-        {
-            step.tell();
-        }
+    pub(super) fn set_timer(&self, cx: &mut Cx<'_>, after: Duration, due: Due) -> bool {
+        let step = self.step.as_ref().map_or(0, |step| step.order.number);
+        cx.set_timer(after, u64::from(step) << 8 | u64::from(due as u8))
     }
 
     fn on_due(&mut self, cx: &mut Cx<'_>, due: Due) {

@@ -27,6 +27,7 @@ mod schedule;
 mod search;
 mod slots;
 mod sources;
+mod starting;
 mod step;
 mod timeline;
 mod verdict;

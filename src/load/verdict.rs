@@ -1,5 +1,6 @@
 //! What bounded a run: the generator says its own limit before it judges the target. Pure.
 
+use super::report::grouped;
 use super::results::Results;
 use super::search::Search;
 use crate::stats::Snapshot;
@@ -74,13 +75,17 @@ impl Verdict {
         } else {
             match search.missed() {
                 Some(tried) if tried.busy >= BUSY_SHARE => {
-                    let because =
-                        format!("a worker was busy {} of its time at {:.0}/s", percent(tried.busy), tried.rate);
+                    let because = format!(
+                        "a worker was busy {} of its time at {}/s",
+                        percent(tried.busy),
+                        grouped(tried.rate as u64)
+                    );
                     (Bound::ClientBound, because)
                 }
                 Some(tried) => {
                     let (well, p99) = (percent(tried.success), tried.p99_us / 1e3);
-                    let because = format!("at {:.0}/s {well} went well, with a p99 of {p99:.3} ms", tried.rate);
+                    let because =
+                        format!("at {}/s {well} went well, with a p99 of {p99:.3} ms", grouped(tried.rate as u64));
                     (Bound::TargetBound, because)
                 }
                 None => (Bound::RateReached, "every rate that was tried met the goal".into()),
@@ -138,7 +143,7 @@ impl Evidence {
         } else if self.ceiling_share.is_some_and(|share| share >= BUSY_SHARE) {
             "the link carried as many frames as it can".into()
         } else if self.lost as f64 > LOST_SHARE * self.received as f64 {
-            format!("the kernel lost {} frames before they came to us", self.lost)
+            format!("the kernel lost {} frames before they came to us", grouped(self.lost))
         } else {
             return None;
         };

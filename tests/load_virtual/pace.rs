@@ -131,7 +131,8 @@ fn steps_of_a_search_are_told_apart() {
     let mut net = Net::new(plan, Target::that(Does::Answer(1, Duration::from_millis(80))));
     let mut step = |number, rate| {
         let (outcome, told) = bounded(1);
-        let (length, settle) = (Duration::from_secs(1), Duration::from_secs(5));
+        // The first step's patience would be over within the second one.
+        let (length, settle) = (Duration::from_secs(1), Duration::from_millis(1_200));
         net.order(Order::Step(StepOrder { number, rate, length, settle, outcome }));
         let until = net.now + Duration::from_millis(1_300);
         net.run_until(Some(until));

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 /// A flood for one's own lab.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Flood, for one's own lab: from made-up sources, beside the honest connections")]
+#[command(next_help_heading = "Flood of one's own lab, beside the honest connections")]
 pub struct FloodArgs {
     /// Flood the target with such segments. It must be on-link, in a private, link-local or benchmark range
     #[arg(long, value_name = "KIND", value_parser = one_of::<Kind>())]

@@ -1,7 +1,7 @@
 //! The report as one page that needs nothing else: no script, no font, no picture from anywhere.
 
 use super::super::progress::people_time;
-use super::plots::{Error, Plot, Series, Style, Unit};
+use super::plots::{Error, Plot, Series, Style, Unit, count};
 use super::{Report, grouped};
 use crate::load::{Bound, Latencies, Sample, Span, Timeline};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -67,9 +67,9 @@ impl Report {
             html! { div.tile.bad[bad] { p.soft { (name) } p.value { (value) } } }
         };
         let rate = self.rate.map(|rate| {
-            let to = grouped(rate.asked_to as u64);
             let ramp = rate.asked_from != rate.asked_to;
-            (if ramp { format!("{} – {to}", grouped(rate.asked_from as u64)) } else { to }, !rate.reached)
+            let ends = || format!("{} – {}", count(rate.asked_from), count(rate.asked_to));
+            (if ramp { ends() } else { grouped(rate.asked_to as u64) }, !rate.reached)
         });
         html! {
             div.tiles {

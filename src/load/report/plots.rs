@@ -170,7 +170,8 @@ fn label(unit: Unit, value: f64, span: f64) -> String {
     }
 }
 
-fn count(value: f64) -> String {
+/// A number in a few signs: `12.5k`.
+pub fn count(value: f64) -> String {
     let short = |value: f64| format!("{value:.1}").trim_end_matches(".0").to_string();
     match value.abs() {
         1e6.. => format!("{}M", short(value / 1e6)),

@@ -1,0 +1,162 @@
+//! Starting connections: when one's turn has come, from where, and what holds it back.
+
+use super::app::{Due, LoadApp};
+use super::latency::Span;
+use super::pace::{Next, Pace};
+use super::slots::Slot;
+use super::step::{Step, StepOrder};
+use crate::stack::{ConnId, Connect, ConnectError, Cx};
+use crate::time::{Duration, Instant};
+
+/// How long a worker waits before it asks for a port again.
+const PORT_RETRY: Duration = Duration::from_millis(10);
+/// Connections opened at one time, so that what came in is not kept waiting.
+const OPENED_AT_ONCE: u32 = 256;
+/// Addresses that are asked for a port at one time.
+const SOURCES_AT_ONCE: usize = 512;
+/// A start is late after this.
+const LATE: Duration = Duration::from_millis(1);
+
+impl LoadApp {
+    /// Starts as many connections as the schedule wants now.
+    pub(super) fn fill(&mut self, cx: &mut Cx<'_>) {
+        let mut left = OPENED_AT_ONCE;
+        while self.may_start() {
+            let intended = match self.pace.next(cx.now()) {
+                Next::Now(intended) => intended,
+                Next::At(at) => {
+                    self.wake_at(cx, at);
+                    break;
+                }
+                Next::Never => break,
+            };
+            if !self.slots.has_room() {
+                self.wait_for_room(cx.now());
+                break;
+            }
+            if left == 0 {
+                self.wake_at(cx, cx.now() + Duration::from_nanos(1));
+                break;
+            }
+            left -= 1;
+            match self.connect(cx) {
+                Ok(conn) => self.opened(cx, conn, intended),
+                Err(ConnectError::PortsExhausted | ConnectError::TableFull) => return self.wait_for_port(cx),
+                Err(ConnectError::Draining) => return self.finish(cx),
+                Err(error) => {
+                    self.results.stopped_by = Some(format!("connecting to {}: {error}", self.plan.target));
+                    return self.finish(cx);
+                }
+            }
+        }
+        self.stop_when_over(cx);
+    }
+
+    /// Connects from the next of our addresses that has a port left.
+    pub(super) fn connect(&mut self, cx: &mut Cx<'_>) -> Result<ConnId, ConnectError> {
+        let remote = self.plan.target;
+        for tried in 1..=SOURCES_AT_ONCE {
+            let Some(source) = self.sources.next() else { return cx.connect(Connect::to(remote)) };
+            match cx.connect(Connect { remote, local: Some((source, 0).into()) }) {
+                Err(ConnectError::PortsExhausted) if tried < self.sources.in_use() || self.sources.widen() => {}
+                outcome => return outcome,
+            }
+        }
+        // The others have their turn after a while.
+        Err(ConnectError::PortsExhausted)
+    }
+
+    pub(super) fn may_start(&self) -> bool {
+        let alone = !self.plan.hold_first.is_zero();
+        let may = self.under_way || !alone || self.slots.in_use() == 0;
+        may && !self.finishing && !self.started_all() && self.waiting_for_port.is_none()
+    }
+
+    pub(super) fn started_all(&self) -> bool {
+        self.plan.until.connections.is_some_and(|n| self.results.counts.opened >= n)
+    }
+
+    pub(super) fn opened(&mut self, cx: &mut Cx<'_>, conn: ConnId, intended: Instant) {
+        let now = cx.now();
+        self.pace.started();
+        self.results.counts.opened += 1;
+        self.results.latencies.record(Span::Start, now.since(intended));
+        self.results.waits.late += u64::from(now.since(intended) > LATE);
+        let step = self.step.as_mut().map_or(0, |step| {
+            step.started();
+            step.order.number
+        });
+        let slot = Slot::new(conn, intended, now, self.plan.life.exchanges, step);
+        if let Some(index) = self.slots.take(slot) {
+            cx.set_token(conn, index);
+        }
+    }
+
+    /// Has an arrival's timer go off then, unless one does before.
+    pub(super) fn wake_at(&mut self, cx: &mut Cx<'_>, at: Instant) {
+        if self.arrival_at.is_none_or(|set| at < set) {
+            self.arrival_at = Some(at);
+            self.set_timer(cx, at.since(cx.now()), Due::Arrival);
+        }
+    }
+
+    /// As many as allowed are under way. In a closed loop that is as it should be.
+    pub(super) fn wait_for_room(&mut self, now: Instant) {
+        if self.pace.is_open() && self.waiting_for_room.is_none() {
+            self.results.waits.room += 1;
+            self.waiting_for_room = Some(now);
+        }
+    }
+
+    pub(super) fn end_room_wait(&mut self, now: Instant) {
+        if let Some(since) = self.waiting_for_room.take() {
+            self.results.waits.room_time += now.since(since);
+        }
+    }
+
+    /// A connection that cannot be started now is no failure: it is started later, and the wait is counted.
+    pub(super) fn wait_for_port(&mut self, cx: &mut Cx<'_>) {
+        self.results.waits.ports += 1;
+        self.waiting_for_port = Some(cx.now());
+        if let Some(step) = &mut self.step {
+            step.ports_ran_out();
+        }
+        self.set_timer(cx, PORT_RETRY, Due::PortRetry);
+    }
+
+    pub(super) fn end_port_wait(&mut self, now: Instant) {
+        if let Some(since) = self.waiting_for_port.take() {
+            self.results.waits.port_time += now.since(since);
+        }
+    }
+
+    // --- steps of a search ---
+
+    pub(super) fn begin_step(&mut self, cx: &mut Cx<'_>, order: StepOrder) {
+        self.pace = Pace::step(&self.plan.schedule, order.rate, order.number, cx.now());
+        let length = order.length;
+        self.step = Some(Step::new(order));
+        self.arrival_at = None;
+        self.set_timer(cx, length, Due::StepIsOver);
+        self.fill(cx);
+    }
+
+    pub(super) fn settle_step(&mut self, cx: &mut Cx<'_>) {
+        let owed = self.pace.owed(cx.now());
+        self.pace = Pace::Idle;
+        self.end_room_wait(cx.now());
+        let Some(step) = &mut self.step else { return };
+        step.settle(owed);
+        let patience = step.order.settle;
+        self.set_timer(cx, patience, Due::StepIsSettled);
+        self.end_step_if_settled(false);
+    }
+
+    pub(super) fn end_step_if_settled(&mut self, patience_is_over: bool) {
+        if self.step.as_ref().is_some_and(|step| step.is_settled() || patience_is_over)
+            && let Some(step) = self.step.take()
+        {
+            step.tell();
+        }
+    }
+}
