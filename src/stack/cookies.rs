@@ -174,9 +174,11 @@ pub(super) struct Walk {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outpost::Outpost;
     use crate::stack::config::{DefenceConfig, SynDefence};
     use crate::stack::steering::Share;
     use crate::stack::{Disposition, Limits, LocalAddr, Ownership, RxChecksum, Secrets, StackConfig, TcpConfig};
+    use crate::tcp::negotiation::Negotiated;
     use crate::time::Duration;
     use crate::wire::frame::{self, Envelope, Incoming, Link, TxChecksum, VerifyChecksum};
     use crate::wire::tcp::{Options, Timestamps};
@@ -322,5 +324,45 @@ mod tests {
         assert_eq!(hand(&mut shard, now, &tuple(1), &last_ack(&before, 0)), None);
         assert_eq!(hand(&mut shard, now, &tuple(2), &last_ack(&after, 0)), None);
         assert_eq!(shard.ledger.cookies_accepted, 2);
+    }
+
+    #[test]
+    fn the_outpost_knows_the_flows_of_every_table_whenever_they_came() {
+        use crate::outpost::{CONTROL_WORDS, FILTER_BITS, FILTER_WORDS, SharedMemory};
+        use crate::tcp::time_wait::TimeWait;
+        use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+        let words = |count: usize| (0..count).map(|_| AtomicU64::new(0)).collect::<Vec<_>>().leak() as &[_];
+        let filters = [words(FILTER_WORDS), words(FILTER_WORDS)];
+        let memory = SharedMemory { control: words(CONTROL_WORDS), common: words(CONTROL_WORDS), filters };
+        let mut shard = shard(SynDefence::Xdp, 1);
+        // The step begins as a cookie's; these are in the tables from before.
+        let open = |shard: &mut Shard, n| {
+            let syn_ack = hand(shard, Instant::ZERO, &tuple(n), &syn(0)).unwrap();
+            assert_eq!(hand(shard, Instant::ZERO, &tuple(n), &last_ack(&syn_ack, 0)), None);
+        };
+        open(&mut shard, 1);
+        let half_open =
+            HalfOpen::of(tuple(2), SeqNum(1), SeqNum(2), &Negotiated::from_syn(&Options::default(), 1460, true));
+        shard.half_open.insert(half_open).unwrap();
+        for n in 3..300 {
+            let entry = TimeWait { tuple: tuple(n), snd_nxt: SeqNum(1), rcv_nxt: SeqNum(2), ts_recent: None };
+            shard.time_wait_v4.insert(&entry, 0);
+        }
+        let v6 = |last| Addr::from_v6([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]);
+        let over_v6 = FourTuple { local_addr: v6(1), remote_addr: v6(2), ..tuple(1) };
+        let entry = TimeWait { tuple: over_v6, snd_nxt: SeqNum(1), rcv_nxt: SeqNum(2), ts_recent: None };
+        shard.time_wait_v6.insert(&entry, 0);
+
+        shard.outpost = Some(Outpost::new(memory));
+        while !shard.outpost.as_ref().unwrap().is_ready() {
+            shard.tend_outpost(Instant::ZERO);
+        }
+        open(&mut shard, 1_000);
+        let knows = |tuple: &FourTuple| {
+            let bit = shard.isns.word(tuple) % FILTER_BITS;
+            filters[0][(bit / 64) as usize].load(Relaxed) >> (bit % 64) & 1 == 1
+        };
+        assert!((1..300).all(|n| knows(&tuple(n))) && knows(&over_v6) && knows(&tuple(1_000)));
+        assert!((2_000..3_000).filter(|n| knows(&tuple(*n))).count() <= 1, "and hardly any stranger");
     }
 }

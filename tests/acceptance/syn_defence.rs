@@ -2,11 +2,17 @@
 
 use crate::site::{PATIENCE, Random, Server, Site, number};
 use handfast::driver::{AttachMode, XdpProgram};
-use handfast::lab::{LEFT, LabConfig};
-use socket2::{Domain, Socket, Type};
+use handfast::host;
+use handfast::lab::{LEFT, LabConfig, RIGHT};
+use handfast::wire::frame::{self, Envelope, Link, TxChecksum};
+use handfast::wire::tcp::{Flags, Header, Options};
+use handfast::wire::{Addr, FourTuple, SeqNum};
+use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 const OCTETS: usize = 60_000;
 
@@ -15,10 +21,10 @@ fn site(test: &str, queues: u32, flags: &str) -> Option<(Site, XdpProgram)> {
     let config = LabConfig { queues, left_addresses, ..LabConfig::default() };
     let flags = format!("--address fd77::2/64 --service echo@7 --time-wait 1s {flags}");
     let site = Site::start_in(test, &config, &flags)?;
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     while site.run("ip", &["-6", "addr", "show", "dev", LEFT, "tentative"]).contains("fd77::1") {
         assert!(start.elapsed() < PATIENCE, "the kernel's address is still in doubt");
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(20));
     }
     // What is sent by XDP_TX is taken from a veth only where its other end has an XDP program as well; this passes all.
     let passes = site.client(|| XdpProgram::attach(LEFT, AttachMode::Native)).unwrap();
@@ -144,11 +150,11 @@ fn a_change_of_the_secret_loses_no_connection() {
     let Some((site, _passes)) = site("rotation", 1, &flags) else { return };
     site.server.wait_for("at the third step", |stats| number(stats, "/defence/workers_at/xdp") == 1);
     write("2b");
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     let connections = site.client(|| {
         let mut connections = 0;
         // Over the moment at which the server looks at the file.
-        while start.elapsed() < std::time::Duration::from_secs(7) {
+        while start.elapsed() < Duration::from_secs(7) {
             echo(connect("10.77.0.2:7".parse().unwrap(), None), b"still there");
             connections += 1;
         }
@@ -160,4 +166,74 @@ fn a_change_of_the_secret_loses_no_connection() {
     assert_eq!(number(&stats, "/xdp/drop_no_cookie"), 0, "{stats}");
     site.server.end();
     std::fs::remove_file(&path).unwrap();
+}
+
+/// SYNs from addresses on the link that nobody has, as fast as a raw socket sends them.
+fn flood(site: &Site, stop: &AtomicBool) -> u64 {
+    let theirs = site.client(|| host::interface(LEFT)).unwrap();
+    let ours = site.lab.right.inside(|| host::interface(RIGHT)).unwrap().unwrap();
+    site.client(|| {
+        let socket = Socket::new(Domain::PACKET, Type::RAW, None).unwrap();
+        let to = packet_address(theirs.index);
+        let (mut buffer, mut sent) = ([0; 128], 0u64);
+        while !stop.load(Ordering::Relaxed) {
+            let remote = Addr::from_v4([10, 77, 0, 3 + (sent % 250) as u8]);
+            let tuple = FourTuple {
+                local_addr: remote,
+                remote_addr: Addr::from_v4([10, 77, 0, 2]),
+                local_port: 1_024 + (sent.wrapping_mul(2_654_435_761) % 60_000) as u16,
+                remote_port: 7,
+            };
+            let link = Link { src: theirs.mac, dst: ours.mac, vlan: None };
+            let envelope = Envelope { link, tuple, hop_limit: 64, ecn: 0, checksum: TxChecksum::Full };
+            let options = Options { mss: Some(1460), ..Options::default() };
+            let syn = Header { seq: SeqNum(sent as u32), flags: Flags::SYN, wnd: 1_000, options, ..Header::default() };
+            let len = frame::emit_tcp(&mut buffer, &envelope, &syn, 0, |_| {});
+            sent += u64::from(socket.send_to(&buffer[..len], &to).is_ok());
+        }
+        sent
+    })
+}
+
+/// `sockaddr_ll` of an interface.
+fn packet_address(if_index: u32) -> SockAddr {
+    let family = (libc::AF_PACKET as u16).to_ne_bytes();
+    let octets = [&family[..], &[0; 2], &if_index.to_ne_bytes(), &[0; 12]].concat();
+    let mut storage = socket2::SockAddrStorage::zeroed();
+    // SAFETY: the storage is larger than any address, and every octet of a `sockaddr_ll` may have any value.
+    unsafe {
+        std::ptr::copy_nonoverlapping(octets.as_ptr(), (&raw mut storage).cast(), octets.len());
+        SockAddr::new(storage, octets.len() as u32)
+    }
+}
+
+#[test]
+fn honest_clients_do_not_notice_a_flood_that_takes_all_steps_up_and_down() {
+    let flags = "--max-half-open 64 --xdp-above 500 --calm 2s";
+    let Some((site, _passes)) = site("flood", 1, flags) else { return };
+    let stop = AtomicBool::new(false);
+    let (sent, connections) = std::thread::scope(|scope| {
+        let flooder = scope.spawn(|| flood(&site, &stop));
+        let start = Instant::now();
+        let connections = site.client(|| {
+            let mut connections = 0;
+            while start.elapsed() < Duration::from_secs(4) {
+                echo(connect("10.77.0.2:7".parse().unwrap(), None), b"all is well");
+                connections += 1;
+            }
+            connections
+        });
+        stop.store(true, Ordering::Relaxed);
+        (flooder.join().unwrap(), connections)
+    });
+    let stats = site.server.stats();
+    assert_eq!(number(&stats, "/defence/workers_at/xdp"), 1, "{stats}");
+    eprintln!("{sent} SYNs, of which {} answered in XDP; {connections} connections", number(&stats, "/xdp/answer_syn"));
+    assert!(number(&stats, "/xdp/answer_syn") > sent / 2 && sent > 10_000, "{sent} SYNs: {stats}");
+    // No more than the table held when cookies began, and what the retries of that come to.
+    assert!(number(&stats, "/half_open/created") <= 64, "{stats}");
+    site.server.wait_for("calm", |stats| number(stats, "/defence/workers_at/table") == 1);
+    let counts = ["opened", "closed"].map(|key| number(&site.server.stats(), &format!("/connections/{key}")));
+    assert_eq!(counts, [connections; 2], "every honest connection, and no other");
+    site.server.end();
 }
