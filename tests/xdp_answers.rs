@@ -193,6 +193,14 @@ fn padding_is_cut_off_and_missing_room_is_made() {
     bench.compare(&[segment(true, None, 9, 1_000, &syn(usual()), &[]), vec![7; 100]].concat()).unwrap();
 }
 
+#[test]
+fn the_drop_eligible_bit_of_a_tag_is_not_sent_back() {
+    let Some(mut bench) = Bench::new(config()) else { return };
+    let mut tagged = segment(true, Some(0xe005), 9, 1_000, &syn(usual()), &[]);
+    tagged[14] |= 0x10;
+    bench.compare(&tagged).unwrap();
+}
+
 /// Writes raw options into a SYN and mends length and checksums.
 fn with_raw_options(v4: bool, octets: &[u8]) -> Vec<u8> {
     let mut padded = octets.to_vec();
