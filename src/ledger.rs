@@ -311,6 +311,8 @@ pub struct Refusals {
     pub ports: u64,
     /// Buffer blocks: octets that could not be buffered (they stay with the peer or the application).
     pub buffers: u64,
+    /// Connections that gave up what came out of order, to make room for what is in order.
+    pub early: u64,
     /// Neighbours that could not be entered.
     pub neighbours: u64,
     /// Frames that could not be sent for want of a chunk or of room in the tx ring (they are sent later).

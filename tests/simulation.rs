@@ -27,6 +27,10 @@ const CALM: Asked = Asked {
     tx_full: Some(0.0),
     mtu_dips: Some(0.0),
     kills: Some(0),
+    ipv6: Some(0.5),
+    vlans: None,
+    tiny_pools: Some(0.0),
+    told_mtu: None,
 };
 
 #[test]
@@ -53,6 +57,10 @@ fn worlds_that_are_always_the_same() {
         ("skipped", tally.skips),
         ("killed", tally.kills),
         ("opened by cookie", tally.by_cookie),
+        ("connected over IPv6", tally.ipv6),
+        ("tagged", tally.tagged),
+        ("told the MTU of", tally.told_mtu),
+        ("starved", tally.starved),
     ] {
         assert!(count > 0, "no world has {what} anything");
     }
@@ -99,8 +107,11 @@ fn a_half_open_entry_never_takes_back_window() {
 
 /// A world that once went wrong, as `handfast sim` names it.
 fn replay(seed: u64) {
-    let report =
-        run(&SimConfig { seed, connections: 500, per_world: 500, threads: 1, ..SimConfig::default() }, &|_| ());
+    // The worlds had none of these then.
+    let asked =
+        Asked { ipv6: Some(0.0), vlans: Some(0.0), tiny_pools: Some(0.0), told_mtu: Some(0.0), ..Asked::default() };
+    let config = SimConfig { seed, connections: 500, per_world: 500, threads: 1, asked, ..SimConfig::default() };
+    let report = run(&config, &|_| ());
     assert!(report.failure.is_none(), "{:?}", report.failure.map(|failure| failure.what));
 }
 

@@ -66,6 +66,18 @@ pub struct Args {
     /// Times that a host of a world is killed
     #[arg(long, value_name = "N", value_parser = whole::<u32>(0..=u64::from(u32::MAX)))]
     kills: Option<u32>,
+    /// Connections over IPv6
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    ipv6: Option<f64>,
+    /// Worlds whose frames carry a VLAN tag
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    vlans: Option<f64>,
+    /// Hosts whose pool of buffers is so small that it runs out
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    tiny_pools: Option<f64>,
+    /// Worlds in which a router tells what the path carries
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    told_mtu: Option<f64>,
     /// Show each frame on stderr; for a single world
     #[arg(long)]
     steps: bool,
@@ -112,6 +124,10 @@ impl Args {
                 tx_full: self.tx_full,
                 mtu_dips: self.mtu_dips,
                 kills: self.kills,
+                ipv6: self.ipv6,
+                vlans: self.vlans,
+                tiny_pools: self.tiny_pools,
+                told_mtu: self.told_mtu,
             },
             steps: self.steps,
         })
@@ -161,6 +177,10 @@ fn page(config: &SimConfig, report: &Report) -> String {
         ("  duplicated", t.duplicated),
         ("  corrupted", t.corrupted),
         ("connections by cookie", t.by_cookie),
+        ("  tagged", t.tagged),
+        ("connections over IPv6", t.ipv6),
+        ("path MTUs told", t.told_mtu),
+        ("octets without a buffer", t.starved),
         ("hosts killed", t.kills),
         ("clocks skipped", t.skips),
         ("turns", t.turns),
@@ -199,6 +219,10 @@ fn complaint(config: &SimConfig, failure: &Failure) -> String {
         ("stalls", a.stalls),
         ("tx-full", a.tx_full),
         ("mtu-dips", a.mtu_dips),
+        ("ipv6", a.ipv6),
+        ("vlans", a.vlans),
+        ("tiny-pools", a.tiny_pools),
+        ("told-mtu", a.told_mtu),
     ];
     for (name, share) in shares.into_iter().filter_map(|(name, share)| Some((name, share?))) {
         let _ = write!(again, " --{name} {share}");
@@ -233,7 +257,8 @@ mod tests {
 
     #[test]
     fn the_command_that_is_printed_plays_the_same_world() {
-        let line = "sim --seed 7 --connections 5000 --hosts 3 --loss 5% --delay 1ms --kills 2";
+        let line =
+            "sim --seed 7 --connections 5000 --hosts 3 --loss 5% --delay 1ms --kills 2 --ipv6 50% --tiny-pools 1";
         let config = Line::parse_from(line.split(' ')).args.config().unwrap();
         let world = config.world(3);
         let failure = Failure {

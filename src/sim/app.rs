@@ -7,7 +7,7 @@ use crate::stack::{App, ConnId, Connect, ConnectError, Cx, SendError};
 use crate::time::Duration;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 
 /// What became of an end.
@@ -54,8 +54,8 @@ pub struct End {
     closed: bool,
 }
 
-/// Opener, its port, acceptor, its port.
-pub type Tuple = (usize, u16, usize, u16);
+/// Opener, its port, acceptor, its port, and whether over IPv6.
+pub type Tuple = (usize, u16, usize, u16, bool);
 
 /// What the hosts of one world have in common.
 pub struct Ground {
@@ -122,16 +122,22 @@ impl Ground {
     }
 }
 
-/// The address of a host.
-pub fn address(host: usize) -> Ipv4Addr {
-    Ipv4Addr::new(10, 0, 0, host as u8 + 1)
+/// The address of a host in one family.
+pub fn address(host: usize, v6: bool) -> IpAddr {
+    let number = host as u16 + 1;
+    if v6 {
+        Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, number).into()
+    } else {
+        Ipv4Addr::new(10, 0, 0, number as u8).into()
+    }
 }
 
 fn host_of(at: SocketAddr) -> usize {
-    match at {
-        SocketAddr::V4(v4) => usize::from(v4.ip().octets()[3]) - 1,
-        SocketAddr::V6(_) => usize::MAX,
-    }
+    let last = match at.ip() {
+        IpAddr::V4(v4) => v4.octets()[3],
+        IpAddr::V6(v6) => v6.octets()[15],
+    };
+    usize::from(last) - 1
 }
 
 /// What a world tells an application.
@@ -163,8 +169,8 @@ impl Player {
     fn open(&mut self, cx: &mut Cx<'_>, number: u32, crossing: bool) {
         let mut ground = self.ground.borrow_mut();
         let plan = ground.plans[number as usize];
-        let opener = SocketAddr::from((address(plan.opener), plan.local_port));
-        let acceptor = SocketAddr::from((address(plan.acceptor), plan.port));
+        let opener = SocketAddr::from((address(plan.opener, plan.v6), plan.local_port));
+        let acceptor = SocketAddr::from((address(plan.acceptor, plan.v6), plan.port));
         let (local, remote) = if crossing { (acceptor, opener) } else { (opener, acceptor) };
         let end = ground.add(number, u8::from(crossing), (self.host, self.life), None, vec![number]);
         match cx.connect(Connect { remote, local: Some(local) }) {
@@ -172,7 +178,7 @@ impl Player {
                 cx.set_token(conn, end as u32 + 1);
                 ground.ends[end].conn = Some(conn);
                 if !crossing && let Some(local) = cx.local(conn) {
-                    let tuple = (plan.opener, local.port(), plan.acceptor, plan.port);
+                    let tuple = (plan.opener, local.port(), plan.acceptor, plan.port, plan.v6);
                     ground.opened.entry(tuple).or_default().push(number);
                 }
             }
@@ -329,7 +335,7 @@ impl App for Player {
 
     fn on_accept(&mut self, cx: &mut Cx<'_>, conn: ConnId) {
         let (Some(local), Some(remote)) = (cx.local(conn), cx.remote(conn)) else { return };
-        let tuple = (host_of(remote), remote.port(), self.host, local.port());
+        let tuple = (host_of(remote), remote.port(), self.host, local.port(), local.is_ipv6());
         let mut ground = self.ground.borrow_mut();
         // The last plan that this tuple was opened for is meant; in rare cases an older one comes late.
         let opened: Vec<u32> = ground.opened.get(&tuple).into_iter().flatten().rev().copied().take(4).collect();

@@ -29,6 +29,41 @@ pub struct Asked {
     pub mtu_dips: Option<f64>,
     /// How often a host is killed, and starts again with new secrets.
     pub kills: Option<u32>,
+    /// Share of connections over IPv6.
+    pub ipv6: Option<f64>,
+    /// Share of worlds whose link tags frames with a VLAN.
+    pub vlans: Option<f64>,
+    /// Share of hosts whose pool of buffers is so small that it runs out.
+    pub tiny_pools: Option<f64>,
+    /// Share of worlds in which a router tells what the path carries.
+    pub told_mtu: Option<f64>,
+}
+
+/// What kind of world it is, drawn apart from the faults, so that the worlds of kept seeds stay what they were where none
+/// of it is asked for.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct Scene {
+    pub ipv6: f64,
+    pub vlan: Option<u16>,
+    pub tiny_pools: f64,
+    pub told_mtu: bool,
+}
+
+impl Scene {
+    /// Draws what was not asked for.
+    pub fn draw(asked: &Asked, random: &mut Random) -> Self {
+        let ipv6 = random.pick(&[0.0, 0.5, 0.5, 1.0]);
+        let (tagged, tag) = (random.chance(asked.vlans.unwrap_or(0.25)), 1 + random.below(4_094) as u16);
+        let tiny_pools = random.pick(&[0.0, 0.0, 0.0, 0.5]);
+        let told_mtu = random.chance(asked.told_mtu.unwrap_or(0.5));
+        Scene {
+            ipv6: asked.ipv6.unwrap_or(ipv6),
+            vlan: tagged.then_some(tag),
+            tiny_pools: asked.tiny_pools.unwrap_or(tiny_pools),
+            told_mtu,
+        }
+    }
 }
 
 /// The faults of one world.
@@ -108,7 +143,8 @@ impl Faults {
 /// have the frame check sequence of the link for that, so there a flip counts as a loss.)
 pub fn corrupt(frame: &mut [u8], random: &mut Random) {
     let bits = random.between(1, 15);
-    let first = random.between(14 * 8, frame.len() as u64 * 8 - bits);
+    let header = if frame[12..14] == super::router::TAGGED { 18 } else { 14 };
+    let first = random.between(header * 8, frame.len() as u64 * 8 - bits);
     let pattern = random.bits() | 1 | 1 << (bits - 1);
     for bit in 0..bits {
         if pattern >> bit & 1 == 1 {

@@ -8,7 +8,7 @@ use crate::stack::{
     TcpConfig, Transmit,
 };
 use crate::time::{Duration, Instant};
-use crate::wire::{Addr, FourTuple, MacAddr};
+use crate::wire::{FourTuple, MacAddr};
 use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -136,7 +136,9 @@ pub fn draw_config(number: usize, defended: Defended, time_wait: Duration, rando
     StackConfig {
         mac: MacAddr([2, 0, 0, 0, 0, number as u8 + 1]),
         mtu: random.pick(&[576, 1_280, 1_500, 1_500, 1_500, 9_000]),
-        addresses: vec![LocalAddr { addr: Addr::from_v4(address(number).octets()), prefix_len: 24 }],
+        addresses: [(false, 24), (true, 64)]
+            .map(|(v6, prefix_len)| LocalAddr { addr: address(number, v6).into(), prefix_len })
+            .to_vec(),
         gateways: vec![],
         neighbours: vec![],
         ownership: Ownership::Exclusive,

@@ -13,6 +13,7 @@ pub mod faults;
 pub mod host;
 pub mod random;
 pub mod report;
+mod router;
 pub mod script;
 mod trace;
 mod verdict;

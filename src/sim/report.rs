@@ -31,6 +31,15 @@ pub struct Tally {
     pub kills: u64,
     /// Connections that hosts made of a cookie, in lives that they were not killed in.
     pub by_cookie: u64,
+    /// Of the connections, over IPv6.
+    pub ipv6: u64,
+    /// Frames that crossed with a VLAN tag.
+    pub tagged: u64,
+    /// Times that a router told what the path carries.
+    pub told_mtu: u64,
+    /// Times that received data found the pool of buffers empty, or a connection gave up data that came out of order for
+    /// others.
+    pub starved: u64,
     /// Turns: each hands what has arrived to one stack, runs its timers and lets it send.
     pub turns: u64,
     /// How often all of a stack's invariants were checked, beside those that are checked with each frame.
@@ -70,6 +79,10 @@ impl Tally {
             (&mut self.skips, other.skips),
             (&mut self.kills, other.kills),
             (&mut self.by_cookie, other.by_cookie),
+            (&mut self.ipv6, other.ipv6),
+            (&mut self.tagged, other.tagged),
+            (&mut self.told_mtu, other.told_mtu),
+            (&mut self.starved, other.starved),
             (&mut self.turns, other.turns),
             (&mut self.checks, other.checks),
             (&mut self.virtual_seconds, other.virtual_seconds),

@@ -62,6 +62,8 @@ pub struct Plan {
     pub crossing: Option<Duration>,
     /// What the opener and the acceptor do.
     pub scripts: [Script; 2],
+    /// Whether over IPv6.
+    pub v6: bool,
 }
 
 /// The port that listens on every host.
@@ -94,6 +96,7 @@ pub fn draw(connections: u32, hosts: usize, faults: &Faults, random: &mut Random
             port: SERVICE,
             crossing: None,
             scripts: scripts(octets, faults, random),
+            v6: false,
         };
         match random.below(32) {
             0 if crossing < FIRST_EPHEMERAL => {

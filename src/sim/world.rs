@@ -1,13 +1,15 @@
 //! One world: hosts, the link between them, and a clock that goes from event to event.
 
 use super::app::{End, Ground, Outcome, Word, address};
-use super::faults::{Asked, Faults, corrupt};
+use super::faults::{Asked, Faults, Scene, corrupt};
 use super::host::{BUFFER, Defended, Frame, Host, Outbox, draw_config};
 use super::random::{Random, mix};
 use super::report::Tally;
+use super::router;
 use super::script;
 use super::verdict;
 use super::watch::Watch;
+use crate::tcp::buffer::BLOCK;
 use crate::time::Duration;
 use crate::wire::{Addr, FourTuple};
 use std::cell::RefCell;
@@ -25,6 +27,10 @@ const CHECK_EVERY: u64 = 512;
 const TURNS_PER_CONNECTION: u64 = 40_000;
 /// Largest IP packet that passes during a dip of the path MTU.
 const DIP: usize = 300;
+/// The same where a router tells: no less than what a host believes.
+const TOLD_DIP: usize = 600;
+/// RFC 8200 §5.
+const LEAST_V6: usize = 1_280;
 
 /// What a world is told.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +71,7 @@ pub struct World {
     pub tally: Tally,
     random: Random,
     faults: Faults,
+    scene: Scene,
     /// Arrivals fall on multiples of it, so that there are bursts.
     grid: u64,
     dip_until: u64,
@@ -99,7 +106,11 @@ impl World {
         if defended != Defended::Roomy {
             (faults.duplicate, faults.reorder) = (0.0, 0.0);
         }
-        let plans = script::draw(config.connections, config.hosts, &faults, &mut random);
+        let mut plans = script::draw(config.connections, config.hosts, &faults, &mut random);
+        let mut apart = Random::new(mix(config.seed, 2));
+        let scene = Scene::draw(&config.asked, &mut apart);
+        plans.iter_mut().for_each(|plan| plan.v6 = apart.chance(scene.ipv6));
+        let ipv6 = plans.iter().filter(|plan| plan.v6).count() as u64;
         let span = plans.last().map_or(0, |plan| plan.at.as_nanos() as u64);
         let ground = Rc::new(RefCell::new(Ground::new(config.seed, plans)));
         let time_wait = Duration::from_millis(random.pick(&[100, 1_000, 10_000, 60_000, 240_000]));
@@ -107,7 +118,11 @@ impl World {
         let offsets = [0, (1 << 32) * MILLISECOND - 2 * SECOND, (1 << 32) * 1_000 - 2 * SECOND, random.below(1 << 58)];
         let hosts = (0..config.hosts).map(|number| {
             let offset = Duration::from_nanos(random.pick(&offsets));
-            Host::new(number, &ground, draw_config(number, defended, time_wait, &mut random), offset)
+            let mut stack = draw_config(number, defended, time_wait, &mut random);
+            if apart.chance(scene.tiny_pools) {
+                stack.limits.buffer_bytes = apart.between(4, 64) * BLOCK as u64;
+            }
+            Host::new(number, &ground, stack, offset)
         });
         let hosts = hosts.collect();
         let healed_at = span + 5 * SECOND;
@@ -124,9 +139,10 @@ impl World {
             hosts,
             lost: BTreeMap::new(),
             defended,
-            tally: Tally::default(),
+            tally: Tally { ipv6, ..Tally::default() },
             random: Random::new(mix(config.seed, 1)),
             faults,
+            scene,
             grid,
             dip_until: 0,
             now: 0,
@@ -146,7 +162,7 @@ impl World {
     /// The first thing that should not be.
     pub fn run(&mut self) -> Result<(), String> {
         if self.config.steps {
-            eprintln!("{:?}, arrivals every {} ns", self.faults, self.grid);
+            eprintln!("{:?}, {:?}, arrivals every {} ns", self.faults, self.scene, self.grid);
         }
         let most = 100_000 + u64::from(self.config.connections) * TURNS_PER_CONNECTION;
         while let Some((at, host)) = self.next() {
@@ -165,6 +181,10 @@ impl World {
         self.tally.virtual_seconds += self.now / SECOND;
         let by_cookie = |host: &Host| host.stack.snapshot().defence.cookies.get("accepted").copied().unwrap_or(0);
         self.tally.by_cookie += self.hosts.iter().map(by_cookie).sum::<u64>();
+        for host in &self.hosts {
+            let refused = host.stack.snapshot().refused;
+            self.tally.starved += refused["buffer_bytes"] + refused["early_data"];
+        }
         self.hosts.iter().enumerate().try_for_each(|(number, host)| {
             let empty = host.stack.check_invariants().and_then(|()| host.stack.check_empty());
             empty.map_err(|what| format!("host {number}, at the end: {what}"))
@@ -219,7 +239,7 @@ impl World {
                 stays
             });
         }
-        self.watch.forget(Addr::from_v4(address(number).octets()));
+        [false, true].into_iter().for_each(|v6| self.watch.forget(address(number, v6).into()));
         self.hosts[number].restart(number, &self.ground, self.now, &mut self.random);
     }
 
@@ -312,6 +332,7 @@ impl World {
 
     fn emit(&mut self, from: usize, mut frame: Frame) -> Result<(), String> {
         let mtu = self.hosts[from].config.mtu;
+        self.untag(from, &mut frame)?;
         let seen = self.watch.on_frame(&frame.buffer[..frame.len], mtu);
         if self.config.steps {
             super::trace::show(self.now, &frame.buffer[..frame.len]);
@@ -333,12 +354,46 @@ impl World {
         Ok(())
     }
 
+    /// A host answers with the tag that it was spoken to with; only its questions for neighbours have none.
+    fn untag(&mut self, from: usize, frame: &mut Frame) -> Result<(), String> {
+        let (len, vlan) = router::untag(&mut frame.buffer, frame.len);
+        frame.len = len;
+        let is_question = frame.buffer[0] & 1 == 1;
+        if vlan == self.scene.vlan || (vlan.is_none() && is_question) {
+            return Ok(());
+        }
+        Err(format!("host {from}: a frame with tag {vlan:?} where it should be {:?}", self.scene.vlan))
+    }
+
+    /// A router tells the sender what the path carries.
+    fn tell_mtu(&mut self, frame: &Frame, mtu: u16) {
+        let Some(tuple) = &frame.tuple else { return };
+        let mut buffer = self.spare.pop().unwrap_or_else(|| vec![0; BUFFER]);
+        // The tuple is the receiver's: it was sent from there to here.
+        let (from, to) = (tuple.remote_addr, tuple.local_addr);
+        let len = router::too_big(&mut buffer, &frame.buffer[..frame.len], (from, to), mtu);
+        let at = self.now + self.faults.delay.as_nanos() as u64 + self.random.below(3 * MILLISECOND);
+        let told = Frame { from: frame.from, buffer, len, tuple: None };
+        self.put(frame.from, &told, at);
+        self.spare.push(told.buffer);
+        self.tally.told_mtu += 1;
+    }
+
     /// Takes one copy of a frame to one host, if it gets there.
     fn carry(&mut self, to: usize, frame: &Frame) {
         if self.now >= self.dip_until && self.random.chance(self.faults.mtu_dips / 50.0) {
             self.dip_until = self.now + self.random.below(SECOND);
         }
-        let too_large = self.now < self.dip_until && frame.len > DIP + 14;
+        let is_v6 = frame.tuple.is_some_and(|tuple| !tuple.local_addr.is_v4());
+        let carries = match (self.scene.told_mtu, is_v6) {
+            (true, true) => LEAST_V6,
+            (true, false) => TOLD_DIP,
+            (false, _) => DIP,
+        };
+        let too_large = self.now < self.dip_until && frame.len > carries + 14;
+        if too_large && self.scene.told_mtu {
+            self.tell_mtu(frame, carries as u16);
+        }
         let is_arp = frame.tuple.is_none();
         let corrupted = self.random.chance(self.faults.corrupt);
         if too_large || self.random.chance(self.faults.loss) || (corrupted && is_arp) {
@@ -372,11 +427,16 @@ impl World {
     fn put(&mut self, to: usize, frame: &Frame, at: u64) -> u32 {
         let mut buffer = self.spare.pop().unwrap_or_else(|| vec![0; BUFFER]);
         buffer[..frame.len].copy_from_slice(&frame.buffer[..frame.len]);
+        let len = match self.scene.vlan {
+            Some(vlan) => router::tag(&mut buffer, frame.len, vlan),
+            None => frame.len,
+        };
+        self.tally.tagged += u64::from(self.scene.vlan.is_some());
         let place = self.free.pop().unwrap_or_else(|| {
             self.frames.push(None);
             self.frames.len() as u32 - 1
         });
-        self.frames[place as usize] = Some(Frame { from: frame.from, buffer, len: frame.len, tuple: frame.tuple });
+        self.frames[place as usize] = Some(Frame { from: frame.from, buffer, len, tuple: frame.tuple });
         self.serial += 1;
         self.hosts[to].inbox.push(Reverse((at.next_multiple_of(self.grid), self.serial, place)));
         place

@@ -3,6 +3,7 @@
 use super::shard::Shard;
 use super::{App, Stack};
 use crate::stack::flow_index::Phase;
+use crate::tcp::buffer::{BLOCK, Share};
 use crate::tcp::{Facts, State, Tcb};
 use crate::wire::FourTuple;
 use std::collections::BTreeSet;
@@ -89,11 +90,14 @@ impl Shard {
 
     fn check_pools(&self) -> Checked {
         let transfers = self.connections.indices().filter_map(|i| self.connections.get(i)?.transfer.as_ref());
-        let (count, blocks) = transfers.fold((0, 0), |(n, b), t| (n + 1, b + t.send.blocks() + t.recv.blocks()));
+        let (count, blocks) =
+            transfers.fold((0, [0; 2]), |(n, [s, r]), t| (n + 1, [s + t.send.blocks(), r + t.recv.blocks()]));
         let (taken, used) = (self.pools.transfers(), self.pools.blocks.used_bytes());
         law(taken == count, || format!("transfers: {taken} taken, {count} there"))?;
-        let held = (blocks * crate::tcp::buffer::BLOCK) as u64;
-        law(used == held, || format!("buffers: {used} octets taken, {held} there"))?;
+        for (share, blocks) in [Share::Send, Share::Receive].into_iter().zip(blocks) {
+            let (used, held) = (self.pools.blocks.share_bytes(share), (blocks * BLOCK) as u64);
+            law(used == held, || format!("buffers to {share:?}: {used} octets taken, {held} there"))?;
+        }
         law(used <= self.pools.blocks.limit_bytes(), || format!("buffers: {used} octets, beyond the limit"))?;
         law(self.app_timers.len() <= self.config.limits.app_timers as usize, || "too many timers".into())
     }

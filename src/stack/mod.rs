@@ -11,6 +11,7 @@ mod cookies;
 mod cx;
 mod defence;
 pub mod flow_index;
+mod hunger;
 mod input;
 mod invariants;
 pub mod neighbours;
@@ -126,6 +127,7 @@ impl<A: App> Stack<A> {
         self.tell(now);
         let shard = &mut self.shard;
         shard.tend_outpost(now);
+        shard.make_room();
         shard.feed_starved(now);
         let tick = now.as_millis() as u32;
         for _ in 0..TIMERS_PER_TURN {
@@ -226,7 +228,7 @@ impl<A: App> Stack<A> {
         let time_wait = [shard.time_wait_v4.next_due_ms(), shard.time_wait_v6.next_due_ms()];
         let building = shard.outpost.as_ref().is_some_and(Outpost::is_building).then_some(now);
         let defence = shard.defence.next_due().into_iter().chain(building);
-        let fed = (!shard.starved.is_empty() && shard.pools.blocks.has_room()).then_some(now);
+        let fed = shard.can_feed().then_some(now);
         let waits = time_wait.into_iter().flatten().map(Instant::from_millis);
         wheels.into_iter().flatten().map(at).chain(waits).chain(shard.app_timers.next()).chain(fed).chain(defence).min()
     }

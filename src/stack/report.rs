@@ -92,6 +92,7 @@ impl Shard {
             ("connections", refused.connections),
             ("ports", refused.ports),
             ("buffer_bytes", refused.buffers),
+            ("early_data", refused.early),
             ("neighbours", refused.neighbours),
             ("tx_frames", refused.tx_frames),
             ("app_timers", refused.timers),

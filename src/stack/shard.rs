@@ -23,7 +23,7 @@ use crate::tcp::state::{Event, State, StateGauges};
 use crate::tcp::time_wait::TimeWait;
 use crate::tcp::timer::Link;
 use crate::tcp::transfer::Pools;
-use crate::tcp::{Env, Facts, News, Tcb};
+use crate::tcp::{Env, Facts, Tcb};
 use crate::time::Instant;
 use crate::wire::frame::VerifyChecksum;
 use crate::wire::{Addr, FourTuple};
@@ -74,7 +74,9 @@ pub(crate) struct Shard {
     pub telling: VecDeque<u32>,
     pub app_timers: TimerQueue,
     /// Connections whose writes were cut short because the pool of buffers was empty.
-    pub starved: VecDeque<u32>,
+    pub starved: VecDeque<ConnId>,
+    /// Where the search for what came out of order goes on.
+    pub early_cursor: u32,
     pub replies: ReplyLimits,
     pub answers: AnswerLimit,
     pub draining: bool,
@@ -141,6 +143,7 @@ impl Shard {
             telling: VecDeque::new(),
             app_timers: TimerQueue::new(limits.app_timers),
             starved: VecDeque::new(),
+            early_cursor: 0,
             answers: AnswerLimit::new(),
             replies: ReplyLimits::new(limits.replies_per_second),
             draining: false,
@@ -298,10 +301,12 @@ impl Shard {
             tcb.facts.set(Facts::READY);
             self.ready.push_back(Flow::new(Phase::Connection, index));
         }
-        if tcb.facts.take(Facts::STARVED) {
-            self.starved.push_back(index);
+        let ended = tcb.ending.is_some();
+        if tcb.facts.take(Facts::STARVED) && !tcb.facts.has(Facts::HUNGRY) {
+            tcb.facts.set(Facts::HUNGRY);
+            self.wait_for_blocks(index);
         }
-        if tcb.ending.is_some() {
+        if ended {
             self.leave_index(index);
         } else {
             self.schedule(index, now);
@@ -321,19 +326,6 @@ impl Shard {
             Some(due) => self.wheel.arm(&mut self.connections, index, due),
             None => self.wheel.disarm(&mut self.connections, index),
         }
-    }
-
-    /// Tells a connection whose write found the pool empty that there is room again. One at a time: what it writes may
-    /// empty the pool again.
-    pub fn feed_starved(&mut self, now: Instant) {
-        if self.starved.is_empty() || !self.pools.blocks.has_room() {
-            return;
-        }
-        let Some(index) = self.starved.pop_front() else { return };
-        if let Some(tcb) = self.connections.get_mut(index) {
-            tcb.news.add(News::WRITABLE);
-        }
-        self.settle(index, now);
     }
 
     /// An ended connection is no longer found; its port is free again unless TIME-WAIT keeps it.

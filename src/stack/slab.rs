@@ -26,6 +26,11 @@ impl<T> Slab<T> {
         self.len
     }
 
+    /// Beyond every index in use.
+    pub fn end(&self) -> u32 {
+        (self.segments.len() * SEGMENT) as u32
+    }
+
     /// The most there may be.
     pub fn limit(&self) -> usize {
         self.limit

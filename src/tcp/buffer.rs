@@ -7,11 +7,26 @@ pub const BLOCK: usize = 4096;
 
 type Block = Box<[u8; BLOCK]>;
 
+/// What the blocks of a queue are for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Share {
+    /// Octets to be sent, and sent ones that are not acknowledged.
+    #[default]
+    Send,
+    /// Octets received.
+    Receive,
+}
+
 /// The blocks of one shard, bounded.
+///
+/// Neither share may take the last of the pool from the other: an application that must write before it reads on would
+/// wait for blocks that hold what it has not read. And what came out of order takes none of the last quarter, so that it
+/// cannot keep out what it waits for.
 #[derive(Debug)]
 pub struct BlockPool {
     free: Vec<Block>,
-    in_use: usize,
+    /// By share.
+    in_use: [usize; 2],
     limit: usize,
 }
 
@@ -19,30 +34,50 @@ impl BlockPool {
     /// A pool of at most `bytes` octets, taken from the system as they are first needed.
     pub fn new(bytes: u64) -> Self {
         let limit = usize::try_from(bytes / BLOCK as u64).unwrap_or(usize::MAX);
-        BlockPool { free: Vec::new(), in_use: 0, limit }
+        BlockPool { free: Vec::new(), in_use: [0; 2], limit }
     }
 
-    fn take(&mut self) -> Option<Block> {
-        if self.in_use == self.limit {
+    fn take(&mut self, share: Share) -> Option<Block> {
+        if self.left(share) == 0 {
             return None;
         }
-        self.in_use += 1;
+        self.in_use[share as usize] += 1;
         Some(self.free.pop().unwrap_or_else(|| Box::new([0; BLOCK])))
     }
 
-    fn give(&mut self, block: Block) {
-        self.in_use -= 1;
+    fn give(&mut self, block: Block, share: Share) {
+        self.in_use[share as usize] -= 1;
         self.free.push(block);
     }
 
-    /// Whether at least a sixteenth of the pool is free.
-    pub fn has_room(&self) -> bool {
-        self.limit - self.in_use > self.limit / 16
+    fn free_blocks(&self) -> usize {
+        self.limit - self.in_use.iter().sum::<usize>()
+    }
+
+    /// Blocks that a share may still take: an eighth of the pool is the other's alone.
+    fn left(&self, share: Share) -> usize {
+        let reserve = (self.limit / 8).max(1).min(self.limit / 2);
+        (self.limit - reserve).saturating_sub(self.in_use[share as usize]).min(self.free_blocks())
+    }
+
+    /// Whether more than a sixteenth of the pool can be taken for this share.
+    pub fn has_room(&self, share: Share) -> bool {
+        self.left(share) > self.limit / 16
+    }
+
+    /// Whether what comes out of order may take blocks.
+    pub fn has_room_for_early(&self) -> bool {
+        self.free_blocks() > self.limit / 4
     }
 
     /// Octets in blocks that are in use.
     pub fn used_bytes(&self) -> u64 {
-        (self.in_use * BLOCK) as u64
+        (self.in_use.iter().sum::<usize>() * BLOCK) as u64
+    }
+
+    /// Those of one share.
+    pub fn share_bytes(&self, share: Share) -> u64 {
+        (self.in_use[share as usize] * BLOCK) as u64
     }
 
     /// The most there may be.
@@ -63,9 +98,15 @@ pub struct ByteQueue {
     len: usize,
     /// End of what was written, from the queue's first octet; `len` when nothing lies beyond.
     written: usize,
+    share: Share,
 }
 
 impl ByteQueue {
+    /// An empty queue whose blocks are of this share.
+    pub fn new(share: Share) -> Self {
+        ByteQueue { share, ..ByteQueue::default() }
+    }
+
     /// Octets queued.
     #[inline]
     pub fn len(&self) -> usize {
@@ -114,7 +155,7 @@ impl ByteQueue {
         }
         let slot = &mut self.blocks[index];
         if slot.is_none() {
-            *slot = pool.take();
+            *slot = pool.take(self.share);
         }
         slot.as_mut()
     }
@@ -177,7 +218,20 @@ impl ByteQueue {
 
     fn give_first(&mut self, pool: &mut BlockPool) {
         if let Some(Some(block)) = self.blocks.pop_front() {
-            pool.give(block);
+            pool.give(block, self.share);
+        }
+    }
+
+    /// Forgets what was written from `offset` on, at or beyond the queue's end.
+    pub fn forget_beyond(&mut self, offset: usize, pool: &mut BlockPool) {
+        debug_assert!(offset >= self.len, "forgetting what is queued");
+        let end = if offset == 0 { 0 } else { (self.head + offset).div_ceil(BLOCK) };
+        for block in self.blocks.drain(end.min(self.blocks.len())..).flatten() {
+            pool.give(block, self.share);
+        }
+        self.written = self.written.min(offset);
+        if offset == 0 {
+            self.head = 0;
         }
     }
 
@@ -205,11 +259,44 @@ mod tests {
 
     #[test]
     fn a_full_pool_takes_what_fits() {
-        let mut pool = BlockPool::new(2 * BLOCK as u64);
+        let mut pool = BlockPool::new(3 * BLOCK as u64);
         let (mut a, mut b) = (ByteQueue::default(), ByteQueue::default());
         assert_eq!(a.push(&[1; BLOCK + 1], &mut pool), BLOCK + 1);
         assert_eq!(b.push(&[1; 1], &mut pool), 0);
         assert_eq!(a.push(&[2; BLOCK], &mut pool), BLOCK - 1);
+    }
+
+    #[test]
+    fn neither_share_can_take_the_last_of_the_pool_from_the_other() {
+        for blocks in [2, 3, 8, 64] {
+            for (greedy, modest) in [(Share::Send, Share::Receive), (Share::Receive, Share::Send)] {
+                let mut pool = BlockPool::new((blocks * BLOCK) as u64);
+                let (mut a, mut b) = (ByteQueue::new(greedy), ByteQueue::new(modest));
+                a.push(&vec![1; blocks * BLOCK], &mut pool);
+                assert!(b.push(&[1], &mut pool) == 1, "{blocks} blocks, {greedy:?} has taken all that it could");
+                assert!(pool.share_bytes(greedy) >= pool.limit_bytes() / 2, "and that is much");
+            }
+        }
+    }
+
+    #[test]
+    fn what_lies_beyond_the_end_can_be_forgotten() {
+        let mut pool = BlockPool::new(10 * BLOCK as u64);
+        for queued in [0, 1, BLOCK, BLOCK + 7] {
+            let mut queue = ByteQueue::new(Share::Receive);
+            queue.push(&vec![3; queued], &mut pool);
+            let before = pool.used_bytes();
+            queue.write_at(queued + BLOCK + 1, &[9; 2 * BLOCK], &mut pool);
+            assert!(pool.used_bytes() > before);
+            queue.forget_beyond(queued, &mut pool);
+            assert_eq!((queue.len(), pool.used_bytes()), (queued, before));
+            queue.push(b"more", &mut pool);
+            let mut tail = [0; 4];
+            queue.copy_out(queued, &mut tail);
+            assert_eq!(&tail, b"more");
+            queue.clear(&mut pool);
+            assert_eq!(pool.used_bytes(), 0);
+        }
     }
 
     #[test]

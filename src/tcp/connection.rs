@@ -103,6 +103,8 @@ impl Facts {
     pub const NO_DELAY: u32 = 1 << 27;
     /// A write was cut short because the pool of buffers was empty.
     pub const STARVED: u32 = 1 << 28;
+    /// For that it waits in the shard's list.
+    pub const HUNGRY: u32 = 1 << 30;
     /// The congestion window was below an initial one when the transfer was given back for want of use: the next begins
     /// with one segment (RFC 5681 §4.1: no more than min(IW, CWND)).
     pub const SMALL_WINDOW: u32 = 1 << 29;

@@ -4,8 +4,29 @@
 use super::connection::{Env, Facts, News, Tcb};
 use super::scoreboard::DUP_THRESH;
 use super::segment_arrives::Fitted;
+use super::transfer::{Pools, Transfer};
 use crate::ledger::Ending;
+use crate::wire::SeqNum;
 use crate::wire::tcp::SackBlocks;
+
+impl Transfer {
+    /// Puts text to its place; says how much of it found room. What is out of order never takes the last blocks, and makes
+    /// way for what is in order.
+    fn store(&mut self, fitted: &Fitted<'_>, rcv_nxt: SeqNum, pools: &mut Pools) -> usize {
+        let ahead = fitted.seq.distance_from(rcv_nxt) as usize;
+        if ahead > 0 {
+            let room = pools.blocks.has_room_for_early();
+            return if room { self.recv.write_at(self.recv.len() + ahead, fitted.text, &mut pools.blocks) } else { 0 };
+        }
+        let mut stored = self.recv.write_at(self.recv.len(), fitted.text, &mut pools.blocks);
+        if stored < fitted.text.len() && !self.reassembly.is_empty() {
+            self.drop_early(stored, &mut pools.blocks);
+            stored += self.recv.write_at(self.recv.len() + stored, &fitted.text[stored..], &mut pools.blocks);
+        }
+        pools.pressed |= stored < fitted.text.len();
+        stored
+    }
+}
 
 impl Tcb {
     pub(super) fn on_text(&mut self, fitted: &Fitted<'_>, env: &mut Env<'_>) {
@@ -22,15 +43,15 @@ impl Tcb {
         let in_order = fitted.seq == rcv_nxt;
         self.transfer_mut(env.pools, env.config);
         let Some(transfer) = &mut self.transfer else { return };
-        let offset = transfer.recv.len() + fitted.seq.distance_from(rcv_nxt) as usize;
-        let stored = transfer.recv.write_at(offset, fitted.text, &mut env.pools.blocks);
+        let stored = transfer.store(fitted, rcv_nxt, env.pools);
         env.ledger.refused.buffers += (fitted.text.len() - stored) as u64;
         let end = fitted.seq + stored as u32;
         transfer.active_at = tick;
         if !in_order {
             // A hole: acknowledge at once, so that the sender sees it (RFC 5681 §4.2); one that counts duplicates gets
             // one for each segment, as far as its threshold goes.
-            transfer.duplicate = transfer.reassembly.holds(fitted.seq, end).then_some((fitted.seq, end));
+            let twice = stored > 0 && transfer.reassembly.holds(fitted.seq, end);
+            transfer.duplicate = twice.then_some((fitted.seq, end));
             transfer.owed_duplicates = (transfer.owed_duplicates + 1).min(DUP_THRESH);
             if stored > 0 && !transfer.reassembly.insert(fitted.seq, end) {
                 env.ledger.refused.buffers += stored as u64;
@@ -76,7 +97,7 @@ impl Tcb {
 
     /// Where the right edge of the window would be now: never left of where it was, and moved only by a full segment or
     /// half of the buffer (RFC 9293 §3.8.6.2.2).
-    pub(super) fn window_edge(&self, env: &Env<'_>) -> crate::wire::SeqNum {
+    pub(super) fn window_edge(&self, env: &Env<'_>) -> SeqNum {
         // A SYN-ACK that is sent again says what the first one said, so an ACK in between says no more.
         if !self.state.is_synchronized() {
             return self.rcv_adv;
@@ -103,5 +124,44 @@ impl Tcb {
             blocks.push(left, right);
         }
         blocks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::TcpConfig;
+    use super::super::buffer::BLOCK;
+    use super::super::testing::Bench;
+    use super::super::transfer::Pools;
+    use crate::wire::tcp::{Flags, Header};
+    use crate::wire::{SeqNum, tcp::SackBlocks};
+
+    /// The peer sends a block's worth of text, so many blocks ahead of what is missing.
+    fn text_at(bench: &mut Bench, ahead: usize) -> SackBlocks {
+        let seq = SeqNum(bench.peer_nxt) + (ahead * BLOCK) as u32;
+        let ack = bench.tcb.snd_nxt;
+        let header = Header { seq, ack, flags: Flags::ACK, wnd: bench.wnd, ..Header::default() };
+        bench.receive(header, &[ahead as u8; BLOCK]).unwrap();
+        bench.send().last().map(|(header, _)| header.options.sack).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_came_out_of_order_leaves_room_and_makes_way_for_what_is_in_order() {
+        let mut bench = Bench::with(TcpConfig::default(), true, false);
+        bench.pools = Pools::new((8 * BLOCK) as u64);
+        let reported = (2..12).fold(SackBlocks::default(), |_, ahead| text_at(&mut bench, ahead));
+        let &[(left, right)] = reported.as_slice() else { panic!("{reported:?}") };
+        assert_eq!(right.distance_from(left) as usize, 6 * BLOCK, "three quarters of the pool and no more");
+        // The seventh block is the last that received octets may take, and the first that is missing takes it.
+        assert!(!text_at(&mut bench, 0).as_slice().is_empty());
+        let reported = text_at(&mut bench, 1);
+        assert!(reported.as_slice().is_empty(), "the rest made way, and is reported no more: {reported:?}");
+        assert_eq!((bench.tcb.readable(), bench.pools.pressed), (2 * BLOCK, false));
+        for ahead in 2..7 {
+            text_at(&mut bench, ahead);
+        }
+        assert_eq!(bench.tcb.readable(), 7 * BLOCK);
+        text_at(&mut bench, 7);
+        assert!(bench.pools.pressed, "an eighth is left for what is to be sent, and others are asked for room");
     }
 }

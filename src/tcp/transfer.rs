@@ -2,7 +2,7 @@
 //!
 //! An idle connection has none, so that ten million of them need no more than their control blocks.
 
-use super::buffer::{BlockPool, ByteQueue};
+use super::buffer::{BlockPool, ByteQueue, Share};
 use super::congestion::{Algorithm, Congestion};
 use super::rack::Rack;
 use super::reassembly::Reassembly;
@@ -82,7 +82,7 @@ impl Default for Transfer {
             dup_acks: 0,
             recover: None,
             undo: None,
-            recv: ByteQueue::default(),
+            recv: ByteQueue::new(Share::Receive),
             reassembly: Reassembly::default(),
             early_fin: None,
             duplicate: None,
@@ -110,6 +110,15 @@ impl Transfer {
     }
 }
 
+impl Transfer {
+    /// Gives up what came out of order, to make room for what is in order: it was reported, but the peer keeps it until it
+    /// is acknowledged (RFC 2018 §8). Keeps `ahead` octets behind what can be read.
+    pub fn drop_early(&mut self, ahead: usize, blocks: &mut BlockPool) {
+        self.recv.forget_beyond(self.recv.len() + ahead, blocks);
+        self.reassembly.clear();
+    }
+}
+
 /// The pools that the connections of one shard draw on.
 #[derive(Debug)]
 pub struct Pools {
@@ -119,12 +128,14 @@ pub struct Pools {
     #[allow(clippy::vec_box)]
     spare: Vec<Box<Transfer>>,
     transfers: usize,
+    /// Data in order found no block: what came out of order anywhere is to make room.
+    pub pressed: bool,
 }
 
 impl Pools {
     /// Empty pools; buffers take at most `buffer_bytes`.
     pub fn new(buffer_bytes: u64) -> Self {
-        Pools { blocks: BlockPool::new(buffer_bytes), spare: Vec::new(), transfers: 0 }
+        Pools { blocks: BlockPool::new(buffer_bytes), spare: Vec::new(), transfers: 0, pressed: false }
     }
 
     /// A fresh transfer. There are never more than connections, whose table is bounded.
@@ -143,7 +154,7 @@ impl Pools {
         // The queues keep their capacity, everything else starts anew.
         let fresh = Transfer {
             send: std::mem::take(send),
-            recv: std::mem::take(recv),
+            recv: std::mem::replace(recv, ByteQueue::new(Share::Receive)),
             scoreboard: std::mem::take(scoreboard),
             reassembly: std::mem::take(reassembly),
             ..Transfer::default()

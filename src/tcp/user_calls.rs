@@ -46,7 +46,9 @@ impl Tcb {
                 transfer.active_at = env.now.as_millis() as u32;
             }
             env.ledger.refused.buffers += (offered.len() - taken) as u64;
-            self.facts.put(Facts::STARVED, taken < offered.len());
+            if taken < offered.len() {
+                self.facts.set(Facts::STARVED);
+            }
         }
         self.facts.put(Facts::WRITE_SHORT, taken < octets.len());
         Some(taken)
