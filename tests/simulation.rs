@@ -59,10 +59,18 @@ fn worlds_that_are_always_the_same() {
         ("opened by cookie", tally.by_cookie),
         ("connected over IPv6", tally.ipv6),
         ("tagged", tally.tagged),
-        ("told the MTU of", tally.told_mtu),
-        ("starved", tally.starved),
     ] {
         assert!(count > 0, "no world has {what} anything");
+    }
+}
+
+#[test]
+fn a_path_that_tells_what_it_carries_and_pools_that_run_out() {
+    for ipv6 in [0.0, 1.0] {
+        let asked = Asked { mtu_dips: Some(1.0), told_mtu: Some(1.0), ipv6: Some(ipv6), ..Asked::default() };
+        assert!(simulate(21, 1_000, asked).tally.told_mtu > 0, "IPv6: {ipv6}");
+        let asked = Asked { tiny_pools: Some(1.0), ipv6: Some(ipv6), ..Asked::default() };
+        assert!(simulate(22, 1_000, asked).tally.starved > 0, "IPv6: {ipv6}");
     }
 }
 

@@ -69,7 +69,7 @@ enum Command {
     /// Say what this host and NIC can do, and what mends each lack
     Doctor(doctor::Args),
     /// Play simulated networks that lose, reorder, corrupt and kill, and check everything
-    Sim(sim::Args),
+    Sim(Box<sim::Args>),
 }
 
 /// Runs the command that the process was started with.
@@ -87,7 +87,7 @@ pub fn run() -> ExitCode {
         Command::Stats(args) => stats::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Doctor(args) => doctor::run(args),
-        Command::Sim(args) => sim::run(args),
+        Command::Sim(args) => sim::run(*args),
     };
     outcome.unwrap_or_else(|e| fail(&e))
 }
