@@ -75,13 +75,16 @@ impl Slot {
 #[derive(Debug)]
 pub(super) struct Slots {
     slots: Vec<Option<Slot>>,
+    /// The last one freed is the next one taken.
     free: Vec<u32>,
+    /// None was ever taken from here on.
+    untouched: usize,
 }
 
 impl Slots {
     /// `capacity` empty slots.
     pub fn new(capacity: u32) -> Self {
-        Slots { slots: vec![None; capacity as usize], free: (0..capacity).rev().collect() }
+        Slots { slots: vec![None; capacity as usize], free: (0..capacity).rev().collect(), untouched: 0 }
     }
 
     /// How many are taken.
@@ -97,6 +100,7 @@ impl Slots {
     /// Takes a free slot; says its index.
     pub fn take(&mut self, slot: Slot) -> Option<u32> {
         let index = self.free.pop()?;
+        self.untouched = self.untouched.max(index as usize + 1);
         self.slots[index as usize] = Some(slot);
         Some(index)
     }
@@ -116,7 +120,7 @@ impl Slots {
 
     /// The connections under way, with their indices.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Slot)> {
-        self.slots.iter().enumerate().filter_map(|(index, slot)| Some((index as u32, slot.as_ref()?)))
+        self.slots[..self.untouched].iter().enumerate().filter_map(|(index, slot)| Some((index as u32, slot.as_ref()?)))
     }
 }
 

@@ -1,12 +1,15 @@
 //! When connections are started, and what is said when they cannot be.
 
-use crate::net::{NOBODY, Net, ONE_WAY, SERVER, target};
+use crate::net::{CLIENT, NOBODY, Net, ONE_WAY, SERVER, target};
 use crate::target::{Does, Target};
 use crossbeam::channel::bounded;
 use handfast::load::{
     Answer, Bound, Life, Order, Plan, Rate, RateAsked, Schedule, Setting, Spacing, Span, StepOrder, Until,
 };
+use handfast::stack::LocalAddr;
 use handfast::time::{Duration, Instant};
+use handfast::wire::Addr;
+use std::net::IpAddr;
 
 const RTT_NS: u64 = 2 * ONE_WAY.as_nanos() as u64;
 
@@ -120,6 +123,22 @@ fn without_ports_the_run_is_port_bound() {
     let ports = left.report.limits.ports;
     assert_eq!((ports.used, ports.limit, left.report.limits.time_wait.used), (100, 100, 100));
     assert!(left.report.rate.unwrap().not_started >= 299, "{:?}", left.report.rate);
+}
+
+#[test]
+fn the_next_source_is_used_when_one_has_no_port_left() {
+    let second = LocalAddr { addr: Addr::from_v4([10, 0, 0, 3]), prefix_len: 24 };
+    let until = Until { connections: None, duration: Some(Duration::from_secs(2)) };
+    let sources = [CLIENT, [10, 0, 0, 3]].map(IpAddr::from).into();
+    let plan = Plan { sources, until, ..Plan::closed_loop(target(), 10) };
+    let net = Net::tuned(plan, Target::that(Does::Discard), |config| {
+        config.ephemeral_ports = (2_000, 2_049);
+        config.addresses.push(second);
+    });
+    let left = net.run();
+    assert_eq!((left.results.counts.closed, left.results.counts.failed()), (100, 0), "{:?}", left.results.counts);
+    let limits = &left.report.limits;
+    assert_eq!((limits.ports.used, limits.ports.limit, left.report.verdict.bound), (100, 100, Bound::PortBound));
 }
 
 /// One step of a search, and another one after it that must not hear of the first one's timers.
