@@ -74,6 +74,7 @@ fn examine_interface(facts: &InterfaceFacts) -> Vec<Finding> {
     let usable = findings.iter().all(|finding| finding.state != State::Bad);
     if facts.driver == "veth" {
         findings.push(veth_checksums(facts));
+        findings.push(veth_answers());
     }
     let sockets = host::xdp_sockets();
     let held = sockets.as_ref().map(|all| all.iter().filter(|s| s.if_index == facts.index).collect::<Vec<_>>());
@@ -244,6 +245,18 @@ fn veth_checksums(facts: &InterfaceFacts) -> Finding {
             facts.name
         ),
         "`ethtool -K PEER tx off` on the other end, or `--rx-checksum trust`",
+    )
+}
+
+/// A frame that is sent by XDP_TX waits in the peer's ring until the peer's NAPI is called, which is done for an XDP program
+/// there and not for GRO.
+fn veth_answers() -> Finding {
+    Finding::lack(
+        "SYNs answered in XDP on veth",
+        State::Warn,
+        "they arrive only where the other end has an XDP program; it cannot be seen from here",
+        "any XDP program on the other end, also one that passes all (`gro on` is not enough); else keep to `--syn-defence auto` \
+         without `--xdp-above`, which stays at cookies here",
     )
 }
 

@@ -60,6 +60,9 @@ pub struct EngineConfig {
     pub limits: Limits,
     /// Against SYN floods.
     pub defence: DefenceConfig,
+    /// Whether in mode auto SYNs may be answered in XDP on a veth as well, whose other end takes the answers only with an XDP
+    /// program of its own; which cannot be seen from here.
+    pub answer_on_veth: bool,
     /// Keys of SYN cookies that other hosts have as well; without them they are drawn.
     pub cookie_keys: Option<CookieKeys>,
     /// What a worker does when nothing comes.
@@ -90,6 +93,7 @@ impl EngineConfig {
             tcp: TcpConfig::default(),
             limits: Limits::default(),
             defence: DefenceConfig::default(),
+            answer_on_veth: false,
             cookie_keys: None,
             idle: Idle::default(),
             pin: true,
@@ -191,7 +195,7 @@ where
         port.ownership = config.ownership;
         port.addresses = config.addresses.iter().map(|local| local.addr).collect();
         port.tcp_ports = config.taken_ports();
-        port.answers_syns = answering::is_wanted(config.defence.mode, &config.listen);
+        port.answers_syns = answering::is_wanted(&config, facts.driver == "veth");
         let mut opened = af_xdp::open(&port)?;
         // Only now: some drivers forget the table when a program is attached.
         config.rss = nic_steering(&facts.name, opened.drivers.len());

@@ -15,9 +15,10 @@ pub(super) struct DefenceArgs {
     /// Auto: cookies from this share of --max-half-open on, in percent
     #[arg(long, help_heading = "SYN floods", value_name = "PERCENT", default_value_t = DefenceConfig::default().cookie_above, value_parser = whole::<u8>(1..=100))]
     pub cookie_above: u8,
-    /// Auto: cookies from the XDP program at more SYNs without a handshake than this in a second, for each worker
-    #[arg(long, help_heading = "SYN floods", value_name = "SYNS", default_value_t = DefenceConfig::default().xdp_above, value_parser = whole::<u32>(1..=u32::MAX as u64 / 2))]
-    pub xdp_above: u32,
+    /// Auto: cookies from the XDP program at more SYNs without a handshake than this in a second, for each worker; on a
+    /// veth only when this is given, as its other end must have an XDP program too [default: 200000]
+    #[arg(long, help_heading = "SYN floods", value_name = "SYNS", value_parser = whole::<u32>(1..=u32::MAX as u64 / 2))]
+    pub xdp_above: Option<u32>,
     /// Auto: a step down after so long below half of what led up
     #[arg(long, help_heading = "SYN floods", value_name = "TIME", default_value = "10s", value_parser = time)]
     pub calm: Duration,
@@ -33,7 +34,7 @@ impl DefenceArgs {
         DefenceConfig {
             mode: self.syn_defence,
             cookie_above: self.cookie_above,
-            xdp_above: self.xdp_above,
+            xdp_above: self.xdp_above.unwrap_or(DefenceConfig::default().xdp_above),
             calm: self.calm,
             shared_secret: self.secret_file.is_some(),
         }

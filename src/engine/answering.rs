@@ -1,5 +1,6 @@
 //! What the XDP program is told so that it answers SYNs as the stack would.
 
+use super::EngineConfig;
 use crate::SetupError;
 use crate::driver::{XdpDefence, XdpProgram};
 use crate::stack::{LocalAddr, RxChecksum, StackConfig, SynDefence};
@@ -7,8 +8,14 @@ use crate::tcp::{syn_window, window_shift};
 use crate::wire::Addr;
 
 /// Whether the workers may want SYNs answered by the program at all.
-pub(super) fn is_wanted(mode: SynDefence, listen: &[u16]) -> bool {
-    matches!(mode, SynDefence::Auto | SynDefence::Xdp) && !listen.is_empty()
+pub(super) fn is_wanted(config: &EngineConfig, on_veth: bool) -> bool {
+    let wanted = match config.defence.mode {
+        // The answers would be lost where the other end cannot take them, and with them every client.
+        SynDefence::Auto => !on_veth || config.answer_on_veth,
+        SynDefence::Xdp => true,
+        SynDefence::Table | SynDefence::Cookie => false,
+    };
+    wanted && !config.listen.is_empty()
 }
 
 /// Tells the program.
@@ -48,6 +55,21 @@ fn prefixes(addresses: &[LocalAddr]) -> Vec<(Addr, u8)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn on_a_veth_nothing_is_answered_in_xdp_unless_asked_for() {
+        let mut config = EngineConfig::new(vec![]);
+        assert!(!is_wanted(&config, false), "nobody listens");
+        config.listen = vec![80];
+        assert!(is_wanted(&config, false) && !is_wanted(&config, true));
+        config.answer_on_veth = true;
+        assert!(is_wanted(&config, true));
+        for (mode, wanted) in [(SynDefence::Xdp, true), (SynDefence::Table, false), (SynDefence::Cookie, false)] {
+            config.answer_on_veth = false;
+            config.defence.mode = mode;
+            assert_eq!(is_wanted(&config, true), wanted, "{mode}");
+        }
+    }
 
     #[test]
     fn a_prefix_is_told_once() {
