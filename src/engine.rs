@@ -6,16 +6,19 @@
 
 mod answering;
 mod handle;
+mod placement;
 mod sharing;
+mod steering;
 
 pub use answering::defence_of;
 pub use handle::Handle;
+pub use placement::Interrupts;
 
 use crate::SetupError;
 use crate::driver::Driver;
 use crate::driver::af_xdp::{self, PortConfig};
 use crate::host::{self, NeighbourWatch};
-use crate::stack::steering::{LEAST_KEY, Rss, Share, Steering};
+use crate::stack::steering::{Rss, Share};
 use crate::stack::{
     App, CookieKeys, DefenceConfig, Limits, LocalAddr, Ownership, RxChecksum, Secrets, Stack, StackConfig, TcpConfig,
 };
@@ -69,6 +72,8 @@ pub struct EngineConfig {
     pub idle: Idle,
     /// Whether each worker is pinned to a core.
     pub pin: bool,
+    /// Where the interrupts of an interface's queues and the workers meet, if they are pinned.
+    pub interrupts: Interrupts,
     /// Which of the cores that we may use the first worker is pinned to, counted from 0; the others follow, and after the
     /// last core comes the first one again.
     pub first_core: usize,
@@ -97,6 +102,7 @@ impl EngineConfig {
             cookie_keys: None,
             idle: Idle::default(),
             pin: true,
+            interrupts: Interrupts::default(),
             first_core: 0,
             traced_connections: 0,
         }
@@ -196,16 +202,23 @@ where
         port.addresses = config.addresses.iter().map(|local| local.addr).collect();
         port.tcp_ports = config.taken_ports();
         port.answers_syns = answering::is_wanted(&config, facts.driver == "veth");
+        let cores = match config.pin {
+            true => {
+                placement::on_interface(&facts.name, facts.rx_queues as usize, config.first_core, config.interrupts)?
+            }
+            false => Vec::new(),
+        };
+        port.cores = cores.iter().map(|core| core.map(|core| core.id)).collect();
         let mut opened = af_xdp::open(&port)?;
         // Only now: some drivers forget the table when a program is attached.
-        config.rss = nic_steering(&facts.name, opened.drivers.len());
+        config.rss = steering::foretold(&facts.name, opened.drivers.len());
         let link = Link { mac: opened.mac, mtu: opened.mtu };
         let secrets = secrets(config.cookie_keys)?;
         if port.answers_syns {
             answering::prepare(&mut opened.program, &config.stack_config(link, secrets))?;
         }
         let drivers = opened.drivers.into_iter().enumerate().map(|(index, driver)| wrap(index, driver)).collect();
-        let mut engine = Self::with_secrets(config, link, drivers, secrets, make_app)?;
+        let mut engine = Self::prepared(config, link, drivers, Prepared { secrets, cores }, make_app)?;
         engine.handle.hold(opened.program);
         if shared {
             let handle = engine.handle();
@@ -229,20 +242,21 @@ where
         make_app: impl Fn(usize) -> A + Send + Sync + 'static,
     ) -> Result<Self, SetupError> {
         let secrets = secrets(config.cookie_keys)?;
-        Self::with_secrets(config, link, drivers, secrets, make_app)
+        let cores = if config.pin { core_affinity::get_core_ids().unwrap_or_default() } else { Vec::new() };
+        let cores = placement::in_turn(&cores, config.first_core, drivers.len());
+        Self::prepared(config, link, drivers, Prepared { secrets, cores }, make_app)
     }
 
-    fn with_secrets<D: Driver + Send + 'static>(
+    fn prepared<D: Driver + Send + 'static>(
         config: EngineConfig,
         link: Link,
         drivers: Vec<D>,
-        secrets: Secrets,
+        Prepared { secrets, cores }: Prepared,
         make_app: impl Fn(usize) -> A + Send + Sync + 'static,
     ) -> Result<Self, SetupError> {
         let count = drivers.len();
-        let steering = Arc::new(steering(config.rss.as_ref(), count)?);
+        let steering = Arc::new(steering::of_all(config.rss.as_ref(), count)?);
         let exchange = (count > 1).then(|| Exchange::new(drivers.iter().map(Driver::waker)));
-        let cores = if config.pin { core_affinity::get_core_ids().unwrap_or_default() } else { Vec::new() };
         let (tell_ended, ended) = unbounded();
         let make_app = Arc::new(make_app);
         let mut threads = Vec::with_capacity(count);
@@ -251,7 +265,7 @@ where
         for (index, driver) in drivers.into_iter().enumerate() {
             let plan = Plan {
                 index,
-                core: core_of(&cores, config.first_core, index),
+                core: cores.get(index).copied().flatten(),
                 stack: config.stack_config(link, secrets),
                 share: Share::new(&steering, index),
                 desk: exchange.as_ref().map(|exchange| exchange.desk(index)),
@@ -355,6 +369,13 @@ where
     }
 }
 
+/// What is found out before the workers start.
+struct Prepared {
+    secrets: Secrets,
+    /// Of each worker, as far as it is to be pinned.
+    cores: Vec<Option<core_affinity::CoreId>>,
+}
+
 /// What a worker's thread needs besides its driver.
 struct Plan {
     index: usize,
@@ -392,46 +413,6 @@ fn run_worker<D: Driver, A: App>(
     worker.run()
 }
 
-/// The core of worker `index`, if any is to be had.
-fn core_of(cores: &[core_affinity::CoreId], first: usize, index: usize) -> Option<core_affinity::CoreId> {
-    cores.get((first % cores.len().max(1) + index) % cores.len().max(1)).copied()
-}
-
-/// How the NIC spreads flows over its queues, as far as that can be foretold.
-fn nic_steering(interface: &str, workers: usize) -> Option<Rss> {
-    if workers < 2 {
-        return None;
-    }
-    let told = match host::receive_steering(interface) {
-        Ok(told) => told,
-        Err(e) => {
-            tracing::info!(interface, "flows are shared out by a hash of our own: RSS is not told ({e})");
-            return None;
-        }
-    };
-    if let Some(why) = told.unforeseeable() {
-        tracing::warn!(interface, "flows are shared out by a hash of our own and handed over: {why}");
-        return None;
-    }
-    Some(Rss { key: told.key, table: told.table })
-}
-
-/// Which worker owns which flow: as the NIC has it, if that will do.
-fn steering(rss: Option<&Rss>, workers: usize) -> Result<Steering, SetupError> {
-    if let Some(rss) = rss {
-        match Steering::of_nic(rss, workers) {
-            Some(steering) => return Ok(steering),
-            None => tracing::warn!(
-                "flows are shared out by a hash of our own and handed over: the NIC's table leaves one of {workers} \
-                 workers without any, or its key is short"
-            ),
-        }
-    }
-    let mut key = [0; LEAST_KEY];
-    draw(&mut key)?;
-    Ok(Steering::of_our_own(&key, workers))
-}
-
 fn secrets(cookie_keys: Option<CookieKeys>) -> Result<Secrets, SetupError> {
     let mut secrets = Secrets { isn: [0; 16], flow_hash: [0; 16], cookie: CookieKeys::alone([0; 16]) };
     draw(&mut secrets.isn)?;
@@ -459,17 +440,4 @@ fn thread_error(index: usize, e: std::io::Error) -> SetupError {
 
 fn worker_error(index: usize, cause: &str, cure: &str) -> SetupError {
     SetupError::new(format!("worker {index}"), cause, cure)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn workers_take_the_cores_in_turn_from_the_first_one_asked_for() {
-        let cores = [4, 5, 6].map(|id| core_affinity::CoreId { id });
-        let of = |first| [0, 1, 2, 3].map(|index| core_of(&cores, first, index).unwrap().id);
-        assert_eq!((of(0), of(1), of(5)), ([4, 5, 6, 4], [5, 6, 4, 5], [6, 4, 5, 6]));
-        assert_eq!(core_of(&[], 1, 0), None);
-    }
 }

@@ -5,7 +5,7 @@ use super::values::{cidr, ip, one_of, parse_size, some_time, whole};
 use crate::SetupError;
 use crate::driver::AttachMode;
 use crate::driver::af_xdp::{PortConfig, ZeroCopy};
-use crate::engine::EngineConfig;
+use crate::engine::{EngineConfig, Interrupts};
 use crate::stack::{Limits, LocalAddr, Ownership, RxChecksum};
 use crate::tcp::congestion::Algorithm;
 use crate::wire::Addr;
@@ -55,6 +55,9 @@ pub(super) struct LinkArgs {
     /// Leave the placement of the workers to the scheduler
     #[arg(long, help_heading = "XDP")]
     pub no_pin: bool,
+    /// Move each queue's interrupt to its worker's core [default: workers run where the interrupts are]
+    #[arg(long, help_heading = "XDP", conflicts_with = "no_pin")]
+    pub irq: bool,
     /// How long TIME-WAIT lasts, at least 1ms (2 MSL, RFC 9293 section 3.4.2)
     #[arg(long, help_heading = "TCP", value_name = "TIME", default_value = "240s", value_parser = some_time)]
     pub time_wait: std::time::Duration,
@@ -150,6 +153,7 @@ impl LinkArgs {
         config.limits.buffer_bytes = self.buffer_memory;
         config.idle = self.idle;
         config.pin = !self.no_pin;
+        config.interrupts = if self.irq { Interrupts::Move } else { Interrupts::Follow };
         Ok(config)
     }
 

@@ -46,12 +46,28 @@ struct Channels {
 /// # Errors
 /// When there is no such interface in the caller's namespace, or its driver does not say.
 pub fn driver_name(interface: &str) -> io::Result<String> {
+    text(&driver_info(interface)?.driver)
+}
+
+/// Where the interface's device is on its bus, as `0000:00:04.0`; empty for one without hardware.
+///
+/// # Errors
+/// As [`driver_name`].
+pub fn bus_address(interface: &str) -> io::Result<String> {
+    text(&driver_info(interface)?.bus_info)
+}
+
+fn text(octets: &[u8; 32]) -> io::Result<String> {
+    let text = CStr::from_bytes_until_nul(octets).map_err(io::Error::other)?;
+    Ok(text.to_string_lossy().into_owned())
+}
+
+fn driver_info(interface: &str) -> io::Result<DriverInfo> {
     let mut info: DriverInfo = zerocopy::FromZeros::new_zeroed();
     info.cmd = ETHTOOL_GDRVINFO;
     // SAFETY: the command answers with `struct ethtool_drvinfo`.
     unsafe { ask(interface, &mut info) }?;
-    let name = CStr::from_bytes_until_nul(&info.driver).map_err(io::Error::other)?;
-    Ok(name.to_string_lossy().into_owned())
+    Ok(info)
 }
 
 /// How many queues receive and send just now: `ioctl(SIOCETHTOOL)`.

@@ -4,11 +4,13 @@
 //! [`resolve`] makes the kernel ask for a neighbour. It runs at start and beside the workers, never in their turn.
 
 mod ethtool;
+mod interrupts;
 mod neighbours;
 mod netlink;
 mod rss;
 mod xdp_sockets;
 
+pub use interrupts::{QueueInterrupt, move_interrupt, near_cores, queue_interrupts};
 pub use neighbours::{NeighbourWatch, neighbour_watch, neighbours, resolve};
 pub use rss::{ReceiveSteering, receive_steering};
 pub use xdp_sockets::{XdpSocket, xdp_holders, xdp_sockets};

@@ -156,3 +156,12 @@ fn load_with_many_queues_meets_a_server_with_many_queues() {
         assert_eq!(worker["refused"], 0, "{worker}");
     }
 }
+
+/// A veth has no interrupts: whoever wants them moved is told so, before anything is attached.
+#[test]
+fn interrupts_that_are_not_there_cannot_be_moved() {
+    let Some(lab) = lab("interrupts_that_are_not_there") else { return };
+    let args = ["serve", "--interface", RIGHT, "--address", "10.77.0.2/24", "--service", "echo@7", "--irq"];
+    let error = lab.right.run(HANDFAST, &args).unwrap_err().to_string();
+    assert!(error.contains("moving the interrupts of hf-b") && error.contains("leave `--irq` away"), "{error}");
+}

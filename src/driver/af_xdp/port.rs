@@ -42,6 +42,8 @@ pub struct PortConfig {
     pub chunks: u32,
     /// Entries in each ring, a power of two.
     pub ring: u32,
+    /// The core of each queue's worker, where it has one: the queue's memory is taken on that core's NUMA node.
+    pub cores: Vec<Option<usize>>,
     /// Whether the addresses are ours alone.
     pub ownership: Ownership,
     /// The addresses whose frames come to us.
@@ -62,6 +64,7 @@ impl PortConfig {
             zero_copy: ZeroCopy::default(),
             chunks: 8192,
             ring: 2048,
+            cores: Vec::new(),
             ownership: Ownership::default(),
             addresses: Vec::new(),
             answers_syns: false,
@@ -110,7 +113,8 @@ pub fn open(config: &PortConfig) -> Result<Port, SetupError> {
             zero_copy,
             attached: program.attached().to_string(),
         };
-        let mut driver = request.open()?;
+        let core = config.cores.get(queue as usize).copied().flatten();
+        let mut driver = on_core(core, || request.open())?;
         driver.share_with_program(program.outpost(queue));
         program.set_socket(queue, driver.as_raw_fd())?;
         drivers.push(driver);
@@ -125,6 +129,18 @@ pub fn open(config: &PortConfig) -> Result<Port, SetupError> {
         }
     }
     Ok(Port { drivers, program, mac: facts.mac, mtu: facts.mtu.min(u32::from(MAX_MTU)) as u16 })
+}
+
+/// Runs `open` where its memory is to be: it is touched first, and so placed, by the thread that maps it.
+fn on_core<T: Send>(core: Option<usize>, open: impl FnOnce() -> T + Send) -> T {
+    let Some(id) = core else { return open() };
+    let there = || {
+        // Where that is refused the memory is as good, only further away.
+        core_affinity::set_for_current(core_affinity::CoreId { id });
+        open()
+    };
+    let opened = std::thread::scope(|scope| scope.spawn(there).join());
+    opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Refuses what cannot work; returns how many queues there are.

@@ -1,0 +1,134 @@
+//! Which core each worker runs on: that of its queue's interrupt, so that a frame is processed where it came in.
+
+use crate::SetupError;
+use crate::host::{self, QueueInterrupt};
+use core_affinity::CoreId;
+
+/// Where interrupts and workers meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Interrupts {
+    /// Workers go to where the interrupts are.
+    #[default]
+    Follow,
+    /// Workers take the cores in turn, those near the NIC first, and each queue's interrupt is moved to its worker's.
+    Move,
+}
+
+/// The cores for the workers on the first `count` queues of an interface, with the interrupts moved if they are to be.
+///
+/// # Errors
+/// An interrupt is to be moved and cannot.
+pub(super) fn on_interface(
+    interface: &str,
+    count: usize,
+    first: usize,
+    how: Interrupts,
+) -> Result<Vec<Option<CoreId>>, SetupError> {
+    let irqs = host::queue_interrupts(interface);
+    let ours = core_affinity::get_core_ids().unwrap_or_default();
+    if how == Interrupts::Follow {
+        return Ok(follow(&ours, first, count, &irqs));
+    }
+    let cores = in_turn(&nearest_first(ours, host::near_cores(interface)), first, count);
+    if irqs.is_empty() {
+        return Err(SetupError::new(
+            format!("moving the interrupts of {interface}"),
+            "no interrupt is known by the name of one of its queues",
+            "leave `--irq` away",
+        ));
+    }
+    for irq in &irqs {
+        if let Some(core) = cores.get(irq.queue as usize).copied().flatten() {
+            host::move_interrupt(irq.irq, core.id).map_err(|e| cannot_move(interface, irq, core, &e))?;
+        }
+    }
+    Ok(cores)
+}
+
+fn cannot_move(interface: &str, irq: &QueueInterrupt, core: CoreId, e: &std::io::Error) -> SetupError {
+    SetupError::new(
+        format!("moving interrupt {} of {interface} queue {} to core {}", irq.irq, irq.queue, core.id),
+        e.to_string(),
+        "run as root, or leave `--irq` away: some drivers place their interrupts by themselves",
+    )
+}
+
+/// Cores in turn, from the first one asked for; after the last comes the first again.
+pub(super) fn in_turn(cores: &[CoreId], first: usize, count: usize) -> Vec<Option<CoreId>> {
+    (0..count).map(|index| cores.get((first + index) % cores.len().max(1)).copied()).collect()
+}
+
+/// The core of each queue's interrupt where we may run there and no other worker does; else the next that is free.
+fn follow(cores: &[CoreId], first: usize, count: usize, irqs: &[QueueInterrupt]) -> Vec<Option<CoreId>> {
+    let mut placed: Vec<Option<CoreId>> = vec![None; count];
+    for irq in irqs.iter().filter(|irq| (irq.queue as usize) < count) {
+        let core = cores.iter().find(|core| Some(core.id) == irq.core).copied();
+        match core.filter(|core| !placed.contains(&Some(*core))) {
+            Some(core) => placed[irq.queue as usize] = Some(core),
+            None => tracing::warn!(
+                queue = irq.queue,
+                irq = irq.irq,
+                "its interrupt comes on a core that another worker has, or that we may not use; `--irq` moves it"
+            ),
+        }
+    }
+    let start = first % cores.len().max(1);
+    let order: Vec<CoreId> = cores[start..].iter().chain(&cores[..start]).copied().collect();
+    let free: Vec<CoreId> = order.iter().filter(|core| !placed.contains(&Some(**core))).copied().collect();
+    let mut rest = free.into_iter().chain(order.into_iter().cycle());
+    placed.into_iter().map(|core| core.or_else(|| rest.next())).collect()
+}
+
+/// Those near the NIC before the others.
+fn nearest_first(mut cores: Vec<CoreId>, near: Option<Vec<usize>>) -> Vec<CoreId> {
+    if let Some(near) = near {
+        cores.sort_by_key(|core| !near.contains(&core.id));
+    }
+    cores
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cores(ids: &[usize]) -> Vec<CoreId> {
+        ids.iter().map(|id| CoreId { id: *id }).collect()
+    }
+
+    fn ids(placed: Vec<Option<CoreId>>) -> Vec<usize> {
+        placed.into_iter().map(|core| core.unwrap().id).collect()
+    }
+
+    fn irqs(cores: &[usize]) -> Vec<QueueInterrupt> {
+        let irq = |(queue, core): (usize, &usize)| QueueInterrupt {
+            queue: queue as u32,
+            irq: 30 + queue as u32,
+            core: Some(*core),
+        };
+        cores.iter().enumerate().map(irq).collect()
+    }
+
+    #[test]
+    fn workers_take_the_cores_in_turn_from_the_first_one_asked_for() {
+        let of = |first| ids(in_turn(&cores(&[4, 5, 6]), first, 4));
+        assert_eq!((of(0), of(1), of(5)), (vec![4, 5, 6, 4], vec![5, 6, 4, 5], vec![6, 4, 5, 6]));
+        assert_eq!(in_turn(&[], 1, 2), [None, None]);
+    }
+
+    #[test]
+    fn a_worker_runs_where_its_interrupt_comes() {
+        let all = cores(&[0, 1, 2, 3]);
+        assert_eq!(ids(follow(&all, 0, 4, &irqs(&[2, 3, 0, 1]))), [2, 3, 0, 1]);
+        assert_eq!(ids(follow(&all, 0, 4, &irqs(&[1, 1, 9]))), [1, 0, 2, 3], "one to a core, and only ours");
+        assert_eq!(ids(follow(&all, 1, 3, &[])), [1, 2, 3], "nothing is known of interrupts");
+        assert_eq!(ids(follow(&cores(&[0, 1]), 0, 4, &irqs(&[1]))), [1, 0, 0, 1], "fewer cores than workers");
+        assert_eq!(follow(&[], 0, 1, &irqs(&[0])), [None]);
+    }
+
+    #[test]
+    fn near_cores_are_taken_first() {
+        let ordered =
+            |near| nearest_first(cores(&[0, 1, 2, 3]), near).into_iter().map(|core| core.id).collect::<Vec<_>>();
+        assert_eq!((ordered(Some(vec![2, 3])), ordered(None)), (vec![2, 3, 0, 1], vec![0, 1, 2, 3]));
+    }
+}
