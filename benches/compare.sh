@@ -7,12 +7,4 @@
 set -eu
 cd "$(dirname "$0")/.."
 . deploy/machine.sh
-
-prepare
-need taskset util-linux
-need sysctl procps
-cargo bench --locked --bench veth --no-run
-run() {
-    if [ "$AS_ROOT" = sudo ]; then sudo -E env "PATH=$PATH" "$@"; else "$@"; fi
-}
-run cargo bench --locked --bench veth -- compare "$@"
+veth_bench compare "$@"

@@ -1,4 +1,4 @@
-# What deploy/demo.sh and deploy/test.sh share: finding cargo, and installing what is missing. Read by `.`, in the top folder.
+# What the scripts of deploy/ and benches/ share: finding cargo, and installing what is missing. Read by `.`, in the top folder.
 
 say() {
     echo "$(basename "$0"): $*" >&2
@@ -64,4 +64,17 @@ prepare() {
     fi
     need ip iproute2 || say "without ip, everything runs over the in-memory link"
     need ethtool ethtool || say "without ethtool, everything runs over the in-memory link"
+}
+
+# veth_bench WHAT [ARGUMENT ...]: builds the measurements over veth, and runs one of them as root.
+veth_bench() {
+    prepare
+    need taskset util-linux
+    need sysctl procps
+    cargo bench --locked --bench veth --no-run
+    if [ "$AS_ROOT" = sudo ]; then
+        sudo -E env "PATH=$PATH" cargo bench --locked --bench veth -- "$@"
+    else
+        cargo bench --locked --bench veth -- "$@"
+    fi
 }

@@ -1,7 +1,7 @@
 //! Connections a second in every pairing of the kernel's TCP and Handfast, and the ceiling of the link, round by round.
 
 use crate::machine;
-use crate::site::{self, CLIENT_CORE, CLIENTS, Outcome, PORT, PREFIX_LEN, Program, SERVER, SERVER_CORE, Site, Tcp};
+use crate::site::{self, CLIENT_CORE, CLIENTS, Outcome, PORT, Program, SERVER, SERVER_CORE, Site, Tcp};
 use crate::spread::{Spread, thousands};
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
@@ -154,7 +154,7 @@ fn measure(pairing: &Pairing, options: &Options) -> Outcome<Value> {
     };
     server.wait_until_ready()?;
     if pairing.client == Client::Raw && pairing.server == Tcp::Kernel {
-        site.tell_the_server_its_neighbour()?;
+        site.tell_the_server_its_neighbours()?;
     }
     let client = match pairing.client {
         SOCKETS => {
@@ -172,21 +172,12 @@ fn measure(pairing: &Pairing, options: &Options) -> Outcome<Value> {
 }
 
 fn serve_flags(fin: Fin) -> Vec<String> {
-    let admin = std::env::temp_dir().join(format!("hf-bench-{}.sock", std::process::id()));
-    let mut flags: Vec<String> = ["serve", "--interface", RIGHT, "--address"].map(String::from).into();
-    flags.push(format!("{SERVER}/{PREFIX_LEN}"));
-    flags.extend(["--service".into(), format!("discard@{PORT}")]);
-    flags.extend(["--admin".into(), admin.to_string_lossy().into_owned()]);
-    flags.extend((fin == Fin::Separate).then(|| "--separate-fin".into()));
-    flags
+    let separate = (fin == Fin::Separate).then(|| "--separate-fin".into());
+    site::serve_flags().into_iter().chain(separate).collect()
 }
 
 fn load_flags(options: &Options, concurrency: u32, fin: Fin) -> Vec<String> {
-    let mut flags: Vec<String> = ["load", "--json", "--interface", LEFT, "--target"].map(String::from).into();
-    flags.push(format!("{SERVER}:{PORT}"));
-    for number in 0..CLIENTS {
-        flags.extend(["--address".into(), format!("{}/{PREFIX_LEN}", site::client(number))]);
-    }
+    let mut flags = site::load_flags(CLIENTS);
     flags.extend(["--concurrency".into(), concurrency.to_string()]);
     flags.extend(["--duration".into(), format!("{}ms", (options.seconds * 1e3) as u64)]);
     flags.extend((fin == Fin::Separate).then(|| "--separate-fin".into()));
@@ -218,7 +209,7 @@ fn reflection(options: &Options) -> Outcome<f64> {
 }
 
 /// A number in a result; 0 where it has none.
-fn figure(result: &Value, path: &str) -> f64 {
+pub fn figure(result: &Value, path: &str) -> f64 {
     result.pointer(path).and_then(Value::as_f64).unwrap_or(0.0)
 }
 

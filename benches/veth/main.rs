@@ -1,11 +1,12 @@
 //! Measurements over a veth pair: Handfast beside the kernel's TCP, on the same link and the same two cores, in one run.
 //!
-//! `benches/compare.sh` runs it for people; `cargo bench --bench veth -- compare --help` shows what can be set. The peers
+//! `benches/compare.sh` and `benches/flood.sh` run it for people; `cargo bench --bench veth -- compare --help` shows what can be set. The peers
 //! (`kernel-server`, `kernel-client`, `reflect`, `blast`) are this same program, started in a namespace and on a core of
 //! their own.
 
 mod ceiling;
 mod compare;
+mod flood;
 mod kernel;
 mod machine;
 mod raw;
@@ -31,6 +32,8 @@ struct Cli {
 enum What {
     /// Connections a second: kernel and Handfast in every pairing, and the ceiling of the link
     Compare(compare::Options),
+    /// Honest connections beside a SYN flood: Handfast in each step of its defence, and the kernel with cookies
+    Flood(flood::Options),
     /// The kernel's TCP as a server (epoll)
     #[command(hide = true)]
     KernelServer(kernel::ServerOptions),
@@ -62,6 +65,7 @@ fn main() {
             Ok(())
         }
         Some(What::Compare(options)) => compare::run(&options),
+        Some(What::Flood(options)) => flood::run(&options),
         // Among all benchmarks this one is a trial run: its figures need a machine that does nothing else.
         None => compare::run(&compare::Options::trial()),
     };

@@ -24,6 +24,22 @@ pub fn client(number: u8) -> String {
     format!("10.77.1.{}", number + 1)
 }
 
+/// `handfast serve` on the right side, as far as every measurement wants it.
+pub fn serve_flags() -> Vec<String> {
+    let admin = std::env::temp_dir().join(format!("hf-bench-{}.sock", std::process::id()));
+    let (address, service) = (format!("{SERVER}/{PREFIX_LEN}"), format!("discard@{PORT}"));
+    let flags = ["serve", "--interface", RIGHT, "--address", &address, "--service", &service, "--admin"];
+    flags.into_iter().map(String::from).chain([admin.to_string_lossy().into_owned()]).collect()
+}
+
+/// `handfast load` on the left side from so many addresses, as far as every measurement wants it.
+pub fn load_flags(addresses: u8) -> Vec<String> {
+    let target = format!("{SERVER}:{PORT}");
+    let flags = ["load", "--json", "--interface", LEFT, "--target", &target];
+    let addresses = (0..addresses).flat_map(|n| ["--address".into(), format!("{}/{PREFIX_LEN}", client(n))]);
+    flags.into_iter().map(String::from).chain(addresses).collect()
+}
+
 /// Who speaks TCP at an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tcp {
@@ -59,7 +75,8 @@ impl Site {
             }
         }
         if both_kernels {
-            site.threaded_napi()?;
+            site.thread_napi()?;
+            site.pin_napi()?;
         }
         Ok(site)
     }
@@ -77,21 +94,28 @@ impl Site {
         mac(&self.lab.right, RIGHT)
     }
 
-    /// For a client that answers no ARP.
-    pub fn tell_the_server_its_neighbour(&self) -> Outcome<()> {
+    /// For a client that answers no ARP, or has no time to.
+    pub fn tell_the_server_its_neighbours(&self) -> Outcome<()> {
         let mac = mac(&self.lab.left, LEFT)?;
-        self.lab.right.run("ip", &["neigh", "replace", &client(0), "lladdr", &mac, "dev", RIGHT])?;
+        for number in 0..CLIENTS {
+            self.lab.right.run("ip", &["neigh", "replace", &client(number), "lladdr", &mac, "dev", RIGHT])?;
+        }
         Ok(())
     }
 
-    /// Each side's receiving work on its own core, in a thread: the kernel's best mode on a veth.
-    fn threaded_napi(&self) -> Outcome<()> {
-        for (namespace, link, core) in [(&self.lab.left, LEFT, CLIENT_CORE), (&self.lab.right, RIGHT, SERVER_CORE)] {
+    /// Each side's receiving work in a thread: the kernel's best mode on a veth.
+    pub fn thread_napi(&self) -> Outcome<()> {
+        for (namespace, link) in [(&self.lab.left, LEFT), (&self.lab.right, RIGHT)] {
             namespace.run("ethtool", &["-K", link, "gro", "on"])?;
             namespace.run("sh", &["-c", &format!("echo 1 > /sys/class/net/{link}/threaded")])?;
-            pin_napi(link, core)?;
         }
         Ok(())
+    }
+
+    /// Those threads on their sides' cores.
+    pub fn pin_napi(&self) -> Outcome<()> {
+        pin_napi(LEFT, CLIENT_CORE)?;
+        pin_napi(RIGHT, SERVER_CORE)
     }
 }
 
