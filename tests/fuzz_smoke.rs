@@ -4,10 +4,14 @@
 #[path = "fuzz/cases/mod.rs"]
 mod cases;
 
+use handfast::ledger::{DropReason, HalfOpenEnding, Handled, TimeWaitEnding};
+use handfast::tcp::state::{Event, State, TRANSITIONS};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use strum::IntoEnumIterator;
 
 /// Inputs made from the seeds of each target, at most; a slow machine stops earlier.
 const INPUTS: usize = 3_000;
@@ -50,6 +54,56 @@ fn mutated(seeds: &[Vec<u8>], random: &mut Xoshiro256PlusPlus) -> Vec<u8> {
     input.truncate(LONGEST);
     input
 }
+
+/// What the kept seeds of the targets with a stack lead to: moves between states, outcomes of frames, of connections and of
+/// entries, and what was refused.
+fn reached() -> BTreeSet<String> {
+    let mut reached = BTreeSet::new();
+    for (target, run) in cases::ALL {
+        for input in seeds(target) {
+            let _named = Input(target, &input);
+            let Some(end) = run(&input) else { continue };
+            reached.extend(end.trace.iter().map(|step| format!("{} to {}", step.from.key(), step.to.key())));
+            let of = |kind: &str, counts: &std::collections::BTreeMap<String, u64>| {
+                let counted = counts.iter().filter(|(_, count)| **count > 0);
+                counted.map(|(name, _)| format!("{kind} {name}")).collect::<Vec<_>>()
+            };
+            let found = &end.snapshot;
+            reached.extend(of("handled", &found.frames.handled));
+            reached.extend(of("dropped", &found.frames.dropped));
+            reached.extend(of("half-open", &found.half_open));
+            reached.extend(of("time-wait", &found.time_wait));
+            reached.extend(of("refused", &found.refused));
+            let ends = &found.connections;
+            let ends = [ends.closed, ends.reset, ends.aborted, ends.refused, ends.timed_out, ends.retransmitted];
+            let names = ["closed", "reset", "aborted", "refused", "timed out", "retransmitted"];
+            reached.extend(names.iter().zip(ends).filter(|(_, n)| *n > 0).map(|(name, _)| format!("ended {name}")));
+        }
+    }
+    reached
+}
+
+/// A fuzzer finds what lies near its seeds: they lead into every state and to every outcome that there is.
+#[test]
+fn the_seeds_reach_every_move_and_every_outcome() {
+    let reached = reached();
+    let moves = TRANSITIONS.iter().filter(|(from, event, _)| !matches!((from, event), (State::Listen, Event::Close)));
+    let moves = moves.filter(|(_, event, _)| *event != Event::PassiveOpen);
+    let mut wanted: BTreeSet<String> = moves.map(|(from, _, to)| format!("{} to {}", from.key(), to.key())).collect();
+    wanted.extend(Handled::iter().map(|outcome| format!("handled {}", <&str>::from(outcome))));
+    wanted.extend(DropReason::iter().map(|reason| format!("dropped {}", <&str>::from(reason))));
+    wanted.extend(HalfOpenEnding::iter().map(|ending| format!("half-open {}", <&str>::from(ending))));
+    wanted.extend(TimeWaitEnding::iter().map(|ending| format!("time-wait {}", <&str>::from(ending))));
+    let endings = ["closed", "reset", "aborted", "refused", "timed out", "retransmitted"];
+    wanted.extend(endings.map(|ending| format!("ended {ending}")));
+    let pools = ["connections", "ports", "buffer_bytes", "neighbours", "tx_frames", "app_timers"];
+    wanted.extend(pools.map(|pool| format!("refused {pool}")));
+    let missed: Vec<_> = wanted.difference(&reached).map(String::as_str).collect();
+    assert_eq!(missed, UNREACHABLE, "of {} that are wanted", wanted.len());
+}
+
+/// What a stack of one worker cannot come to: there is nobody to hand a frame to.
+const UNREACHABLE: [&str; 2] = ["dropped hand_over_full", "handled handed_over"];
 
 /// Says on a panic which input it was.
 struct Input<'a>(&'a str, &'a [u8]);

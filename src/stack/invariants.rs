@@ -52,13 +52,23 @@ impl Shard {
         self.check_pools()
     }
 
-    /// The laws of a snapshot, and those for which every connection must be counted.
+    /// The laws of [`Ledger`](crate::ledger::Ledger), straight from its counters and the tables: a snapshot has the same
+    /// ones, but makes maps of names for them.
     fn check_ledger(&self) -> Checked {
-        let ledger = self.snapshot().ledger;
-        law(ledger.exact, || format!("ledger: {ledger}"))?;
+        let ledger = &self.ledger;
         let connections = self.connections.indices().filter_map(|i| self.connections.get(i));
         let living = connections.filter(|tcb| tcb.ending.is_none()).count();
-        let indexed = living + self.half_open.len() + self.time_wait_v4.len() + self.time_wait_v6.len();
+        let (half_open, time_wait) = (self.half_open.len(), self.time_wait_v4.len() + self.time_wait_v6.len());
+        let laws = [
+            ("frames", ledger.frames_received, ledger.handled.sum() + ledger.dropped.sum()),
+            ("connections", ledger.opened(), ledger.endings.sum() + living as u64),
+            ("half-open entries", ledger.half_open_created, ledger.half_open_endings.sum() + half_open as u64),
+            ("TIME-WAIT entries", ledger.time_wait_created, ledger.time_wait_endings.sum() + time_wait as u64),
+        ];
+        for (what, came, gone_or_there) in laws {
+            law(came == gone_or_there, || format!("ledger of {what}: {came} came, {gone_or_there} are accounted for"))?;
+        }
+        let indexed = living + half_open + time_wait;
         law(self.index.len() == indexed, || format!("index: {} flows, but {indexed} are there", self.index.len()))
     }
 

@@ -480,10 +480,10 @@ impl Shard {
     /// Closes every listener.
     pub fn stop_listening(&mut self, now: Instant) {
         self.draining = true;
-        for port in 0..=u16::MAX {
-            let (word, bit) = (usize::from(port) / 64, 1u64 << (port % 64));
-            if self.listening[word] & bit != 0 {
-                self.listening[word] &= !bit;
+        for (word, ports) in self.listening.iter_mut().enumerate() {
+            while *ports != 0 {
+                let port = (word * 64) as u16 + ports.trailing_zeros() as u16;
+                *ports &= *ports - 1;
                 self.gauges.transition(&mut { State::Listen }, Event::Close, &FourTuple::wildcard(port), now);
             }
         }

@@ -3,4 +3,4 @@
 #[path = "../cases/mod.rs"]
 mod cases;
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| cases::connection::run(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| drop(cases::connection::run(input)));

@@ -3,4 +3,4 @@
 #[path = "../cases/mod.rs"]
 mod cases;
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| cases::stack::run(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| drop(cases::stack::run(input)));
