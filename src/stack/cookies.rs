@@ -29,10 +29,10 @@ impl Shard {
     }
 
     fn cookie_syn_ack(&mut self, now: Instant, arrival: &Arrival<'_>) -> Header {
-        let (tuple, irs) = (arrival.tuple, arrival.segment.header.seq);
+        let (tuple, irs) = (*arrival.tuple, arrival.segment.header.seq);
         let v4 = tuple.local_addr.is_v4();
         let our_mss = self.our_mss(v4);
-        let carried = cookie::carried(&asked(&tuple, &arrival.segment, our_mss, &self.config.tcp), v4);
+        let carried = cookie::carried(&asked(&tuple, arrival.segment, our_mss, &self.config.tcp), v4);
         let iss = self.cookies.make(&tuple, irs, &carried, now);
         let ts_offset = self.isns.timestamp_offset(&tuple);
         let mut header = HalfOpen::of(tuple, irs, iss, &carried).syn_ack(our_mss, ts_offset, &env!(self, now));
@@ -48,10 +48,10 @@ impl Shard {
     /// may be of an honest peer and have overtaken the segment with the cookie, or come after it was lost.
     pub(super) fn on_cookie(&mut self, now: Instant, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
         let header = &arrival.segment.header;
-        match self.cookies.open(&arrival.tuple, header, now) {
+        match self.cookies.open(arrival.tuple, header, now) {
             Ok(carried) => {
                 let (irs, iss) = (header.seq - 1, header.ack - 1);
-                let entry = HalfOpen::of(arrival.tuple, irs, iss, &carried);
+                let entry = HalfOpen::of(*arrival.tuple, irs, iss, &carried);
                 let ts_offset = self.offset_behind(header, arrival, now);
                 let index = self.add_from_cookie(arrival.hash, &entry, ts_offset, now)?;
                 self.learn_from(now, arrival);
@@ -66,7 +66,7 @@ impl Shard {
 
     /// The offset of our timestamps for a peer that has seen ours: the tuple's own, unless another host sent them.
     fn offset_behind(&self, header: &Header, arrival: &Arrival<'_>, now: Instant) -> u32 {
-        let own = self.isns.timestamp_offset(&arrival.tuple);
+        let own = self.isns.timestamp_offset(arrival.tuple);
         let Some(timestamps) = header.options.timestamps else { return own };
         let tick = now.as_millis() as u32;
         let age = tick.wrapping_add(own).wrapping_sub(timestamps.tsecr);

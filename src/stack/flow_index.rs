@@ -1,10 +1,8 @@
 //! From a 4-tuple to the entry that it belongs to, whatever its phase: one look-up a segment.
 
-use crate::tcp::isn::write_tuple;
+use crate::tcp::tuple_hash::TupleHash;
 use crate::wire::FourTuple;
 use hashbrown::HashTable;
-use siphasher::sip::SipHasher13;
-use std::hash::Hasher;
 
 /// Parts of the index: each grows by itself, so that no growth touches more than a small share.
 const PARTS: usize = 256;
@@ -64,25 +62,20 @@ pub struct FlowIndex {
 
 /// A hash of tuples that nobody outside can predict.
 #[derive(Clone, Copy)]
-pub struct KeyedHash(SipHasher13);
+pub struct KeyedHash(TupleHash<1, 3>);
 
 impl KeyedHash {
     /// A tuple's hash.
     #[inline]
     pub fn hash(&self, tuple: &FourTuple) -> u64 {
-        let mut hasher = self.0;
-        write_tuple(&mut hasher, tuple);
-        hasher.finish()
+        self.0.hash(tuple)
     }
 }
 
 impl FlowIndex {
     /// An empty index, hashed with a key that nobody outside knows, so that nobody can make tuples collide.
     pub fn new(key: &[u8; 16]) -> Self {
-        FlowIndex {
-            parts: (0..PARTS).map(|_| HashTable::new()).collect(),
-            keyed: KeyedHash(SipHasher13::new_with_key(key)),
-        }
+        FlowIndex { parts: (0..PARTS).map(|_| HashTable::new()).collect(), keyed: KeyedHash(TupleHash::new(key)) }
     }
 
     /// A tuple's hash.

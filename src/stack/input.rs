@@ -10,6 +10,7 @@ use crate::ledger::{DropReason, HalfOpenEnding, Handled};
 use crate::ownership::Ownership;
 use crate::tcp::closed::reset_for;
 use crate::tcp::half_open::{HalfOpen, HalfOpenVerdict};
+use crate::tcp::isn::{isn, timestamp_offset};
 use crate::tcp::time_wait::TimeWaitVerdict;
 use crate::tcp::{Env, Facts, State};
 use crate::time::Instant;
@@ -31,9 +32,9 @@ const INDEXED: &str = "the index names only entries that are there";
 
 /// A segment with what carried it.
 pub(super) struct Arrival<'a> {
-    pub link: Link,
-    pub tuple: FourTuple,
-    pub segment: Segment<'a>,
+    pub link: &'a Link,
+    pub tuple: &'a FourTuple,
+    pub segment: &'a Segment<'a>,
     pub hash: u64,
     /// Whether a router marked it (RFC 3168 §5, CE).
     pub marked: bool,
@@ -59,7 +60,7 @@ impl Shard {
         self.ledger.bytes_received += len as u64;
         let mut reply = None;
         let outcome = match frame::parse(&buffer[..len], self.verify()) {
-            Ok(incoming) => self.on_incoming(now, incoming, &mut reply),
+            Ok(incoming) => self.on_incoming(now, &incoming, &mut reply),
             Err(reason) => Err(reason),
         };
         if let Some(Reply::HandOver(owner)) = reply {
@@ -74,25 +75,32 @@ impl Shard {
         }
     }
 
-    fn on_incoming(&mut self, now: Instant, incoming: Incoming<'_>, reply: &mut Option<Reply>) -> Outcome {
+    #[inline]
+    fn on_incoming(&mut self, now: Instant, incoming: &Incoming<'_>, reply: &mut Option<Reply>) -> Outcome {
         match incoming {
             Incoming::Tcp { link, ip, tuple, segment } => {
-                self.check_destination(&link, &ip)?;
-                let (hash, flow) = self.find(&tuple);
+                if link.dst != self.config.mac {
+                    return Err(DropReason::ForeignMac);
+                }
+                let (hash, flow) = self.find(tuple);
+                if flow.is_none() {
+                    // The addresses of a flow were seen to when it came to be.
+                    self.check_destination(link, ip)?;
+                }
                 let arrival = Arrival { link, tuple, segment, hash, marked: ip.ecn == CONGESTION_EXPERIENCED };
                 match flow.map(|flow| (flow, flow.phase())) {
                     Some((flow, Phase::Connection)) => self.on_connection(now, flow.place(), &arrival, reply),
                     Some((flow, Phase::HalfOpen)) => self.on_half_open(now, flow.place(), &arrival, reply),
                     Some((flow, _)) => self.on_time_wait(now, flow, &arrival, reply),
-                    None => match self.share.other_owner(&tuple) {
+                    None => match self.share.other_owner(tuple) {
                         None => self.on_listener(now, &arrival, None, reply),
                         Some(owner) => hand_over(owner, reply),
                     },
                 }
             }
-            Incoming::Arp { link, arp } => self.on_arp(now, &link, &arp, reply),
+            Incoming::Arp { link, arp } => self.on_arp(now, link, arp, reply),
             Incoming::EchoRequest { link, ip } => {
-                self.check_destination(&link, &ip)?;
+                self.check_destination(link, ip)?;
                 if self.config.ownership == Ownership::Shared {
                     return Err(DropReason::IcmpIgnored);
                 }
@@ -101,10 +109,10 @@ impl Shard {
                 Ok(Handled::EchoRequest)
             }
             Incoming::IcmpError { link, ip, error } => {
-                self.check_destination(&link, &ip)?;
-                self.on_icmp_error(now, &error, reply)
+                self.check_destination(link, ip)?;
+                self.on_icmp_error(now, error, reply)
             }
-            Incoming::Ndp { link, ip, message } => self.on_ndp(now, &link, &ip, &message, reply),
+            Incoming::Ndp { link, ip, message } => self.on_ndp(now, link, ip, message, reply),
         }
     }
 
@@ -135,7 +143,7 @@ impl Shard {
         let tcb = self.connections.get_mut(index).expect(INDEXED);
         let mut env = env!(self, now);
         env.marked = arrival.marked;
-        let outcome = tcb.on_segment(&arrival.segment, &mut env);
+        let outcome = tcb.on_segment(arrival.segment, &mut env);
         self.settle(index, now);
         if outcome == Ok(Handled::AnsweredByReset) {
             return self.reset(now, arrival, reply);
@@ -145,7 +153,7 @@ impl Shard {
 
     fn on_half_open(&mut self, now: Instant, place: u32, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
         let entry = self.half_open.get(place).expect(INDEXED);
-        let verdict = entry.on_segment(&arrival.segment, &env!(self, now));
+        let verdict = entry.on_segment(arrival.segment, &env!(self, now));
         match verdict {
             HalfOpenVerdict::Establish => {
                 let index = self.promote(arrival.hash, place, now)?;
@@ -153,7 +161,7 @@ impl Shard {
                 self.on_connection(now, index, arrival, reply)
             }
             HalfOpenVerdict::Resend => {
-                self.answer_syn(now, place, arrival, reply);
+                self.answer_syn_again(now, place, arrival, reply);
                 Ok(Handled::SynReceived)
             }
             HalfOpenVerdict::Reset => {
@@ -166,7 +174,7 @@ impl Shard {
             }
             HalfOpenVerdict::AnswerReset => self.reset(now, arrival, reply),
             HalfOpenVerdict::AnswerAck(reason) => {
-                let ts_offset = self.isns.timestamp_offset(&arrival.tuple);
+                let ts_offset = self.isns.timestamp_offset(arrival.tuple);
                 self.answer_once(now, arrival).map_err(|_| reason)?;
                 let header = self.half_open.get(place).expect(INDEXED).acknowledgement(ts_offset, &env!(self, now));
                 self.reply_if_allowed(now, self.segment(arrival, header), reply)?;
@@ -179,11 +187,11 @@ impl Shard {
     fn on_time_wait(&mut self, now: Instant, flow: Flow, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
         let entry = self.time_wait(flow);
         let ack = |shard: &mut Shard, reply: &mut Option<Reply>| {
-            let ts_offset = shard.isns.timestamp_offset(&arrival.tuple);
+            let ts_offset = shard.isns.timestamp_offset(arrival.tuple);
             let header = entry.acknowledgement(ts_offset, &env!(shard, now));
             shard.reply_if_allowed(now, shard.segment(arrival, header), reply)
         };
-        match entry.on_segment(&arrival.segment) {
+        match entry.on_segment(arrival.segment) {
             TimeWaitVerdict::AcknowledgeAndRestart => {
                 self.restart_time_wait(arrival.hash, flow, now);
                 ack(self, reply)?;
@@ -241,7 +249,8 @@ impl Shard {
         if self.defence.on_syn(self.half_open.len(), now) && beyond.is_none() {
             return self.answer_with_cookie(now, arrival, reply);
         }
-        let mut iss = self.isns.isn(&arrival.tuple, now);
+        let word = self.isns.word(arrival.tuple);
+        let mut iss = isn(word, now);
         if let Some(snd_nxt) = beyond
             && iss.at_or_before(snd_nxt)
         {
@@ -249,22 +258,23 @@ impl Shard {
             iss = snd_nxt + 1;
         }
         let our_mss = self.our_mss(arrival.tuple.local_addr.is_v4());
-        let entry = HalfOpen::new(arrival.tuple, &arrival.segment, iss, our_mss, &self.config.tcp);
+        let entry = HalfOpen::new(*arrival.tuple, arrival.segment, iss, our_mss, &self.config.tcp);
         let from = if beyond.is_some() { State::TimeWait } else { State::Listen };
-        let place = self.add_half_open(arrival.hash, entry, from, now)?;
-        self.answer_syn(now, place, arrival, reply);
+        let header = entry.syn_ack(our_mss, timestamp_offset(word), &env!(self, now));
+        self.add_half_open(arrival.hash, entry, from, now)?;
+        *reply = Some(self.segment(arrival, header));
         Ok(Handled::SynReceived)
     }
 
-    fn answer_syn(&mut self, now: Instant, place: u32, arrival: &Arrival<'_>, reply: &mut Option<Reply>) {
-        let ts_offset = self.isns.timestamp_offset(&arrival.tuple);
+    fn answer_syn_again(&mut self, now: Instant, place: u32, arrival: &Arrival<'_>, reply: &mut Option<Reply>) {
+        let ts_offset = self.isns.timestamp_offset(arrival.tuple);
         let our_mss = self.our_mss(arrival.tuple.local_addr.is_v4());
         let header = self.half_open.get(place).expect(INDEXED).syn_ack(our_mss, ts_offset, &env!(self, now));
         *reply = Some(self.segment(arrival, header));
     }
 
     pub(super) fn reset(&mut self, now: Instant, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
-        let Some(header) = reset_for(&arrival.segment) else { return Err(DropReason::ResetIgnored) };
+        let Some(header) = reset_for(arrival.segment) else { return Err(DropReason::ResetIgnored) };
         self.reply_if_allowed(now, self.segment(arrival, header), reply)?;
         Ok(Handled::AnsweredByReset)
     }
@@ -276,7 +286,7 @@ impl Shard {
     }
 
     pub(super) fn segment(&self, arrival: &Arrival<'_>, header: Header) -> Reply {
-        Reply::Segment(arrival.link.reply(self.config.mac), arrival.tuple, header)
+        Reply::Segment(arrival.link.reply(self.config.mac), *arrival.tuple, header)
     }
 
     /// What strangers make us send is bounded.

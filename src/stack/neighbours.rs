@@ -9,7 +9,6 @@ use crate::tcp::timer::is_due;
 use crate::wire::{Addr, MacAddr};
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
-use std::hash::Hasher;
 
 /// Milliseconds between two questions for one address (RFC 1122 §2.3.2.1: at most one a second).
 const ASK_EVERY: u32 = 1_000;
@@ -30,6 +29,18 @@ struct Neighbour {
     questions: u8,
     /// Flows that wait for the address.
     waiting: Vec<Flow>,
+}
+
+impl Neighbour {
+    fn is_stale(&self, tick: u32) -> bool {
+        is_due(self.confirmed_at.wrapping_add(FRESH_FOR), tick)
+    }
+
+    /// Where it is, unless it is to be asked for.
+    #[inline]
+    fn fresh(&self, asks: bool, tick: u32) -> Option<Station> {
+        self.station.filter(|_| !asks || !self.is_stale(tick))
+    }
 }
 
 /// Where a neighbour is: its Ethernet address, and the VLAN tag that its frames carry.
@@ -99,9 +110,10 @@ impl Neighbours {
     }
 
     fn hash(keyed: &SipHasher13, addr: &Addr) -> u64 {
-        let mut hasher = *keyed;
-        hasher.write(addr.octets());
-        hasher.finish()
+        match addr.v4() {
+            Some(octets) => keyed.hash(&octets),
+            None => keyed.hash(addr.octets()),
+        }
     }
 
     fn get_mut(&mut self, addr: &Addr) -> Option<&mut Neighbour> {
@@ -136,12 +148,19 @@ impl Neighbours {
     /// Where `addr` is; when that is unknown, `waiting` is given back by [`Neighbours::learn`] once it is not. A caller
     /// waits once at a time, so that no more wait than there are connections.
     pub fn find(&mut self, addr: &Addr, waiting: Option<Flow>, tick: u32) -> Lookup {
+        let asks = self.asks;
+        let fresh = self.get_mut(addr).and_then(|neighbour| neighbour.fresh(asks, tick));
+        fresh.map_or_else(|| self.find_or_ask(addr, waiting, tick), Lookup::Known)
+    }
+
+    #[cold]
+    fn find_or_ask(&mut self, addr: &Addr, waiting: Option<Flow>, tick: u32) -> Lookup {
         if self.get_mut(addr).is_none() && !self.enter(*addr, tick) {
             return Lookup::Refused;
         }
         let asks = self.asks;
         let Some(neighbour) = self.get_mut(addr) else { return Lookup::Refused };
-        let stale = is_due(neighbour.confirmed_at.wrapping_add(FRESH_FOR), tick);
+        let stale = neighbour.is_stale(tick);
         let pause_over = neighbour.questions == 0 || is_due(neighbour.asked_at.wrapping_add(ASK_EVERY), tick);
         let ask = asks && (neighbour.station.is_none() || stale) && pause_over;
         let mut given_up = Vec::new();
@@ -174,7 +193,7 @@ impl Neighbours {
 
     /// `addr` is at `station`. Gives the flows that were waiting for it.
     pub fn learn(&mut self, addr: Addr, station: Station, how: Learn, tick: u32) -> Vec<Flow> {
-        if station.mac.is_group() {
+        if station.mac.is_group() || self.confirms(&addr, station, tick) {
             return Vec::new();
         }
         if self.get_mut(&addr).is_none() && (how == Learn::Update || !self.enter(addr, tick)) {
@@ -188,6 +207,15 @@ impl Neighbours {
         neighbour.confirmed_at = tick;
         neighbour.questions = 0;
         std::mem::take(&mut neighbour.waiting)
+    }
+
+    /// Whether this is what is known already, and nobody waits to hear it: then it is so anew.
+    fn confirms(&mut self, addr: &Addr, station: Station, tick: u32) -> bool {
+        let same = |n: &&mut Neighbour| n.station == Some(station) && n.waiting.is_empty();
+        let Some(neighbour) = self.get_mut(addr).filter(same) else { return false };
+        neighbour.confirmed_at = tick;
+        neighbour.questions = 0;
+        true
     }
 
     /// Enters an address that is never evicted: a gateway, or one that the host told us (then with `mac`).

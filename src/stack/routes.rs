@@ -9,10 +9,37 @@ pub struct Routes {
     locals: Vec<LocalAddr>,
     /// As they were configured: the order in which active opens use them.
     in_order: Vec<LocalAddr>,
-    /// One of our addresses for each prefix that is on-link.
-    prefixes: Vec<LocalAddr>,
+    /// What is on-link, each prefix once.
+    prefixes: Vec<Prefix>,
     gateways: Vec<Addr>,
     rotation: usize,
+}
+
+/// A prefix that is on-link, ready to be compared with.
+#[derive(PartialEq, Eq)]
+struct Prefix {
+    v4: bool,
+    network: u128,
+    mask: u128,
+    /// The broadcast address, where there is one (RFC 1122 §3.2.1.3; none in a prefix of 31 bits, RFC 3021).
+    broadcast: Option<Addr>,
+}
+
+impl Prefix {
+    fn of(local: &LocalAddr) -> Self {
+        let v4 = local.addr.is_v4();
+        let host_bits = if v4 { 32u8.saturating_sub(local.prefix_len) } else { 128u8.saturating_sub(local.prefix_len) };
+        let host = 1u128.checked_shl(host_bits.into()).map_or(u128::MAX, |beyond| beyond - 1);
+        let addr = u128::from_be_bytes(*local.addr.octets());
+        let has_broadcast = v4 && local.prefix_len < 31;
+        let broadcast = has_broadcast.then(|| Addr::from_v6((addr | host).to_be_bytes()));
+        Prefix { v4, network: addr & !host, mask: !host, broadcast }
+    }
+
+    #[inline]
+    fn holds(&self, addr: &Addr) -> bool {
+        u128::from_be_bytes(*addr.octets()) & self.mask == self.network && addr.is_v4() == self.v4
+    }
 }
 
 impl Routes {
@@ -20,13 +47,10 @@ impl Routes {
     pub fn new(config: &StackConfig) -> Self {
         let mut locals = config.addresses.clone();
         locals.sort_by_key(|local| local.addr);
-        let mut prefixes: Vec<LocalAddr> = Vec::new();
-        for local in &config.addresses {
-            let same = |known: &LocalAddr| {
-                known.prefix_len == local.prefix_len && known.addr.shares_prefix(&local.addr, local.prefix_len)
-            };
-            if !prefixes.iter().any(same) {
-                prefixes.push(*local);
+        let mut prefixes: Vec<Prefix> = Vec::new();
+        for prefix in config.addresses.iter().map(Prefix::of) {
+            if !prefixes.contains(&prefix) {
+                prefixes.push(prefix);
             }
         }
         let (in_order, gateways) = (config.addresses.clone(), config.gateways.clone());
@@ -46,18 +70,12 @@ impl Routes {
 
     /// Whether `addr` is on one of our links.
     fn is_on_link(&self, addr: &Addr) -> bool {
-        self.prefixes.iter().any(|local| local.addr.shares_prefix(addr, local.prefix_len))
+        self.prefixes.iter().any(|prefix| prefix.holds(addr))
     }
 
     /// Whether `addr` is the broadcast address of one of our prefixes (RFC 1122 §3.2.1.3).
     pub fn is_subnet_broadcast(&self, addr: &Addr) -> bool {
-        let Some(octets) = addr.v4() else { return false };
-        self.prefixes.iter().any(|local| {
-            let host_bits = u32::MAX.checked_shr(u32::from(local.prefix_len)).unwrap_or(0);
-            local.prefix_len < 31
-                && local.addr.shares_prefix(addr, local.prefix_len)
-                && u32::from_be_bytes(octets) & host_bits == host_bits
-        })
+        self.prefixes.iter().any(|prefix| prefix.broadcast == Some(*addr))
     }
 
     /// Who takes a packet for `remote`: itself when it is on-link, else the gateway of its family.

@@ -13,8 +13,8 @@
 //!
 //! `xdp/cookie.h` computes the same octets.
 
-use super::isn::write_tuple;
 use super::negotiation::Negotiated;
+use super::tuple_hash::write_tuple;
 use crate::ledger::CookieRefusal;
 use crate::time::{Duration, Instant};
 use crate::wire::tcp::Header;

@@ -1,21 +1,20 @@
 //! Initial sequence numbers and timestamp clocks that nobody outside can guess: RFC 9293 §3.4.1 (MUST-8, SHLD-1,
 //! MUST-9), RFC 6528 §3, RFC 7323 §5.4.
 
+use super::tuple_hash::TupleHash;
 use crate::time::Instant;
 use crate::wire::{FourTuple, SeqNum};
-use siphasher::sip::SipHasher24;
-use std::hash::Hasher;
 
 /// Makes initial sequence numbers and timestamp offsets from a secret.
 #[derive(Clone, Copy)]
 pub struct IsnGenerator {
-    keyed: SipHasher24,
+    keyed: TupleHash<2, 4>,
 }
 
 impl IsnGenerator {
     /// With this secret, which must be random for each start of the host.
     pub fn new(secret: &[u8; 16]) -> Self {
-        IsnGenerator { keyed: SipHasher24::new_with_key(secret) }
+        IsnGenerator { keyed: TupleHash::new(secret) }
     }
 
     /// ISN = M + F(4-tuple, secret), where M ticks every 64 ns: for one 4-tuple later is larger, across 4-tuples nothing
@@ -25,37 +24,31 @@ impl IsnGenerator {
     /// octets than such a clock has ticks; an old duplicate of its SYN, together with the acknowledgement by which the
     /// peer's TIME-WAIT answers, could then open it a second time. At 64 ns M comes round after 275 s, beyond 2 MSL.
     pub fn isn(&self, tuple: &FourTuple, now: Instant) -> SeqNum {
-        SeqNum(((now.as_nanos() >> 6) as u32).wrapping_add(self.word(tuple) as u32))
+        isn(self.word(tuple), now)
     }
 
     /// What is added to our millisecond clock to make this tuple's TSval: fixed for a tuple, so that a later connection
     /// of the same tuple has larger ones (RFC 6191 §3).
     pub fn timestamp_offset(&self, tuple: &FourTuple) -> u32 {
-        (self.word(tuple) >> 32) as u32
+        timestamp_offset(self.word(tuple))
     }
 
     /// The tuple's number, of which ISN and timestamps are made; nobody outside can tell any part of it.
     pub(crate) fn word(&self, tuple: &FourTuple) -> u64 {
-        let mut hasher = self.keyed;
-        write_tuple(&mut hasher, tuple);
-        hasher.finish()
+        self.keyed.hash(tuple)
     }
 }
 
-/// Feeds a tuple to a hasher: 12 octets for IPv4, 36 for IPv6.
+/// The part of [`IsnGenerator::isn`] that a tuple's number leaves to be done.
 #[inline]
-pub fn write_tuple(hasher: &mut impl Hasher, tuple: &FourTuple) {
-    let ports = u32::from(tuple.local_port) << 16 | u32::from(tuple.remote_port);
-    match (tuple.local_addr.v4(), tuple.remote_addr.v4()) {
-        (Some(local), Some(remote)) => {
-            hasher.write_u64(u64::from(u32::from_be_bytes(local)) << 32 | u64::from(u32::from_be_bytes(remote)));
-        }
-        _ => {
-            hasher.write(tuple.local_addr.octets());
-            hasher.write(tuple.remote_addr.octets());
-        }
-    }
-    hasher.write_u32(ports);
+pub(crate) fn isn(word: u64, now: Instant) -> SeqNum {
+    SeqNum(((now.as_nanos() >> 6) as u32).wrapping_add(word as u32))
+}
+
+/// As [`IsnGenerator::timestamp_offset`], of a tuple's number.
+#[inline]
+pub(crate) fn timestamp_offset(word: u64) -> u32 {
+    (word >> 32) as u32
 }
 
 #[cfg(test)]

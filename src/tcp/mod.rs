@@ -35,6 +35,7 @@ pub mod timer;
 mod timers;
 pub mod transfer;
 mod transmit;
+pub mod tuple_hash;
 mod user_calls;
 
 pub use config::TcpConfig;

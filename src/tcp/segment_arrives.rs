@@ -31,22 +31,28 @@ impl Tcb {
         if self.state == State::SynSent {
             return self.on_segment_syn_sent(segment, env);
         }
-        let mut segment = *segment;
-        if self.state == State::SynReceived && self.is_crossing_syn_ack(&segment) {
+        if self.state == State::SynReceived && self.is_crossing_syn_ack(segment) {
             // Simultaneous open, RFC 9293 figure 7: the SYN in the peer's SYN-ACK is one that we have.
+            let mut segment = *segment;
             segment.header.flags = Flags(segment.header.flags.0 & !Flags::SYN.0);
             segment.header.seq += 1;
             // The window of a SYN is not scaled (RFC 7323 §2.2); from here on it would be.
             segment.header.wnd >>= self.peer_shift();
+            return self.on_segment_in_order(&segment, env);
         }
+        self.on_segment_in_order(segment, env)
+    }
+
+    /// The eight steps, for all states but SYN-SENT.
+    fn on_segment_in_order(&mut self, segment: &Segment<'_>, env: &mut Env<'_>) -> Result<Handled, DropReason> {
         // First: sequence number, with the timestamps of RFC 7323 §5.3.
-        self.check_timestamps(&segment, env)?;
-        self.check_sequence(&segment, env)?;
-        self.remember_timestamp(&segment, env);
-        self.note_mark(&segment, env);
+        self.check_timestamps(segment, env)?;
+        self.check_sequence(segment, env)?;
+        self.remember_timestamp(segment, env);
+        self.note_mark(segment, env);
         // Second: RST. (Third, security and precedence, is no more.)
         if segment.header.flags.has(Flags::RST) {
-            return self.check_rst(&segment, env);
+            return self.check_rst(segment, env);
         }
         // Fourth: SYN, challenged wherever it stands (RFC 5961 §4.2).
         if segment.header.flags.has(Flags::SYN) {
@@ -61,12 +67,12 @@ impl Tcb {
             if !self.acknowledges_syn(segment.header.ack) {
                 return Ok(Handled::AnsweredByReset);
             }
-            self.on_ack_of_syn(&segment, env);
+            self.on_ack_of_syn(segment, env);
         }
-        self.on_ack(&segment, env)?;
+        self.on_ack(segment, env)?;
         // Sixth: URG, which changes nothing here (RFC 6093). Seventh: text. Eighth: FIN.
         if self.ending.is_none() && self.state.receives() {
-            let fitted = self.fit(&segment);
+            let fitted = self.fit(segment);
             if fitted.text.len() < segment.text.len() {
                 // Some of it had come before, or the window does not take it (a probe of a closed one): say what stands.
                 self.facts.set(Facts::ACK_NOW);

@@ -1,12 +1,13 @@
 //! Addresses and the 4-tuple, for IPv4 and IPv6 alike.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// An IP address of either family in 16 octets; IPv4 in its mapped form `::ffff:a.b.c.d` (RFC 4291 §2.5.5.2).
 ///
 /// One size for both families keeps one table and one code path; [`Addr::v4`] tells them apart.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Addr([u8; 16]);
 
 impl Addr {
@@ -53,6 +54,21 @@ impl Addr {
         let bits = if self.is_v4() { 96 + u32::from(prefix_len.min(32)) } else { u32::from(prefix_len.min(128)) };
         let difference = u128::from_be_bytes(self.0) ^ u128::from_be_bytes(other.0);
         difference.leading_zeros() >= bits
+    }
+}
+
+/// As numbers: the order of their octets.
+impl Ord for Addr {
+    #[inline]
+    fn cmp(&self, other: &Addr) -> Ordering {
+        u128::from_be_bytes(self.0).cmp(&u128::from_be_bytes(other.0))
+    }
+}
+
+impl PartialOrd for Addr {
+    #[inline]
+    fn partial_cmp(&self, other: &Addr) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 

@@ -79,31 +79,26 @@ const fn fold(sum: u64) -> u16 {
     ((sum & 0xffff) + (sum >> 16)) as u16
 }
 
-/// Sums 32-bit words in four lanes, which compilers turn into vector adds. A lane overflows after 2^32 words.
+/// Sums words of 64 bits with their carries (an addition and one with carry each), and what is left of the last one. The
+/// upper half of the sum is a count of carries: as 2^64 is 1 modulo 2^16 - 1, it counts as it stands.
 #[inline]
 fn sum_in_memory_order(octets: &[u8]) -> u64 {
-    #[inline(always)]
-    fn word(octets: [u8; 4]) -> u64 {
-        u64::from(u32::from_ne_bytes(octets))
-    }
-    let mut lanes = [0u64; 4];
-    let (blocks, rest) = octets.as_chunks::<16>();
-    for block in blocks {
-        for (lane, octets) in lanes.iter_mut().zip(block.as_chunks::<4>().0) {
-            *lane += word(*octets);
-        }
-    }
-    let mut sum = lanes[0] + lanes[1] + lanes[2] + lanes[3];
+    let (words, rest) = octets.as_chunks::<8>();
+    let mut sum = words.iter().fold(0u128, |sum, word| sum + u128::from(u64::from_ne_bytes(*word)));
     let (words, rest) = rest.as_chunks::<4>();
-    for octets in words {
-        sum += word(*octets);
+    for word in words {
+        sum += u128::from(u32::from_ne_bytes(*word));
     }
-    sum + match *rest {
-        [] => 0,
-        [a] => word([a, 0, 0, 0]),
-        [a, b] => word([a, b, 0, 0]),
-        [a, b, c, ..] => word([a, b, c, 0]),
-    }
+    let last = match *rest {
+        [] => [0, 0, 0, 0],
+        [a] => [a, 0, 0, 0],
+        [a, b] => [a, b, 0, 0],
+        [a, b, c, ..] => [a, b, c, 0],
+    };
+    let sum = sum + u128::from(u32::from_ne_bytes(last));
+    // The halves of the lower half apart, so that nothing overflows.
+    let (low, carries) = (sum as u64, (sum >> 64) as u64);
+    (low & 0xffff_ffff) + (low >> 32) + carries
 }
 
 #[cfg(test)]
