@@ -154,6 +154,12 @@ struct {
 	__type(value, __u64);
 } flow_filters SEC(".maps");
 
+/*
+ * Whether any worker can ask for answers. The loader sets it before the program is verified, and where it is zero the
+ * verifier need not follow what answers SYNs, which is most of its work.
+ */
+const volatile __u8 may_answer = 1;
+
 /* A bit for each port that listens. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -186,7 +186,7 @@ __noinline int parse_options(void)
 	const __u8 *octets;
 	struct offer *offer;
 
-	if (!s)
+	if (!may_answer || !s)
 		return 0;
 	octets = (const __u8 *)s->words;
 	offer = &s->offer;
@@ -475,6 +475,8 @@ static __always_inline int defend(struct xdp_md *ctx, struct packet *p)
 	struct ends ends = {};
 	__u8 flags;
 
+	if (!may_answer)
+		return REDIRECT;
 	if (!o || !common || ctx->rx_queue_index >= MAX_WORKERS || !(*(volatile __u64 *)&o->command & OUTPOST_ANSWERING))
 		return REDIRECT;
 	which = *(volatile __u64 *)&common->defence;
