@@ -137,6 +137,7 @@ impl FlowIndex {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Addr;
 
     #[test]
     fn phase_and_place_survive_packing() {
@@ -146,5 +147,50 @@ mod tests {
                 assert_eq!((flow.phase(), flow.place()), (phase, place));
             }
         }
+    }
+
+    /// Tuples of one server whose hashes under `keyed` choose the same part and have the same tag there (the highest seven
+    /// bits, by which the table tells entries apart before they are compared): whoever knew the key could make these.
+    fn crafted(keyed: KeyedHash, count: usize) -> Vec<FourTuple> {
+        let tuple = |n: u32| FourTuple {
+            local_addr: Addr::from_v4([10, 0, 0, 1]),
+            remote_addr: Addr::from_v4([10, 0, 1, (n >> 16) as u8]),
+            local_port: 80,
+            remote_port: n as u16,
+        };
+        let collides = |tuple: &FourTuple| {
+            let hash = keyed.hash(tuple);
+            FlowIndex::part(hash) == 0 && hash >> 57 == 0
+        };
+        (0..).map(tuple).filter(collides).take(count).collect()
+    }
+
+    /// How many entries are compared while each of the tuples is looked for, none of which `is_it` recognizes.
+    fn comparisons(key: &[u8; 16], tuples: &[FourTuple]) -> usize {
+        let mut index = FlowIndex::new(key);
+        let keyed = index.keyed();
+        for (place, tuple) in tuples.iter().enumerate() {
+            let flow = Flow::new(Phase::Connection, place as u32);
+            index.insert(keyed.hash(tuple), flow, |flow| keyed.hash(&tuples[flow.place() as usize]));
+        }
+        let mut calls = 0;
+        for tuple in tuples {
+            let found = index.find(index.hash(tuple), |_| {
+                calls += 1;
+                false
+            });
+            assert_eq!(found, None);
+        }
+        calls
+    }
+
+    #[test]
+    fn tuples_made_to_collide_under_another_key_are_as_good_as_any() {
+        let (guessed, secret) = ([7; 16], *b"nobody knows it.");
+        let tuples = crafted(FlowIndex::new(&guessed).keyed(), 64);
+        // Each is met once, in its own look-up.
+        let (known, unknown) = (comparisons(&guessed, &tuples), comparisons(&secret, &tuples));
+        assert!(known >= 4 * tuples.len(), "with the key they do collide: {known}");
+        assert!(unknown <= tuples.len() * 11 / 10, "without it they do not: {unknown}");
     }
 }

@@ -6,7 +6,7 @@ pub struct Requirement {
     pub id: &'static str,
     pub section: &'static str,
     pub what: &'static str,
-    /// "not done: …" or "not applicable: …" when no test shows it.
+    /// When no test of this crate shows it: "not done: …", "not applicable: …", or the test elsewhere that does.
     pub note: &'static str,
 }
 
@@ -16,6 +16,11 @@ const fn row(id: &'static str, section: &'static str, what: &'static str) -> Req
 
 const fn lacks(id: &'static str, section: &'static str, what: &'static str, note: &'static str) -> Requirement {
     Requirement { id, section, what, note }
+}
+
+/// Shown by a test beside the code.
+const fn beside(id: &'static str, section: &'static str, what: &'static str, test: &'static str) -> Requirement {
+    Requirement { id, section, what, note: test }
 }
 
 /// Whether a requirement has that name.
@@ -82,7 +87,7 @@ pub const REQUIREMENTS: &[Requirement] = &[
     row("4987-NO-AMPLIFY", "RFC 4987", "one SYN yields a bounded number of SYN-ACKs"),
     row("4987-OVERFLOW", "RFC 4987", "when there is no room for a connection, its final ACK is dropped without a RST"),
     row("4987-TIMER", "RFC 4987", "half-open entries expire"),
-    lacks("4987-KEY", "RFC 4987", "the flow table's hash is keyed with a secret", "not done: no scenario measures it; the key is one of the stack's secrets (`Secrets::flow_hash`)"),
+    beside("4987-KEY", "RFC 4987", "the flow table's hash is keyed with a secret", "`tuples_made_to_collide_under_another_key_are_as_good_as_any` in `src/stack/flow_index.rs`, as no wire shows what is compared"),
     // Closing.
     row("9293-CLOSE-ACTIVE", "RFC 9293 §3.6, §3.10.4", "CLOSE sends a FIN after all data, again and again until acknowledged"),
     row("9293-FW1-FW2", "RFC 9293 §3.10.7.4", "half-closed, we still receive"),
