@@ -20,7 +20,8 @@ use crate::driver::af_xdp::{self, PortConfig};
 use crate::host::{self, NeighbourWatch};
 use crate::stack::steering::{Rss, Share};
 use crate::stack::{
-    App, CookieKeys, DefenceConfig, Limits, LocalAddr, Ownership, RxChecksum, Secrets, Stack, StackConfig, TcpConfig,
+    App, CookieKeys, DefenceConfig, Limits, LocalAddr, MOST_ADDRESSES, Ownership, RxChecksum, Secrets, Stack,
+    StackConfig, TcpConfig,
 };
 use crate::stats::{Snapshot, WorkerInfo};
 use crate::time::Duration;
@@ -234,7 +235,7 @@ where
     /// Starts a worker on each of these drivers. The threads live in the network namespace of the caller.
     ///
     /// # Errors
-    /// No randomness, or no thread to be had.
+    /// More addresses than can be numbered, no randomness, or no thread to be had.
     pub fn over<D: Driver + Send + 'static>(
         config: EngineConfig,
         link: Link,
@@ -254,6 +255,7 @@ where
         Prepared { secrets, cores }: Prepared,
         make_app: impl Fn(usize) -> A + Send + Sync + 'static,
     ) -> Result<Self, SetupError> {
+        check_count(&config.addresses)?;
         let count = drivers.len();
         let steering = Arc::new(steering::of_all(config.rss.as_ref(), count)?);
         let exchange = (count > 1).then(|| Exchange::new(drivers.iter().map(Driver::waker)));
@@ -411,6 +413,14 @@ fn run_worker<D: Driver, A: App>(
     let (worker, mailbox) = Worker::new(driver, stack, plan.idle, info, plan.desk);
     let _ = tell_mailbox.send(mailbox);
     worker.run()
+}
+
+fn check_count(addresses: &[LocalAddr]) -> Result<(), SetupError> {
+    if addresses.len() <= MOST_ADDRESSES {
+        return Ok(());
+    }
+    let cause = format!("{} addresses, and a stack numbers at most {MOST_ADDRESSES}", addresses.len());
+    Err(SetupError::new("setting up the stack", cause, "give it fewer"))
 }
 
 fn secrets(cookie_keys: Option<CookieKeys>) -> Result<Secrets, SetupError> {

@@ -16,7 +16,7 @@ pub struct Snapshot {
     pub connections: Connections,
     /// What became of the frames.
     pub frames: Frames,
-    /// Octets that one entry takes, without buffers.
+    /// Octets that one entry takes, all in.
     pub bytes_per_entry: BytesPerEntry,
     /// Half-open entries: made, and how they ended.
     pub half_open: BTreeMap<String, u64>,
@@ -106,15 +106,19 @@ pub struct Defence {
     pub cookies: BTreeMap<String, u64>,
 }
 
-/// Octets that one entry takes, without buffers.
+/// Octets that one entry takes, all in: its place in the table and its share of the index, rounded up; a connection
+/// without buffers, which it has only while data is under way.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
 pub struct BytesPerEntry {
     /// A half-open entry.
     pub half_open: u64,
     /// A connection.
     pub established: u64,
-    /// A TIME-WAIT entry.
+    /// A TIME-WAIT entry for IPv4.
     pub time_wait: u64,
+    /// A TIME-WAIT entry for IPv6.
+    #[serde(default)]
+    pub time_wait_v6: u64,
 }
 
 /// A bounded pool.
@@ -396,6 +400,7 @@ impl BytesPerEntry {
         self.half_open = self.half_open.max(other.half_open);
         self.established = self.established.max(other.established);
         self.time_wait = self.time_wait.max(other.time_wait);
+        self.time_wait_v6 = self.time_wait_v6.max(other.time_wait_v6);
     }
 }
 

@@ -66,8 +66,8 @@ pub(super) fn snapshot(snapshot: &Snapshot) -> String {
     let b = &snapshot.bytes_per_entry;
     let _ = writeln!(
         page,
-        "octets each: half-open {}, connection {}, TIME-WAIT {}",
-        b.half_open, b.established, b.time_wait
+        "octets each, all in: half-open {}, connection {}, TIME-WAIT {} (IPv6: {})",
+        b.half_open, b.established, b.time_wait, b.time_wait_v6
     );
     page.push_str(&ledger(snapshot));
     page

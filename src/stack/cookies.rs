@@ -190,7 +190,10 @@ mod tests {
         let config = StackConfig {
             mac: OURS,
             mtu: 1500,
-            addresses: vec![LocalAddr { addr: Addr::from_v4([10, 0, 0, 1]), prefix_len: 8 }],
+            addresses: vec![
+                LocalAddr { addr: Addr::from_v4([10, 0, 0, 1]), prefix_len: 8 },
+                LocalAddr { addr: Addr::from_v6([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]), prefix_len: 64 },
+            ],
             gateways: vec![],
             neighbours: vec![],
             ownership: Ownership::Exclusive,

@@ -14,6 +14,7 @@ pub mod flow_index;
 mod hunger;
 mod input;
 mod invariants;
+mod locals;
 pub mod neighbours;
 mod output;
 mod ports;
@@ -22,6 +23,7 @@ mod report;
 mod routes;
 mod shard;
 pub mod slab;
+mod spiral;
 pub mod steering;
 pub mod time_wait_table;
 mod timer_queue;
@@ -34,6 +36,7 @@ pub use config::{
 };
 pub use cx::{Cx, TupleRoom};
 pub use defence::{Step, Switch};
+pub use locals::MOST_ADDRESSES;
 pub use output::Transmit;
 
 use crate::ledger::{DropReason, HalfOpenEnding, Handled};
@@ -141,11 +144,7 @@ impl<A: App> Stack<A> {
             }
             shard.settle(index, now);
         }
-        for _ in 0..TIMERS_PER_TURN {
-            if !shard.expire_time_wait(now) {
-                break;
-            }
-        }
+        shard.expire_time_wait(now);
         for _ in 0..TIMERS_PER_TURN {
             let Some(token) = self.shard.app_timers.pop_due(now) else { break };
             self.app.on_timer(&mut Cx { shard: &mut self.shard, now }, token);

@@ -1,8 +1,10 @@
 //! The shard's counters and gauges as a snapshot, audited by the laws of the ledger.
 
 use super::defence::Step;
+use super::flow_index::BYTES_PER_FLOW;
 use super::shard::Shard;
-use super::time_wait_table::PackedV4;
+use super::slab::Slab;
+use super::time_wait_table::{ENTRY_BYTES_V4, ENTRY_BYTES_V6};
 use crate::stats::{BytesPerEntry, Connections, Defence, Frames, Pool, Snapshot};
 use crate::tcp::half_open::HalfOpen;
 use crate::tcp::{State, Tcb};
@@ -42,9 +44,10 @@ impl Shard {
                 dropped: rows(ledger.dropped.rows().filter(|(_, count)| *count > 0)),
             },
             bytes_per_entry: BytesPerEntry {
-                half_open: size_of::<HalfOpen>() as u64,
-                established: size_of::<Tcb>() as u64,
-                time_wait: size_of::<PackedV4>() as u64,
+                half_open: all_in(Slab::<HalfOpen>::ENTRY_BYTES as f64),
+                established: all_in(Slab::<Tcb>::ENTRY_BYTES_WITH_GENERATION as f64),
+                time_wait: all_in(ENTRY_BYTES_V4),
+                time_wait_v6: all_in(ENTRY_BYTES_V6),
             },
             half_open: with_total("created", ledger.half_open_created, rows(ledger.half_open_endings.rows())),
             time_wait: with_total("created", ledger.time_wait_created, rows(ledger.time_wait_endings.rows())),
@@ -100,6 +103,14 @@ impl Shard {
         rows(refusals.into_iter())
     }
 }
+
+/// With the entry's share of the index, in whole octets.
+fn all_in(entry: f64) -> u64 {
+    (entry + BYTES_PER_FLOW).ceil() as u64
+}
+
+// A control block is no larger for being in a table.
+const _: () = assert!(Slab::<Tcb>::ENTRY_BYTES == 128 && Slab::<HalfOpen>::ENTRY_BYTES == 64);
 
 fn with_total(name: &str, total: u64, mut rows: BTreeMap<String, u64>) -> BTreeMap<String, u64> {
     rows.insert(name.to_string(), total);

@@ -5,6 +5,7 @@ use super::config::{Ownership, StackConfig};
 use super::cookies::Walk;
 use super::defence::Defence;
 use super::flow_index::{Flow, FlowIndex, Phase};
+use super::locals::Locals;
 use super::neighbours::{Neighbours, Station};
 use super::ports::Ports;
 use super::rate::{AnswerLimit, ReplyLimits};
@@ -41,6 +42,9 @@ impl Timed for HalfOpen {
     }
 }
 
+/// TIME-WAIT entries that may expire in a turn besides twice as many as came with it.
+const EXPIRED_PER_TURN: u64 = 64;
+
 /// Everything of a shard but its application.
 pub(crate) struct Shard {
     pub config: StackConfig,
@@ -68,6 +72,8 @@ pub(crate) struct Shard {
     pub wheel: Wheel,
     pub time_wait_v4: TimeWaitTable<PackedV4>,
     pub time_wait_v6: TimeWaitTable<PackedV6>,
+    /// TIME-WAIT entries that had been made when entries last expired.
+    time_wait_seen: u64,
     /// Flows with something to send.
     pub ready: VecDeque<Flow>,
     /// Connections with something to tell the application.
@@ -101,7 +107,8 @@ pub(crate) use env;
 impl Shard {
     pub fn new(config: StackConfig, share: Share, now: Instant) -> Self {
         let limits = config.limits;
-        let (tick, now_ms) = (now.as_millis() as u32, now.as_millis());
+        let tick = now.as_millis() as u32;
+        let locals = Locals::new(&config.addresses);
         let key = &config.secrets.flow_hash;
         let mut gauges = StateGauges::tracing(config.traced_connections as usize);
         let mut neighbours = Neighbours::new(key, limits.neighbours, config.ownership == Ownership::Exclusive);
@@ -135,10 +142,11 @@ impl Shard {
             index: FlowIndex::new(key),
             half_open: Slab::new(limits.half_open.min(Flow::MAX_PLACE)),
             half_open_wheel: Wheel::new(tick),
-            connections: Slab::new(limits.connections.min(Flow::MAX_PLACE)),
+            connections: Slab::with_generations(limits.connections.min(Flow::MAX_PLACE)),
             wheel: Wheel::new(tick),
-            time_wait_v4: TimeWaitTable::new(config.tcp.time_wait, limits.time_wait, now_ms),
-            time_wait_v6: TimeWaitTable::new(config.tcp.time_wait, limits.time_wait, now_ms),
+            time_wait_v4: TimeWaitTable::new(config.tcp.time_wait, limits.time_wait, locals.clone()),
+            time_wait_v6: TimeWaitTable::new(config.tcp.time_wait, limits.time_wait, locals),
+            time_wait_seen: 0,
             ready: VecDeque::new(),
             telling: VecDeque::new(),
             app_timers: TimerQueue::new(limits.app_timers),
@@ -341,7 +349,7 @@ impl Shard {
         self.ports.release(&tuple);
     }
 
-    /// Both FINs are exchanged and ours was first: an entry of 24 octets takes the connection's place in the index.
+    /// Both FINs are exchanged and ours was first: an entry of 22 octets takes the connection's place in the index.
     fn retire_into_time_wait(&mut self, index: u32, now: Instant) {
         let Some(tcb) = self.connections.get_mut(index) else { return };
         let entry = TimeWait::of(tcb);
@@ -374,8 +382,8 @@ impl Shard {
 
     /// The oldest entry goes when the limit, which both families share, is reached.
     fn make_room_in_time_wait(&mut self, entry: &TimeWait, now: Instant) {
-        let (now_ms, v4) = (now.as_millis(), entry.tuple.local_addr.is_v4());
-        while self.time_wait_is_full(v4, now_ms) {
+        let v4 = entry.tuple.local_addr.is_v4();
+        while self.time_wait_is_full(v4) {
             let oldest = match v4 {
                 true => self.time_wait_v4.pop_oldest().or_else(|| self.time_wait_v6.pop_oldest()),
                 false => self.time_wait_v6.pop_oldest().or_else(|| self.time_wait_v4.pop_oldest()),
@@ -385,10 +393,10 @@ impl Shard {
         }
     }
 
-    fn time_wait_is_full(&self, v4: bool, now_ms: u64) -> bool {
+    fn time_wait_is_full(&self, v4: bool) -> bool {
         let table_is_full = match v4 {
-            true => self.time_wait_v4.is_full(now_ms),
-            false => self.time_wait_v6.is_full(now_ms),
+            true => self.time_wait_v4.is_full(),
+            false => self.time_wait_v6.is_full(),
         };
         table_is_full || self.time_wait_v4.len() + self.time_wait_v6.len() >= self.config.limits.time_wait as usize
     }
@@ -420,8 +428,8 @@ impl Shard {
         };
         let entry = self.time_wait(flow);
         let full = match flow.phase() {
-            Phase::TimeWaitV4 => self.time_wait_v4.is_full(now_ms),
-            _ => self.time_wait_v6.is_full(now_ms),
+            Phase::TimeWaitV4 => self.time_wait_v4.is_full(),
+            _ => self.time_wait_v6.is_full(),
         };
         if !worth || full {
             return;
@@ -445,13 +453,17 @@ impl Shard {
         self.time_wait_gone(flow, &entry, TimeWaitEnding::Reused, now);
     }
 
-    /// Ends one entry whose time is over; says whether there was one.
-    pub fn expire_time_wait(&mut self, now: Instant) -> bool {
+    /// Ends entries whose time is over: at most twice as many as came since the last turn, and some more. So a turn is
+    /// never held up by a crowd that came in a rush and leaves in one, and yet none ever builds up.
+    pub fn expire_time_wait(&mut self, now: Instant) {
         let now_ms = now.as_millis();
-        let expired = self.time_wait_v4.pop_expired(now_ms).or_else(|| self.time_wait_v6.pop_expired(now_ms));
-        let Some((flow, entry)) = expired else { return false };
-        self.time_wait_gone(flow, &entry, TimeWaitEnding::Expired, now);
-        true
+        let came = self.ledger.time_wait_created - self.time_wait_seen;
+        self.time_wait_seen = self.ledger.time_wait_created;
+        for _ in 0..EXPIRED_PER_TURN + 2 * came {
+            let expired = self.time_wait_v4.pop_expired(now_ms).or_else(|| self.time_wait_v6.pop_expired(now_ms));
+            let Some((flow, entry)) = expired else { return };
+            self.time_wait_gone(flow, &entry, TimeWaitEnding::Expired, now);
+        }
     }
 
     /// Ends every entry; at shutdown.

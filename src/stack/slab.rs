@@ -1,24 +1,51 @@
-//! Entries with stable places: bounded, grown segment by segment so that growing never moves an entry.
+//! Entries with stable places: bounded, grown segment by segment so that growing never moves an entry, and never touches
+//! more memory than is needed now.
 
-const SEGMENT: usize = 1 << 12;
+/// Entries in a segment.
+const SEGMENT: usize = 512;
+const NONE: u32 = u32::MAX;
 
-struct Segment<T> {
-    slots: Box<[Option<T>]>,
-    generations: Box<[u32]>,
+/// A place of the table; as large as the entry itself when that has a bit pattern to spare.
+pub enum Slot<T> {
+    /// Empty; the next empty place, or [`NONE`].
+    Vacant(u32),
+    /// In use.
+    Occupied(T),
 }
 
-/// A table of entries named by index. A generation for each place tells a new tenant from an old one.
+struct Segment<T> {
+    slots: Vec<Slot<T>>,
+    /// Empty where nobody asks for them.
+    generations: Vec<u32>,
+}
+
+/// A table of entries named by index.
 pub struct Slab<T> {
     segments: Vec<Segment<T>>,
-    free: Vec<u32>,
+    /// The empty place that is used next, the one emptied last; the others are linked to it.
+    vacant: u32,
+    /// Places ever used.
+    used: u32,
     len: usize,
     limit: usize,
+    /// Whether generations are kept.
+    generations: bool,
 }
 
 impl<T> Slab<T> {
+    /// Octets of an entry.
+    pub const ENTRY_BYTES: usize = size_of::<Slot<T>>();
+    /// Octets of an entry and its generation.
+    pub const ENTRY_BYTES_WITH_GENERATION: usize = size_of::<Slot<T>>() + size_of::<u32>();
+
     /// An empty table of at most `limit` entries.
     pub fn new(limit: u32) -> Self {
-        Slab { segments: Vec::new(), free: Vec::new(), len: 0, limit: limit as usize }
+        Slab { segments: Vec::new(), vacant: NONE, used: 0, len: 0, limit: limit as usize, generations: false }
+    }
+
+    /// The same; a generation for each place tells a new tenant from an old one.
+    pub fn with_generations(limit: u32) -> Self {
+        Slab { generations: true, ..Slab::new(limit) }
     }
 
     /// Entries in use.
@@ -41,41 +68,62 @@ impl<T> Slab<T> {
         self.len >= self.limit
     }
 
+    /// Octets that it takes.
+    pub fn bytes(&self) -> usize {
+        let entry = if self.generations { Self::ENTRY_BYTES_WITH_GENERATION } else { Self::ENTRY_BYTES };
+        self.segments.len() * SEGMENT * entry + self.segments.capacity() * size_of::<Segment<T>>()
+    }
+
     /// Adds an entry; gives it back when the table is full.
     pub fn insert(&mut self, value: T) -> Result<u32, T> {
         if self.is_full() {
             return Err(value);
         }
-        if self.free.is_empty() {
-            self.grow();
-        }
-        let Some(index) = self.free.pop() else { return Err(value) };
-        *self.slot(index) = Some(value);
         self.len += 1;
-        Ok(index)
+        let index = self.vacant;
+        match self.slot(index) {
+            Some(slot) => {
+                if let Slot::Vacant(next) = std::mem::replace(slot, Slot::Occupied(value)) {
+                    self.vacant = next;
+                }
+                Ok(index)
+            }
+            None => Ok(self.append(value)),
+        }
     }
 
-    fn grow(&mut self) {
-        let first = self.segments.len() * SEGMENT;
-        let slots = (0..SEGMENT).map(|_| None).collect();
-        self.segments.push(Segment { slots, generations: vec![0; SEGMENT].into() });
-        self.free.extend((first as u32..(first + SEGMENT) as u32).rev());
+    /// Uses a place for the first time.
+    fn append(&mut self, value: T) -> u32 {
+        let index = self.used;
+        self.used += 1;
+        if index as usize == self.segments.len() * SEGMENT {
+            let generations = vec![0; if self.generations { SEGMENT } else { 0 }];
+            self.segments.push(Segment { slots: Vec::with_capacity(SEGMENT), generations });
+        }
+        self.segments[index as usize / SEGMENT].slots.push(Slot::Occupied(value));
+        index
     }
 
-    fn slot(&mut self, index: u32) -> &mut Option<T> {
-        &mut self.segments[index as usize / SEGMENT].slots[index as usize % SEGMENT]
+    fn slot(&mut self, index: u32) -> Option<&mut Slot<T>> {
+        self.segments.get_mut(index as usize / SEGMENT)?.slots.get_mut(index as usize % SEGMENT)
     }
 
     /// The entry at `index`, if there is one.
     #[inline]
     pub fn get(&self, index: u32) -> Option<&T> {
-        self.segments.get(index as usize / SEGMENT)?.slots[index as usize % SEGMENT].as_ref()
+        match self.segments.get(index as usize / SEGMENT)?.slots.get(index as usize % SEGMENT)? {
+            Slot::Occupied(value) => Some(value),
+            Slot::Vacant(_) => None,
+        }
     }
 
     /// The entry at `index`, if there is one.
     #[inline]
     pub fn get_mut(&mut self, index: u32) -> Option<&mut T> {
-        self.segments.get_mut(index as usize / SEGMENT)?.slots[index as usize % SEGMENT].as_mut()
+        match self.slot(index)? {
+            Slot::Occupied(value) => Some(value),
+            Slot::Vacant(_) => None,
+        }
     }
 
     /// Shows the entry at `index`, if there is one; says whether there may be others from there on.
@@ -88,24 +136,32 @@ impl<T> Slab<T> {
 
     /// Takes the entry at `index` out.
     pub fn remove(&mut self, index: u32) -> Option<T> {
-        let value = self.slot(index).take()?;
-        let generation = &mut self.segments[index as usize / SEGMENT].generations[index as usize % SEGMENT];
-        *generation = generation.wrapping_add(1);
-        self.free.push(index);
+        let vacant = self.vacant;
+        let slot = self.slot(index)?;
+        if matches!(slot, Slot::Vacant(_)) {
+            return None;
+        }
+        let Slot::Occupied(value) = std::mem::replace(slot, Slot::Vacant(vacant)) else { return None };
+        self.vacant = index;
         self.len -= 1;
+        let segment = &mut self.segments[index as usize / SEGMENT];
+        if let Some(generation) = segment.generations.get_mut(index as usize % SEGMENT) {
+            *generation = generation.wrapping_add(1);
+        }
         Some(value)
     }
 
-    /// How often the place was emptied.
+    /// How often the place was emptied; where generations are kept.
     #[inline]
     pub fn generation(&self, index: u32) -> u32 {
-        self.segments.get(index as usize / SEGMENT).map_or(0, |s| s.generations[index as usize % SEGMENT])
+        let generations = self.segments.get(index as usize / SEGMENT).map(|segment| &segment.generations);
+        generations.and_then(|generations| generations.get(index as usize % SEGMENT)).copied().unwrap_or(0)
     }
 
     /// Indices in use.
     pub fn indices(&self) -> impl Iterator<Item = u32> + '_ {
         self.segments.iter().enumerate().flat_map(|(number, segment)| {
-            let used = segment.slots.iter().enumerate().filter(|(_, slot)| slot.is_some());
+            let used = segment.slots.iter().enumerate().filter(|(_, slot)| matches!(slot, Slot::Occupied(_)));
             used.map(move |(at, _)| (number * SEGMENT + at) as u32)
         })
     }
@@ -117,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_place_is_used_again_under_another_generation() {
-        let mut slab = Slab::new(2);
+        let mut slab = Slab::with_generations(2);
         let a = slab.insert("a").unwrap();
         let b = slab.insert("b").unwrap();
         assert_eq!(slab.insert("c"), Err("c"), "the limit holds");
@@ -129,5 +185,24 @@ mod tests {
         assert_ne!(slab.generation(c), before);
         assert_eq!((slab.get(b), slab.len()), (Some(&"b"), 2));
         assert_eq!(slab.indices().collect::<Vec<_>>(), [a, b]);
+    }
+
+    #[test]
+    fn places_are_used_again_before_new_ones_whatever_the_order() {
+        let mut slab = Slab::new(2_000);
+        (0..1_500).for_each(|i| assert_eq!(slab.insert(i), Ok(i)));
+        let memory = slab.bytes();
+        for round in 0..3 {
+            for i in (round..1_500).step_by(7).chain((round..1_500).rev().step_by(5)) {
+                slab.remove(i);
+            }
+            let free = 1_500 - slab.len() as u32;
+            let mut filled: Vec<u32> = (0..free).map(|i| slab.insert(i).unwrap()).collect();
+            filled.sort_unstable();
+            filled.dedup();
+            assert_eq!(filled.len() as u32, free, "no place twice");
+            assert!(filled.iter().all(|place| *place < 1_500));
+        }
+        assert_eq!(slab.bytes(), memory);
     }
 }
