@@ -125,7 +125,7 @@ impl Target for Veth {
 
     fn ask(&mut self, call: Call) -> Answer {
         // The segment that completes a handshake may be on its way yet.
-        let until = Instant::now() + Duration::from_millis(40);
+        let until = Instant::now() + Duration::from_millis(250);
         loop {
             let answer = self.call(call.clone());
             let again = matches!((&call, &answer), (Call::Accept, Answer::Sock(None))) && Instant::now() < until;
