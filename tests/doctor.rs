@@ -17,12 +17,18 @@ fn a_free_interface_is_tried_and_released_and_a_taken_one_names_its_holder() {
         for round in 0..2 {
             let findings = examine(Some(RIGHT));
             assert_eq!(finding(&findings, "AF_XDP").found, "af_xdp native copy on 2 queues", "round {round}");
+            let copying = finding(&findings, "zero-copy");
+            assert!(copying.state == State::Warn && copying.found.contains("0 of 2 queues"), "{copying:?}");
+            // A veth has queues and no RSS.
+            assert_eq!(finding(&findings, "RSS").state, State::Warn);
+            assert_eq!(finding(&findings, "interrupts").state, State::Good);
             assert_eq!(finding(&findings, "XDP program").state, State::Good);
             assert_eq!(finding(&findings, "other XDP program").state, State::Good);
         }
         let port = open(&PortConfig::new(RIGHT)).unwrap();
         let findings = examine(Some(RIGHT));
-        assert_eq!(finding(&findings, "other XDP program").state, State::Bad);
+        let attached = finding(&findings, "other XDP program");
+        assert!(attached.state == State::Bad && attached.found.contains(" (handfast) is attached"), "{attached:?}");
         assert_eq!(finding(&findings, "AF_XDP").state, State::Unknown);
         let sockets = finding(&findings, "AF_XDP sockets");
         let me = format!("(pid {})", std::process::id());

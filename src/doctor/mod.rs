@@ -3,10 +3,13 @@
 //! The examination tries rather than guesses: it loads the XDP program, and on an interface that nobody uses it binds
 //! every queue and lets go again. A physical NIC may reset its link for that.
 
+mod interface;
+mod nic;
+
 use crate::driver::XdpProgram;
-use crate::driver::af_xdp::{self, PortConfig};
+use crate::driver::af_xdp;
 use crate::driver::errno::{OLDEST_KERNEL, PRIVILEGE};
-use crate::host::{self, InterfaceFacts, XdpSocket};
+use crate::host;
 use rustix::process::{Resource, getrlimit};
 use std::fs;
 
@@ -62,33 +65,10 @@ pub fn examine(interface: Option<&str>) -> Vec<Finding> {
     let mut findings = vec![kernel(), capabilities(), locked_memory(), bpf_jit(), xdp_program(), huge_pages(), cores()];
     if let Some(name) = interface {
         match host::interface(name) {
-            Ok(facts) => findings.extend(examine_interface(&facts)),
+            Ok(facts) => findings.extend(interface::examine(&facts)),
             Err(e) => findings.push(Finding::lack("interface", State::Bad, e.cause, e.cure)),
         }
     }
-    findings
-}
-
-fn examine_interface(facts: &InterfaceFacts) -> Vec<Finding> {
-    let mut findings = vec![link(facts), queues(facts)];
-    let usable = findings.iter().all(|finding| finding.state != State::Bad);
-    if facts.driver == "veth" {
-        findings.push(veth_checksums(facts));
-        findings.push(veth_answers());
-    }
-    let sockets = host::xdp_sockets();
-    let held = sockets.as_ref().map(|all| all.iter().filter(|s| s.if_index == facts.index).collect::<Vec<_>>());
-    findings.push(match &held {
-        Ok(held) => holders(held),
-        Err(_) => possible_holders(&host::xdp_holders()),
-    });
-    findings.push(attached_program(facts));
-    let in_use = facts.xdp_program.is_some() || held.is_ok_and(|held| !held.is_empty());
-    findings.push(match (usable, in_use) {
-        (false, _) => not_tried("the interface cannot carry it", "mend the interface first, and ask again"),
-        (true, true) => not_tried("the interface is in use", "end what uses the interface, and ask again"),
-        (true, false) => trial(facts),
-    });
     findings
 }
 
@@ -199,121 +179,6 @@ fn cores() -> Finding {
     }
 }
 
-fn link(facts: &InterfaceFacts) -> Finding {
-    let name = &facts.name;
-    let driver = if facts.driver.is_empty() { "no driver" } else { &facts.driver };
-    let found = format!("{name}: {driver}, {}, MTU {}", facts.mac, facts.mtu);
-    if !facts.up {
-        return Finding::lack("interface", State::Bad, format!("{found}, down"), format!("`ip link set {name} up`"));
-    }
-    if facts.mtu > u32::from(af_xdp::MAX_MTU) {
-        let found = format!("{found}, which is more than a chunk takes");
-        return Finding::lack("interface", State::Bad, found, format!("`ip link set {name} mtu 1500`"));
-    }
-    if !facts.carrier {
-        let cure = "plug the cable in, or set the other end up";
-        return Finding::lack("interface", State::Warn, format!("{found}, no carrier"), cure);
-    }
-    Finding::good("interface", format!("{found}, up"))
-}
-
-fn queues(facts: &InterfaceFacts) -> Finding {
-    let (rx, tx, cores) = (facts.rx_queues, facts.tx_queues, core_count());
-    let found = format!("{rx} rx and {tx} tx for {cores} cores");
-    let change = |n: usize| match facts.driver.as_str() {
-        "veth" => format!("`ethtool -L {} rx {n} tx {n}`", facts.name),
-        _ => format!("`ethtool -L {} combined {n}`", facts.name),
-    };
-    if rx as usize > cores {
-        let found = format!("{found}: each rx queue needs a worker, so workers share cores");
-        return Finding::lack("queues", State::Warn, found, change(cores));
-    }
-    if tx < rx {
-        let found = format!("{found}: each worker needs a tx queue of its own");
-        return Finding::lack("queues", State::Bad, found, change(tx as usize));
-    }
-    Finding::good("queues", found)
-}
-
-/// Nothing on our end shows whether the peer computes checksums, and it does not by default.
-fn veth_checksums(facts: &InterfaceFacts) -> Finding {
-    Finding::lack(
-        "checksums on veth",
-        State::Warn,
-        format!(
-            "the peer of {} leaves TCP checksums undone unless its offload is off; it cannot be seen from here",
-            facts.name
-        ),
-        "`ethtool -K PEER tx off` on the other end, or `--rx-checksum trust`",
-    )
-}
-
-/// A frame that is sent by XDP_TX waits in the peer's ring until the peer's NAPI is called, which is done for an XDP program
-/// there and not for GRO.
-fn veth_answers() -> Finding {
-    Finding::lack(
-        "SYNs answered in XDP on veth",
-        State::Warn,
-        "they arrive only where the other end has an XDP program; it cannot be seen from here",
-        "any XDP program on the other end, also one that passes all (`gro on` is not enough); else keep to `--syn-defence auto` \
-         without `--xdp-above`, which stays at cookies here",
-    )
-}
-
-fn holders(held: &[&XdpSocket]) -> Finding {
-    if held.is_empty() {
-        return Finding::good("AF_XDP sockets", "no queue is taken");
-    }
-    let who =
-        |s: &&XdpSocket| format!("queue {}: {}", s.queue, s.holder().unwrap_or_else(|| "a hidden process".into()));
-    let found: Vec<_> = held.iter().map(who).collect();
-    Finding::lack("AF_XDP sockets", State::Bad, found.join(", "), "end that program, or use another interface")
-}
-
-/// Without the kernel's diagnosis only the processes are known, not their queues.
-fn possible_holders(processes: &[String]) -> Finding {
-    if processes.is_empty() {
-        return Finding::good("AF_XDP sockets", "no process of this namespace is seen with one");
-    }
-    let found = format!("held by {}; which queues, this kernel does not say", processes.join(", "));
-    Finding::lack("AF_XDP sockets", State::Warn, found, "`modprobe xsk_diag` shows the queues")
-}
-
-fn attached_program(facts: &InterfaceFacts) -> Finding {
-    match facts.xdp_program {
-        None => Finding::good("other XDP program", "none"),
-        Some(id) => Finding::lack(
-            "other XDP program",
-            State::Bad,
-            format!("program {id} is attached to {}", facts.name),
-            format!(
-                "end its owner (`bpftool link`, `bpftool prog show id {id}`), or `ip link set {} xdp off`",
-                facts.name
-            ),
-        ),
-    }
-}
-
-fn not_tried(why: &str, cure: &str) -> Finding {
-    Finding::lack("AF_XDP", State::Unknown, format!("not tried, as {why}"), cure)
-}
-
-/// Binds every queue, says what was got, and lets go.
-fn trial(facts: &InterfaceFacts) -> Finding {
-    let config = PortConfig { chunks: 1024, ring: 256, ..PortConfig::new(&facts.name) };
-    match af_xdp::open(&config) {
-        Err(e) => Finding::lack("AF_XDP", State::Bad, format!("{}: {}", e.what, e.cause), e.cure),
-        Ok(port) => {
-            let got = crate::driver::Driver::describe(&port.drivers[0]);
-            if got.contains("generic") {
-                let found = format!("{got}: every frame becomes a socket buffer first");
-                return Finding::lack("AF_XDP", State::Warn, found, "use an interface whose driver has native XDP");
-            }
-            Finding::good("AF_XDP", format!("{got} on {} queues", port.drivers.len()))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -332,38 +197,5 @@ mod tests {
         assert!(findings.iter().all(|f| (f.state == State::Good) == f.cure.is_none()), "{findings:#?}");
         let last = findings.last().unwrap();
         assert_eq!((last.topic.as_str(), last.state), ("interface", State::Bad));
-    }
-
-    #[test]
-    fn an_interface_that_cannot_do_is_not_tried() {
-        // The loopback interface has an MTU that no chunk takes.
-        let findings = examine(Some("lo"));
-        let of = |topic: &str| findings.iter().find(|f| f.topic == topic).unwrap();
-        assert!(of("interface").state == State::Bad && !of("interface").found.contains(" , "), "{findings:#?}");
-        assert_eq!(of("AF_XDP").state, State::Unknown);
-        assert!(of("AF_XDP").found.contains("cannot carry it"));
-        assert!(link(&InterfaceFacts { name: "lo".into(), ..Default::default() }).found.starts_with("lo: no driver, "));
-    }
-
-    #[test]
-    fn what_is_wrong_with_an_interface_is_told() {
-        let good = InterfaceFacts {
-            name: "eth0".into(),
-            mtu: 1500,
-            up: true,
-            carrier: true,
-            rx_queues: 1,
-            tx_queues: 1,
-            driver: "igb".into(),
-            ..Default::default()
-        };
-        assert_eq!((link(&good).state, queues(&good).state), (State::Good, State::Good));
-        assert_eq!(link(&InterfaceFacts { up: false, ..good.clone() }).cure.unwrap(), "`ip link set eth0 up`");
-        assert_eq!(link(&InterfaceFacts { mtu: 9000, ..good.clone() }).state, State::Bad);
-        assert_eq!(link(&InterfaceFacts { carrier: false, ..good.clone() }).state, State::Warn);
-        let many = InterfaceFacts { rx_queues: 10_000, tx_queues: 10_000, ..good.clone() };
-        assert!(queues(&many).cure.unwrap().starts_with("`ethtool -L eth0 combined "));
-        assert_eq!(queues(&InterfaceFacts { tx_queues: 0, ..good.clone() }).state, State::Bad);
-        assert_eq!(attached_program(&InterfaceFacts { xdp_program: Some(7), ..good }).state, State::Bad);
     }
 }

@@ -77,6 +77,12 @@ pub struct XdpProgram {
     defence: DefenceMaps,
 }
 
+/// The name of the kernel's program with this number: `bpf(2)`, which needs CAP_SYS_ADMIN; else it is not known.
+pub(crate) fn program_name(id: u32) -> Option<String> {
+    let program = aya::programs::loaded_programs().filter_map(Result::ok).find(|program| program.id() == id)?;
+    program.name_as_str().filter(|name| !name.is_empty()).map(str::to_string)
+}
+
 impl XdpProgram {
     /// Loads the program and attaches it to `interface` in the caller's network namespace.
     ///

@@ -6,6 +6,7 @@ use std::os::fd::AsRawFd;
 
 const SIOCETHTOOL: u64 = 0x8946;
 const ETHTOOL_GDRVINFO: u32 = 0x3;
+const ETHTOOL_GRINGPARAM: u32 = 0x10;
 const ETHTOOL_GCHANNELS: u32 = 0x3c;
 
 /// `struct ethtool_drvinfo`.
@@ -39,6 +40,34 @@ struct Channels {
     tx_count: u32,
     other_count: u32,
     combined_count: u32,
+}
+
+/// `struct ethtool_ringparam`.
+#[repr(C)]
+#[derive(zerocopy::FromZeros)]
+struct RingParameters {
+    cmd: u32,
+    rx_max: u32,
+    rx_mini_max: u32,
+    rx_jumbo_max: u32,
+    tx_max: u32,
+    rx: u32,
+    rx_mini: u32,
+    rx_jumbo: u32,
+    tx: u32,
+}
+
+/// How many descriptors a queue's rings in the NIC have, and could have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingSizes {
+    /// For receiving.
+    pub rx: u32,
+    /// For receiving, at most.
+    pub rx_max: u32,
+    /// For sending.
+    pub tx: u32,
+    /// For sending, at most.
+    pub tx_max: u32,
 }
 
 /// The name of the interface's driver: `ioctl(SIOCETHTOOL)`.
@@ -80,6 +109,19 @@ pub fn queues(interface: &str) -> io::Result<(u32, u32)> {
     // SAFETY: the command answers with `struct ethtool_channels`.
     unsafe { ask(interface, &mut channels) }?;
     Ok((channels.rx_count + channels.combined_count, channels.tx_count + channels.combined_count))
+}
+
+/// The sizes of the NIC's own rings: `ioctl(SIOCETHTOOL)`.
+///
+/// # Errors
+/// As [`driver_name`]; a driver without rings of its own does not say (EOPNOTSUPP).
+pub fn ring_sizes(interface: &str) -> io::Result<RingSizes> {
+    let mut rings: RingParameters = zerocopy::FromZeros::new_zeroed();
+    rings.cmd = ETHTOOL_GRINGPARAM;
+    // SAFETY: the command answers with `struct ethtool_ringparam`.
+    unsafe { ask(interface, &mut rings) }?;
+    let RingParameters { rx, rx_max, tx, tx_max, .. } = rings;
+    Ok(RingSizes { rx, rx_max, tx, tx_max })
 }
 
 /// Lets the kernel fill `request`, whose first word is the command.

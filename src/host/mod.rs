@@ -10,6 +10,7 @@ mod netlink;
 mod rss;
 mod xdp_sockets;
 
+pub use ethtool::{RingSizes, ring_sizes};
 pub use interrupts::{QueueInterrupt, move_interrupt, near_cores, queue_interrupts};
 pub use neighbours::{NeighbourWatch, neighbour_watch, neighbours, resolve};
 pub use rss::{ReceiveSteering, receive_steering};
