@@ -30,6 +30,7 @@ skip() {
 prepare
 need curl curl || skip "the tests that call curl"
 need nc netcat-openbsd || skip "the tests that call nc"
+need strace strace || skip "the comparison of the systemd unit's filter with the system calls that serving makes"
 need ping iputils-ping || skip "the tests that call ping"
 [ "$(id -u)" = 0 ] || skip "what needs root; \`sudo ./deploy/test.sh\` runs it as well"
 
