@@ -158,12 +158,13 @@ impl<T> Slab<T> {
         generations.and_then(|generations| generations.get(index as usize % SEGMENT)).copied().unwrap_or(0)
     }
 
-    /// Indices in use.
+    /// Indices in use; the places behind the last of them are not looked at.
     pub fn indices(&self) -> impl Iterator<Item = u32> + '_ {
-        self.segments.iter().enumerate().flat_map(|(number, segment)| {
+        let used = self.segments.iter().enumerate().flat_map(|(number, segment)| {
             let used = segment.slots.iter().enumerate().filter(|(_, slot)| matches!(slot, Slot::Occupied(_)));
             used.map(move |(at, _)| (number * SEGMENT + at) as u32)
-        })
+        });
+        used.take(self.len)
     }
 }
 

@@ -263,4 +263,32 @@ mod tests {
             assert_eq!(sizes[1], 2 * sizes[0], "slow start: {sizes:?}");
         });
     }
+
+    #[test]
+    fn segments_that_a_closed_window_refused_leave_again_when_it_opens() {
+        with_connection(3_000, |tcb, env| {
+            tcb.write(&[0; 2_920], env);
+            send_all(tcb, env);
+            let sent = tcb.snd_nxt;
+            tcb.on_segment(&segment(5_001, 101, Flags::ACK, 0), env).unwrap();
+            assert!(tcb.poll_transmit(1_460, env).is_none(), "the window is closed");
+            tcb.on_segment(&segment(5_001, 101, Flags::ACK, 3_000), env).unwrap();
+            assert_eq!(tcb.snd_nxt, sent, "what is in flight stays in flight");
+            let first = tcb.poll_transmit(1_460, env).map(|plan| (plan.header.seq, plan.text_len));
+            assert_eq!(first, Some((SeqNum(101), 536)));
+        });
+    }
+
+    #[test]
+    fn the_octet_of_a_probe_leaves_anew_with_what_is_behind_it() {
+        with_connection(0, |tcb, env| {
+            tcb.write(&[0; 1_000], env);
+            tcb.facts.set(Facts::PROBE_DUE);
+            send_all(tcb, env);
+            assert_eq!(tcb.data_in_flight(), 1);
+            tcb.on_segment(&segment(5_001, 101, Flags::ACK, 3_000), env).unwrap();
+            let first = tcb.poll_transmit(1_460, env).map(|plan| (plan.header.seq, plan.text_len));
+            assert_eq!(first, Some((SeqNum(101), 536)));
+        });
+    }
 }

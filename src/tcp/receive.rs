@@ -164,4 +164,31 @@ mod tests {
         text_at(&mut bench, 7);
         assert!(bench.pools.pressed, "an eighth is left for what is to be sent, and others are asked for room");
     }
+
+    #[test]
+    fn what_finds_no_room_is_counted_octet_by_octet() {
+        let mut bench = Bench::with(TcpConfig::default(), true, false);
+        bench.pools = Pools::new((8 * BLOCK) as u64);
+        for ahead in 0..7 {
+            text_at(&mut bench, ahead);
+        }
+        assert_eq!(bench.ledger.refused.buffers, 0);
+        text_at(&mut bench, 7);
+        text_at(&mut bench, 7);
+        assert_eq!(bench.ledger.refused.buffers, 2 * BLOCK as u64);
+    }
+
+    #[test]
+    fn a_window_that_reading_opens_widely_is_told_although_it_was_not_closed() {
+        for (read, told) in [(1_000, false), (12_000, true)] {
+            let config = TcpConfig { recv_buffer: 32 * 1024, ..TcpConfig::default() };
+            let mut bench = Bench::with(config, true, false);
+            for ahead in 0..4 {
+                text_at(&mut bench, ahead);
+            }
+            assert!(bench.send().is_empty() && bench.tcb.rcv_adv != bench.tcb.rcv_nxt);
+            bench.with_env(|tcb, env| tcb.consume(read, env));
+            assert_eq!(!bench.send().is_empty(), told, "{read} octets read");
+        }
+    }
 }
