@@ -101,7 +101,8 @@ impl Tcb {
             && !transfer.scoreboard.is_empty()
             && transfer.scoreboard.sacked() == 0;
         let alone = if transfer.scoreboard.len() == 1 { WORST_DELAYED_ACK_MS } else { 0 };
-        let probe_ms = (2 * transfer.rtt.srtt_us).div_ceil(1_000) + alone;
+        // Twice the round trip, in milliseconds; the round trip may be any, as a peer may answer whenever it likes.
+        let probe_ms = transfer.rtt.srtt_us.div_ceil(500) + alone;
         (probes && probe_ms < u32::from(self.rto_ms)).then_some(probe_ms)
     }
 
@@ -146,6 +147,25 @@ impl Tcb {
         {
             transfer.larger_smss = None;
             self.smss = largest;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::TcpConfig;
+    use super::super::testing::Bench;
+
+    /// A peer that answered after an hour: found by fuzzing.
+    #[test]
+    fn a_round_trip_of_any_length_gives_no_probe_before_the_retransmission_timeout() {
+        for (srtt_us, probe_ms) in [(10_000, Some(220)), (1 << 31, None), (u32::MAX, None)] {
+            let mut bench = Bench::with(TcpConfig::default(), true, true);
+            bench.write(100);
+            bench.send();
+            bench.tcb.rto_ms = 1_000;
+            bench.tcb.transfer.as_mut().expect("text is under way").rtt.srtt_us = srtt_us;
+            assert_eq!(bench.tcb.probe_timeout_ms(), probe_ms, "{srtt_us} µs");
         }
     }
 }
