@@ -124,7 +124,12 @@ pub fn answer_echo(frame: &mut [u8], our_mac: MacAddr) -> usize {
     // Swapping the addresses leaves the pseudo header's sum alone.
     let old = u16::from_be_bytes([*kind, *code]);
     let new = u16::from_be_bytes([reply, *code]);
-    [*c0, *c1] = checksum::update(u16::from_be_bytes([*c0, *c1]), old, new).to_be_bytes();
+    // Where all the rest is zero, zero is no right checksum; its other form in one's complement always is (RFC 1624 §3).
+    let checksum = match checksum::update(u16::from_be_bytes([*c0, *c1]), old, new) {
+        0 => u16::MAX,
+        checksum => checksum,
+    };
+    [*c0, *c1] = checksum.to_be_bytes();
     *kind = reply;
     start + len
 }

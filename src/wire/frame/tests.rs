@@ -108,6 +108,18 @@ fn echo_requests_are_answered_in_place() {
     assert_eq!((answer_echo(&mut other, B), other), (0, hex(golden::SYN_V4)));
 }
 
+/// Found by fuzzing: of one's complement's two zeros a reply of nothing but zeros has the other one for a checksum.
+#[test]
+fn a_ping_of_zeros_is_answered_with_a_checksum_that_is_right() {
+    let mut frame = hex(golden::ECHO_V4);
+    // Behind an IP header with one word of options, which the reply has not.
+    frame[40..42].copy_from_slice(&0xf7ffu16.to_be_bytes());
+    frame[42..].fill(0);
+    assert!(matches!(read(&frame), Ok(Incoming::EchoRequest { .. })));
+    let len = answer_echo(&mut frame, B);
+    assert_eq!((&frame[36..38], read(&frame[..len])), (&[0xff; 2][..], Err(DropReason::IcmpIgnored)));
+}
+
 #[test]
 fn icmp_errors_name_the_connection_from_our_view() {
     for (frame, local_addr, remote_addr, mtu) in
