@@ -301,6 +301,8 @@ impl Scoreboard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     fn board(base: u32, segments: u32) -> Scoreboard {
         let mut board = Scoreboard::default();
@@ -358,5 +360,64 @@ mod tests {
             board.sent.iter().map(|s| (s.seq.0, s.len, s.fin)).collect::<Vec<_>>(),
             [(0, 40, false), (40, 60, true)]
         );
+    }
+
+    proptest! {
+        /// At 0, mid-range and across the wrap: whatever is sent, acknowledged, reported, lost and sent again, the segments
+        /// cover what is in flight without a gap, and the sums are those of the octets.
+        #[test]
+        fn it_agrees_with_a_set_of_octets(
+            base in prop_oneof![Just(0u32), Just(1 << 31), Just(u32::MAX - 1_000), any::<u32>()],
+            steps in proptest::collection::vec((0u8..7, 0u32..2_000, 1u32..300), 1..80),
+        ) {
+            let (base, mut board, mut rack) = (SeqNum(base), Scoreboard::default(), Rack::default());
+            let (mut una, mut nxt, mut reported) = (0u32, 0u32, BTreeSet::new());
+            for (now_us, (what, at, len)) in (1_000..).zip(steps) {
+                match what {
+                    0 | 1 => {
+                        let (seq, sent_us) = (base + nxt, now_us);
+                        board.push(Sent { seq, len, sent_us, fin: false, retransmitted: false, sacked: false, lost: false });
+                        nxt += len;
+                    }
+                    2 => {
+                        una += at % (nxt - una + 1);
+                        board.acknowledge(base + una, now_us, &mut rack);
+                        reported = reported.split_off(&una);
+                    }
+                    3 => {
+                        let (left, right) = (una + at, una + at + 3 * len);
+                        let whole = board.segments().map(|s| (s.seq.distance_from(base), s.end().distance_from(base)));
+                        reported.extend(whole.filter(|(l, r)| left <= *l && *r <= right).flat_map(|(l, r)| l..r));
+                        board.sack(&[(base + left, base + right)], now_us, &mut rack);
+                    }
+                    4 => {
+                        let renege = at % 2 == 0;
+                        board.mark_all_lost(renege);
+                        if renege { reported.clear() }
+                        prop_assert_eq!(board.pipe(), 0);
+                    }
+                    5 => {
+                        let lost = board.next_lost().map(|(place, sent)| (place, sent.len));
+                        if let Some((place, whole)) = lost {
+                            if whole > len { board.split(place, len) }
+                            board.resent(place, now_us);
+                        }
+                    }
+                    _ => board.mark_first_lost(),
+                }
+                let mut end = base + una;
+                for sent in board.segments() {
+                    prop_assert_eq!(sent.seq, end);
+                    prop_assert!(!(sent.sacked && sent.lost), "what has come is not lost");
+                    end = sent.end();
+                }
+                prop_assert_eq!(end, base + nxt);
+                let octets = |of: fn(&Sent) -> bool| -> u32 { board.segments().filter(|s| of(s)).map(|s| s.len).sum() };
+                prop_assert_eq!(board.sacked() as usize, reported.len());
+                prop_assert_eq!(octets(|s| s.sacked) as usize, reported.len());
+                prop_assert_eq!(board.pipe(), octets(|s| !s.sacked && !s.lost));
+                prop_assert!(board.adds_up());
+            }
+        }
     }
 }
