@@ -95,13 +95,26 @@ impl Watch {
         let Some(Some(half)) = halves.first().copied() else { return Err("a segment of what never began".into()) };
         let goes_on = self.check(&key, half, segment);
         let half = match goes_on {
-            Err(_) if self.cookies && header.seq == half.iss + 1 => self.check(&key, half.anew(), segment)?,
-            outcome => outcome?,
+            Ok(half) => half,
+            Err(what) => {
+                let anew = self.begin_anew(&key, header).ok_or(what)?;
+                self.check(&key, anew, segment)?
+            }
         };
         if let Some(first) = self.halves.get_mut(&key).and_then(|halves| halves.first_mut()) {
             *first = Some(half);
         }
         Ok(())
+    }
+
+    /// The half that begins again with the number after its SYN's, as one of a cookie may. It need not be the newest: when
+    /// a SYN comes again the host may have room to keep it, and the peer answers the SYN-ACK with the cookie all the same.
+    fn begin_anew(&mut self, key: &Key, header: &Header) -> Option<Half> {
+        let halves = self.halves.get_mut(key).filter(|_| self.cookies)?;
+        let place = halves.iter().position(|half| half.is_some_and(|half| header.seq == half.iss + 1))?;
+        let half = halves.remove(place)?;
+        halves.insert(0, Some(half));
+        Some(half.anew())
     }
 
     /// The half after this segment.

@@ -2,7 +2,7 @@
 
 use super::input::{Arrival, Outcome, Reply};
 use super::shard::{Shard, env};
-use crate::ledger::{DropReason, Handled};
+use crate::ledger::{DropReason, HalfOpenEnding, Handled};
 use crate::tcp::cookie::{self, CookieKeys, Cookies};
 use crate::tcp::half_open::{HalfOpen, asked};
 use crate::tcp::state::{Event, State};
@@ -43,17 +43,29 @@ impl Shard {
     }
 
     /// An acknowledgement that matches nothing: with a good cookie it makes the connection that its SYN asked for.
+    /// `beside` is the half-open entry of a SYN that came again after the cookie was sent: what its SYN-ACK offered the
+    /// peer has not taken up, so it gives way.
     ///
     /// One with a bad cookie is answered by a RST, like any other that matches nothing; but not one with text or a FIN: that
     /// may be of an honest peer and have overtaken the segment with the cookie, or come after it was lost.
-    pub(super) fn on_cookie(&mut self, now: Instant, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
+    pub(super) fn on_cookie(
+        &mut self,
+        now: Instant,
+        arrival: &Arrival<'_>,
+        beside: Option<u32>,
+        reply: &mut Option<Reply>,
+    ) -> Outcome {
         let header = &arrival.segment.header;
         match self.cookies.open(arrival.tuple, header, now) {
+            Ok(_) if self.connections.is_full() => Err(DropReason::ConnectionsFull),
             Ok(carried) => {
+                if let Some(place) = beside {
+                    self.end_half_open(place, HalfOpenEnding::Evicted, now);
+                }
                 let (irs, iss) = (header.seq - 1, header.ack - 1);
                 let entry = HalfOpen::of(*arrival.tuple, irs, iss, &carried);
                 let ts_offset = self.offset_behind(header, arrival, now);
-                let index = self.add_from_cookie(arrival.hash, &entry, ts_offset, now)?;
+                let index = self.add_from_cookie(arrival.hash, &entry, ts_offset, now);
                 self.learn_from(now, arrival);
                 self.on_connection(now, index, arrival, reply)
             }
@@ -78,24 +90,15 @@ impl Shard {
     }
 
     /// The connection of an entry that never was in the table. The state goes through SYN-RECEIVED all the same; the segment
-    /// that completes the handshake is still to be processed.
-    fn add_from_cookie(
-        &mut self,
-        hash: u64,
-        entry: &HalfOpen,
-        ts_offset: u32,
-        now: Instant,
-    ) -> Result<u32, DropReason> {
-        if self.connections.is_full() {
-            return Err(DropReason::ConnectionsFull);
-        }
+    /// that completes the handshake is still to be processed. The caller has looked for room.
+    fn add_from_cookie(&mut self, hash: u64, entry: &HalfOpen, ts_offset: u32, now: Instant) -> u32 {
         self.gauges.transition(&mut { State::Listen }, Event::RecvSyn, &entry.tuple, now);
         let tcb = Tcb::from_half_open(entry, ts_offset, &env!(self, now));
         let index = self.enter_connection(hash, tcb);
         self.ledger.cookies_accepted += 1;
         self.ledger.opened_passive += 1;
         self.defence.on_handshake();
-        Ok(index)
+        index
     }
 
     /// Whether a segment that matches nothing may hold a cookie of ours.
@@ -176,6 +179,7 @@ mod tests {
     use super::*;
     use crate::outpost::Outpost;
     use crate::stack::config::{DefenceConfig, SynDefence};
+    use crate::stack::defence::Defence;
     use crate::stack::steering::Share;
     use crate::stack::{Disposition, Limits, LocalAddr, Ownership, RxChecksum, Secrets, StackConfig, TcpConfig};
     use crate::tcp::negotiation::Negotiated;
@@ -280,6 +284,39 @@ mod tests {
             let tcb = |shard: &Shard| format!("{:?}", shard.connections.get(0).expect("it stands"));
             assert_eq!(tcb(&cookie), tcb(&table), "mix {mix}");
             assert_eq!((cookie.half_open.len(), cookie.ledger.half_open_created), (0, 0));
+        }
+    }
+
+    #[test]
+    fn a_cookie_counts_although_its_syn_came_again_and_made_an_entry() {
+        for (text_first, full) in [(false, false), (true, false), (false, true)] {
+            let mut shard = shard(SynDefence::Cookie, 1);
+            let start = Instant::from_millis(64_000);
+            let with_cookie = hand(&mut shard, start, &tuple(1), &syn(31)).unwrap();
+            shard.defence = Defence::new(DefenceConfig { shared_secret: true, ..DefenceConfig::default() }, 8, start);
+            let with_entry = hand(&mut shard, start, &tuple(1), &syn(31)).unwrap();
+            assert_ne!(with_cookie.seq, with_entry.seq, "an entry has an ISS of the clock");
+            let ack = last_ack(&with_cookie, 5);
+            if text_first {
+                // It has overtaken the ACK: no RST (the cookie is for the number after the SYN's).
+                assert_eq!(
+                    hand(
+                        &mut shard,
+                        start,
+                        &tuple(1),
+                        &Header { seq: ack.seq + 5, flags: ack.flags | Flags::FIN, ..ack }
+                    ),
+                    None
+                );
+            }
+            if full {
+                shard.connections = crate::stack::slab::Slab::new(0);
+            }
+            assert_eq!(hand(&mut shard, start, &tuple(1), &ack), None, "no RST");
+            assert_eq!((shard.half_open.len(), shard.connections.len()), (usize::from(full), usize::from(!full)));
+            assert_eq!(shard.ledger.cookies_accepted, u64::from(!full));
+            let laws = shard.snapshot().ledger;
+            assert!(laws.exact, "{laws}");
         }
     }
 

@@ -172,6 +172,10 @@ impl Shard {
                 self.end_half_open(place, HalfOpenEnding::Reset, now);
                 self.on_listener(now, arrival, None, reply)
             }
+            // The peer may have been answered with a cookie before there was room for the entry.
+            HalfOpenVerdict::AnswerReset if self.may_hold_cookie(now, arrival.segment.header.flags) => {
+                self.on_cookie(now, arrival, Some(place), reply)
+            }
             HalfOpenVerdict::AnswerReset => self.reset(now, arrival, reply),
             HalfOpenVerdict::AnswerAck(reason) => {
                 let ts_offset = self.isns.timestamp_offset(arrival.tuple);
@@ -234,7 +238,7 @@ impl Shard {
             return self.reset(now, arrival, reply);
         }
         if self.may_hold_cookie(now, flags) {
-            return self.on_cookie(now, arrival, reply);
+            return self.on_cookie(now, arrival, None, reply);
         }
         if flags.has(Flags::ACK) {
             return self.reset(now, arrival, reply);
