@@ -313,6 +313,10 @@ pub struct Refusals {
     pub buffers: u64,
     /// Connections that gave up what came out of order, to make room for what is in order.
     pub early: u64,
+    /// Connections closed by the application that were reset, as too many waited for their end.
+    pub orphans: u64,
+    /// Destinations whose path MTU could not be kept.
+    pub path_mtus: u64,
     /// Neighbours that could not be entered.
     pub neighbours: u64,
     /// Frames that could not be sent for want of a chunk or of room in the tx ring (they are sent later).

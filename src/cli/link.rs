@@ -79,6 +79,9 @@ pub(super) struct LinkArgs {
     /// Most half-open entries for each worker
     #[arg(long, help_heading = "Limits", value_name = "N", default_value_t = Limits::default().half_open, value_parser = whole::<u32>(1..=MOST))]
     pub max_half_open: u32,
+    /// Most connections for each worker that are closed here and wait for their end; beyond it the newest is reset
+    #[arg(long, help_heading = "Limits", value_name = "N", default_value_t = Limits::default().orphans, value_parser = whole::<u32>(1..=MOST))]
+    pub max_orphans: u32,
     /// Most TIME-WAIT entries for each worker
     #[arg(long, help_heading = "Limits", value_name = "N", default_value_t = Limits::default().time_wait, value_parser = whole::<u32>(1..=MOST))]
     pub max_time_wait: u32,
@@ -149,6 +152,7 @@ impl LinkArgs {
         config.tcp.keep_alive = self.keep_alive;
         config.limits.connections = self.max_connections;
         config.limits.half_open = self.max_half_open;
+        config.limits.orphans = self.max_orphans;
         config.limits.time_wait = self.max_time_wait;
         config.limits.buffer_bytes = self.buffer_memory;
         config.idle = self.idle;

@@ -135,6 +135,14 @@ impl Watch {
     }
 }
 
+/// The flow and the header of a segment that arrives whole, as its receiver sees them.
+pub fn header_of(bytes: &[u8]) -> Option<(FourTuple, Header)> {
+    match frame::parse(bytes, VerifyChecksum::Yes) {
+        Ok(Incoming::Tcp { tuple, segment, .. }) => Some((tuple, segment.header)),
+        _ => None,
+    }
+}
+
 /// Incarnations of a tuple that are remembered.
 const INCARNATIONS: usize = 8;
 

@@ -8,9 +8,10 @@ use super::report::Tally;
 use super::router;
 use super::script;
 use super::verdict;
-use super::watch::Watch;
+use super::watch::{self, Watch};
 use crate::tcp::buffer::BLOCK;
 use crate::time::Duration;
+use crate::wire::tcp::Flags;
 use crate::wire::{Addr, FourTuple};
 use std::cell::RefCell;
 use std::cmp::Reverse;
@@ -291,7 +292,18 @@ impl World {
             host.inbox.pop();
             self.free.push(place);
             let Some(mut frame) = self.frames[place as usize].take() else { continue };
+            let asked = watch::header_of(&frame.buffer[..frame.len]).map(|(tuple, header)| {
+                let standing = host.stack.standing(&tuple);
+                (header, standing)
+            });
             let reply = host.stack.on_frame(clock, &mut frame.buffer, frame.len).reply();
+            let answer = reply.and_then(|len| watch::header_of(&frame.buffer[..len]));
+            if let (Some((header, standing)), Some((_, answer))) = (asked, answer)
+                && answer.flags.has(Flags::RST)
+                && !standing.justifies_reset(&header)
+            {
+                return Err(format!("host {number}: a RST in {standing:?}, which nothing allows, for {header:?}"));
+            }
             if let Some(tuple) = frame.tuple {
                 host.stack.check_connection(&tuple).map_err(|what| format!("host {number}: {what}"))?;
             }

@@ -33,6 +33,11 @@ pub struct Limits {
     pub half_open: u32,
     /// Connections.
     pub connections: u32,
+    /// Connections that the application has closed for good and that are not over; beyond it the newest is reset, except
+    /// while draining.
+    pub orphans: u32,
+    /// Destinations whose path is known to carry less than our link.
+    pub path_mtus: u32,
     /// TIME-WAIT entries.
     pub time_wait: u32,
     /// Octets in send and receive buffers together, rounded up to whole blocks.
@@ -50,6 +55,8 @@ impl Default for Limits {
         Limits {
             half_open: 65_536,
             connections: 1 << 20,
+            orphans: 1 << 18,
+            path_mtus: 4_096,
             time_wait: 1 << 24,
             buffer_bytes: 1 << 30,
             neighbours: 4_096,

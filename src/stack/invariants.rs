@@ -5,7 +5,8 @@ use super::{App, Stack};
 use crate::stack::flow_index::Phase;
 use crate::tcp::buffer::{BLOCK, Share};
 use crate::tcp::{Facts, State, Tcb};
-use crate::wire::FourTuple;
+use crate::wire::tcp::{Flags, Header};
+use crate::wire::{FourTuple, SeqNum};
 use std::collections::BTreeSet;
 use strum::IntoEnumIterator;
 
@@ -37,7 +38,60 @@ impl<A: App> Stack<A> {
     }
 }
 
+/// Where a flow stands, as far as RFC 9293 §3.10.7 asks before it sends a RST.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    state: State,
+    snd_una: SeqNum,
+    snd_nxt: SeqNum,
+}
+
+impl Standing {
+    /// Whether a segment may be answered by a RST: never one with RST; without a connection any that is not a SYN which
+    /// a listener takes; else only, while the handshake lasts, an ACK of what is not outstanding.
+    pub fn justifies_reset(&self, header: &Header) -> bool {
+        if header.flags.has(Flags::RST) {
+            return false;
+        }
+        let acks = header.flags.has(Flags::ACK);
+        let acceptable = header.ack.after(self.snd_una) && header.ack.at_or_before(self.snd_nxt);
+        match self.state {
+            State::Closed => true,
+            State::Listen => acks,
+            State::SynSent | State::SynReceived => acks && !acceptable,
+            _ => false,
+        }
+    }
+}
+
+impl<A: App> Stack<A> {
+    /// Where the flow of a tuple stands before a segment is processed.
+    pub fn standing(&self, tuple: &FourTuple) -> Standing {
+        self.shard.standing(tuple)
+    }
+}
+
 impl Shard {
+    fn standing(&self, tuple: &FourTuple) -> Standing {
+        let none = if self.listens(tuple.local_port) { State::Listen } else { State::Closed };
+        let mut standing = Standing { state: none, snd_una: SeqNum(0), snd_nxt: SeqNum(0) };
+        match self.find(tuple).1.map(|flow| (flow.phase(), flow.place())) {
+            Some((Phase::Connection, place)) => {
+                if let Some(tcb) = self.connections.get(place) {
+                    standing = Standing { state: tcb.state, snd_una: tcb.snd_una, snd_nxt: tcb.snd_nxt };
+                }
+            }
+            Some((Phase::HalfOpen, place)) => {
+                if let Some(entry) = self.half_open.get(place) {
+                    standing = Standing { state: State::SynReceived, snd_una: entry.iss, snd_nxt: entry.iss + 1 };
+                }
+            }
+            Some(_) => standing.state = State::TimeWait,
+            None => {}
+        }
+        standing
+    }
+
     fn check_invariants(&self) -> Checked {
         self.check_ledger()?;
         let connections = || self.connections.indices().filter_map(|i| self.connections.get(i).map(|tcb| (i, tcb)));
@@ -78,6 +132,9 @@ impl Shard {
         living.for_each(|tcb| counts[tcb.state as usize] += 1);
         counts[State::SynReceived as usize] += self.half_open.len() as u64;
         counts[State::TimeWait as usize] += (self.time_wait_v4.len() + self.time_wait_v6.len()) as u64;
+        let orphans =
+            self.connections.indices().filter_map(|i| self.connections.get(i)).filter(|t| t.is_orphan()).count();
+        law(self.orphans as usize == orphans, || format!("orphans: {} counted, {orphans} there", self.orphans))?;
         for state in State::iter().filter(|state| !matches!(state, State::Listen | State::Closed)) {
             let (gauge, there) = (self.gauges.of(state), counts[state as usize]);
             law(gauge == there, || format!("gauge of {}: {gauge}, but {there} are there", state.rfc_name()))?;
@@ -176,5 +233,32 @@ impl<A: App> Stack<A> {
             ("application timers", shard.app_timers.len() as u64),
         ];
         left.into_iter().try_for_each(|(what, count)| law(count == 0, || format!("{count} {what} are left")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reset_answers_only_what_rfc_9293_says() {
+        let at = |state| Standing { state, snd_una: SeqNum(100), snd_nxt: SeqNum(101) };
+        let segment = |flags: Flags, ack| Header { flags, ack: SeqNum(ack), ..Header::default() };
+        let (syn, ack) = (segment(Flags::SYN, 0), |number| segment(Flags::ACK, number));
+        let rows = [
+            (State::Closed, syn, true, "nobody is there"),
+            (State::Closed, segment(Flags::RST, 0), false, "never for a RST"),
+            (State::Listen, syn, false, "a listener takes it"),
+            (State::Listen, ack(5), true, "nothing was sent that it could acknowledge"),
+            (State::SynSent, ack(101), false, "the ACK of our SYN"),
+            (State::SynSent, ack(100), true, "not of our SYN"),
+            (State::SynReceived, ack(102), true, "of what was never sent"),
+            (State::SynReceived, syn, false, "once more the same SYN"),
+            (State::Established, ack(102), false, "an ACK answers it"),
+            (State::TimeWait, ack(102), false, "and here"),
+        ];
+        for (state, header, justified, why) in rows {
+            assert_eq!(at(state).justifies_reset(&header), justified, "{}: {why}", state.rfc_name());
+        }
     }
 }

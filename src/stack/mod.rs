@@ -17,6 +17,7 @@ mod invariants;
 mod locals;
 pub mod neighbours;
 mod output;
+mod path_mtu;
 mod ports;
 mod rate;
 mod report;
@@ -36,6 +37,7 @@ pub use config::{
 };
 pub use cx::{Cx, TupleRoom};
 pub use defence::{Step, Switch};
+pub use invariants::Standing;
 pub use locals::MOST_ADDRESSES;
 pub use output::Transmit;
 
@@ -272,6 +274,7 @@ impl<A: App> Stack<A> {
         let Some(tcb) = self.shard.connections.get_mut(index) else { return };
         tcb.facts.clear(Facts::TELLING);
         let news = std::mem::take(&mut tcb.news);
+        self.shard.tend_path_mtu(index, news, now);
         let mut cx = Cx { shard: &mut self.shard, now };
         if news.has(News::ACCEPTED) {
             self.app.on_accept(&mut cx, conn);

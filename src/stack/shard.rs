@@ -7,6 +7,7 @@ use super::defence::Defence;
 use super::flow_index::{Flow, FlowIndex, Phase};
 use super::locals::Locals;
 use super::neighbours::{Neighbours, Station};
+use super::path_mtu::PathMtus;
 use super::ports::Ports;
 use super::rate::{AnswerLimit, ReplyLimits};
 use super::routes::Routes;
@@ -15,7 +16,7 @@ use super::steering::Share;
 use super::time_wait_table::{PackedV4, PackedV6, TimeWaitTable};
 use super::timer_queue::TimerQueue;
 use super::wheel::{Timed, Wheel};
-use crate::ledger::{DropReason, HalfOpenEnding, Ledger, TimeWaitEnding};
+use crate::ledger::{DropReason, Ending, HalfOpenEnding, Ledger, TimeWaitEnding};
 use crate::outpost::Outpost;
 use crate::tcp::cookie::Cookies;
 use crate::tcp::half_open::HalfOpen;
@@ -70,6 +71,9 @@ pub(crate) struct Shard {
     pub half_open_wheel: Wheel,
     pub connections: Slab<Tcb>,
     pub wheel: Wheel,
+    /// Connections that live though the application has closed them for good.
+    pub orphans: u32,
+    pub path_mtus: PathMtus,
     pub time_wait_v4: TimeWaitTable<PackedV4>,
     pub time_wait_v6: TimeWaitTable<PackedV6>,
     /// TIME-WAIT entries that had been made when entries last expired.
@@ -147,6 +151,8 @@ impl Shard {
             time_wait_v4: TimeWaitTable::new(config.tcp.time_wait, limits.time_wait, locals.clone()),
             time_wait_v6: TimeWaitTable::new(config.tcp.time_wait, limits.time_wait, locals),
             time_wait_seen: 0,
+            orphans: 0,
+            path_mtus: PathMtus::new(limits.path_mtus),
             ready: VecDeque::new(),
             telling: VecDeque::new(),
             app_timers: TimerQueue::new(limits.app_timers),
@@ -300,6 +306,7 @@ impl Shard {
         if tcb.state == State::TimeWait && tcb.ending.is_none() {
             self.retire_into_time_wait(index, now);
         }
+        self.tend_orphan(index, now);
         let Some(tcb) = self.connections.get_mut(index) else { return };
         if tcb.has_news() && !tcb.facts.has(Facts::TELLING | Facts::TOLD) {
             tcb.facts.set(Facts::TELLING);
@@ -318,6 +325,25 @@ impl Shard {
             self.leave_index(index);
         } else {
             self.schedule(index, now);
+        }
+    }
+
+    /// Counts orphans. One too many is reset, the newest: those before it are nearer to their end. While draining all are
+    /// orphans, and nothing new comes.
+    #[inline]
+    fn tend_orphan(&mut self, index: u32, now: Instant) {
+        let Some(tcb) = self.connections.get_mut(index) else { return };
+        if tcb.is_orphan() && !tcb.facts.has(Facts::ORPHAN) {
+            if self.orphans >= self.config.limits.orphans && !self.draining {
+                tcb.abort(Ending::Aborted, &mut env!(self, now));
+                self.ledger.refused.orphans += 1;
+                return;
+            }
+            tcb.facts.set(Facts::ORPHAN);
+            self.orphans += 1;
+        } else if tcb.facts.has(Facts::ORPHAN) && !tcb.is_orphan() {
+            tcb.facts.clear(Facts::ORPHAN);
+            self.orphans -= 1;
         }
     }
 
@@ -357,7 +383,7 @@ impl Shard {
         tcb.state = StateGauges::handed_over();
         tcb.facts.set(Facts::UNINDEXED);
         let owes_ack = tcb.facts.has(Facts::ACK_NOW);
-        tcb.over(crate::ledger::Ending::Closed, &mut env!(self, now));
+        tcb.over(Ending::Closed, &mut env!(self, now));
         // The last ACK still leaves from the control block; out of CLOSING there is none to send.
         tcb.facts.put(Facts::LAST_ACK_DUE, owes_ack);
         self.make_room_in_time_wait(&entry, now);

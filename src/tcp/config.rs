@@ -22,7 +22,8 @@ pub struct TcpConfig {
     pub user_timeout: Duration,
     /// How long an acknowledgement may be delayed (RFC 9293 §3.8.6.3: less than 0.5 s).
     pub delayed_ack: Duration,
-    /// How long FIN-WAIT-2 lasts when the application has closed for good.
+    /// How long a connection that the application has closed for good stays in FIN-WAIT-2, or waits for a peer that holds
+    /// its window shut.
     pub orphan_timeout: Duration,
     /// Most octets buffered for sending, for each connection.
     pub send_buffer: u32,

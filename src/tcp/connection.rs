@@ -109,6 +109,9 @@ impl Facts {
     /// with one segment (RFC 5681 §4.1: no more than min(IW, CWND)).
     pub const SMALL_WINDOW: u32 = 1 << 29;
 
+    /// The shard counts it among its orphans.
+    pub const ORPHAN: u32 = 1 << 31;
+
     /// Whether any of `fact` is set.
     #[inline]
     pub fn has(self, fact: u32) -> bool {
@@ -150,6 +153,8 @@ impl News {
     pub const READABLE: u8 = 1 << 2;
     pub const WRITABLE: u8 = 1 << 3;
     pub const HALF_CLOSED: u8 = 1 << 4;
+    /// For the shard, not the application: the path is known to carry no more than segments of SMSS.
+    pub const PATH: u8 = 1 << 5;
 
     #[inline]
     pub fn add(&mut self, news: u8) {
@@ -373,6 +378,12 @@ impl Tcb {
     /// Whether something was sent and not acknowledged.
     pub(crate) fn outstanding(&self) -> bool {
         self.snd_nxt != self.snd_una
+    }
+
+    /// Whether it lives though the application has closed it for good: only our FIN and the peer's are waited for.
+    #[inline]
+    pub(crate) fn is_orphan(&self) -> bool {
+        self.facts.has(Facts::APP_CLOSED) && self.ending.is_none()
     }
 
     /// Whether the application will hear of what comes.

@@ -1,6 +1,6 @@
 //! What an ICMP error does to a connection: RFC 9293 §3.9.2.2, with the validation of RFC 5927.
 
-use super::connection::{Env, Tcb};
+use super::connection::{Env, News, Tcb};
 use super::state::{Event, State};
 use crate::ledger::{DropReason, Ending, Handled};
 use crate::wire::icmp::{Error, ErrorKind};
@@ -30,7 +30,11 @@ impl Tcb {
         let packet = u32::from(self.smss) + headers;
         // A router older than RFC 1191 does not say: the next plateau of that RFC's table (§7.1).
         let mtu = if mtu == 0 { PLATEAUS.into_iter().find(|p| *p < packet).unwrap_or(least) } else { mtu };
+        let before = self.smss;
         self.lower_smss((mtu.max(least) - headers).min(u32::from(u16::MAX)) as u16, env);
+        if self.smss < before {
+            self.news.add(News::PATH);
+        }
     }
 }
 

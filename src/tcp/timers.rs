@@ -129,6 +129,11 @@ impl Tcb {
         self.backoff = self.backoff.saturating_add(1);
         self.unanswered = self.unanswered.saturating_add(1);
         if waited_ms(self.rto_ms, self.backoff, self.unanswered, env.config) >= patience.as_millis() as u64 {
+            if self.holds_window_shut() {
+                // The peer is there and would wait for ever.
+                self.abort(Ending::TimedOut, env);
+                return;
+            }
             self.end(Event::TimedOut, Ending::TimedOut, env);
             return;
         }
@@ -147,9 +152,22 @@ impl Tcb {
     fn patience(&self, env: &Env<'_>) -> crate::time::Duration {
         match self.patience {
             _ if !self.state.is_synchronized() => env.config.connect_timeout,
+            // Nobody is left who could give it up (CERT VU#723308: many peers that hold their windows shut).
+            _ if self.holds_window_shut() => env.config.orphan_timeout.min(self.user_timeout(env)),
+            _ => self.user_timeout(env),
+        }
+    }
+
+    fn user_timeout(&self, env: &Env<'_>) -> crate::time::Duration {
+        match self.patience {
             0 => env.config.user_timeout,
             units => super::user_calls::PATIENCE_UNIT * u32::from(units),
         }
+    }
+
+    /// An orphan's peer takes nothing of what is left to send (RFC 6429).
+    fn holds_window_shut(&self) -> bool {
+        self.is_orphan() && self.state.is_synchronized() && self.snd_wnd == 0
     }
 
     /// Nothing was heard for long: ask, and after some questions without an answer give up.

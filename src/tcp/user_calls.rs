@@ -137,8 +137,9 @@ impl Tcb {
         if self.ending.is_some() {
             return;
         }
-        // RFC 9293 §3.10.5: no RST from SYN-SENT, nor when both FINs are out.
-        let silent = matches!(self.state, State::SynSent | State::Closing | State::LastAck);
+        // RFC 9293 §3.10.5: no RST from SYN-SENT, nor when both FINs are out. Ours may still wait behind what is queued.
+        let both_said = matches!(self.state, State::Closing | State::LastAck) && self.facts.has(Facts::FIN_SENT);
+        let silent = self.state == State::SynSent || both_said;
         self.end(Event::Abort, ending, env);
         self.facts.put(Facts::RST_DUE, !silent);
     }

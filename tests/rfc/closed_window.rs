@@ -232,3 +232,27 @@ fn a_small_window_that_is_all_there_ever_was_is_used() {
         assert_eq!(got, 2_000);
     });
 }
+
+#[test]
+fn an_orphan_waits_no_longer_than_its_time_for_a_window_that_stays_shut() {
+    covers!("ZWIN-DOS");
+    in_memory_only("it takes a minute", |p| {
+        p.accept_with_window(syn(), 0);
+        p.app_write(&[b'x'; 1_000]);
+        p.app_close();
+        let until = p.target.now() + secs(200);
+        let mut ended = None;
+        while p.target.now() < until {
+            let Some(got) = p.next(secs(1)) else { continue };
+            if got.flags & R != 0 {
+                ended = Some(p.target.now());
+                break;
+            }
+            // The peer is there, and takes nothing.
+            p.send(ack(1).wnd(0));
+        }
+        let left = until - ended.expect("a RST");
+        assert!((secs(80)..secs(150)).contains(&left), "{left:?} before 200 s");
+        assert_eq!(p.count("FIN-WAIT-1"), 0);
+    });
+}

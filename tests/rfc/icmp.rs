@@ -179,3 +179,30 @@ fn a_path_that_swallows_large_segments_in_silence_is_survived() {
         assert_eq!(una, 10_001);
     });
 }
+
+#[test]
+fn what_a_path_carries_is_kept_for_the_next_connection_and_for_ten_minutes() {
+    covers!("1191-3");
+    stage().ipv4().in_memory_only("it takes minutes").play(|p| {
+        let flight = |p: &mut Peer, port: u16| {
+            p.on_port(port, |p| {
+                p.accept();
+                p.app_write(&[b'x'; 2_920]);
+                let flight = p.flight();
+                p.app_abort();
+                p.pass(millis(10));
+                flight
+            })
+        };
+        p.accept();
+        p.app_write(&[b'x'; 2_920]);
+        assert_eq!(p.flight(), [1, 1_461]);
+        p.send_icmp(UNREACHABLE, 4, 1_000, 1);
+        p.app_abort();
+        p.pass(millis(10));
+        assert_eq!(flight(p, 10_000), [1, 961, 1_921], "segments of 960 octets, and Nagle holds the rest");
+        assert_eq!(p.target.snapshot().unwrap().pools["path_mtus"].used, 1);
+        p.pass(secs(601));
+        assert_eq!(flight(p, 10_001), [1, 1_461], "a larger one is tried again");
+    });
+}

@@ -10,13 +10,44 @@ fn every_pool_has_a_limit_and_a_gauge() {
     handfast_only("it reads our own gauges", |p| {
         p.accept();
         let snapshot = p.target.snapshot().unwrap();
-        for name in ["half_open", "connections", "time_wait", "buffer_bytes", "neighbours", "app_timers", "ports"] {
+        for name in [
+            "half_open",
+            "connections",
+            "time_wait",
+            "buffer_bytes",
+            "neighbours",
+            "app_timers",
+            "ports",
+            "orphans",
+            "path_mtus",
+        ] {
             let pool = snapshot.pools.get(name).unwrap_or_else(|| panic!("no pool {name}"));
             assert!(pool.limit > 0 && pool.used <= pool.limit, "{name}: {pool:?}");
         }
-        for name in ["connections", "ports", "buffer_bytes", "neighbours", "tx_frames", "app_timers"] {
+        for name in
+            ["connections", "ports", "buffer_bytes", "neighbours", "tx_frames", "app_timers", "orphans", "path_mtus"]
+        {
             assert!(snapshot.refused.contains_key(name), "no counter {name}");
         }
+    });
+}
+
+#[test]
+fn one_orphan_too_many_is_reset_and_the_others_end_in_order() {
+    covers!("LIM-1");
+    let setup = |s: &mut super::in_memory::Setup| s.limits.orphans = 2;
+    handfast_with("its limit is set", setup, |p| {
+        let closed = |p: &mut Peer, port: u16| {
+            p.on_port(port, |p| {
+                p.accept();
+                p.app_close();
+                p.next(secs(1)).expect("a FIN or a RST").flags
+            })
+        };
+        assert!(closed(p, 10_000) & F != 0 && closed(p, 10_001) & F != 0);
+        assert!(closed(p, 10_002) & R != 0, "the newest goes");
+        let snapshot = p.target.snapshot().unwrap();
+        assert_eq!((snapshot.pools["orphans"].used, snapshot.refused["orphans"]), (2, 1));
     });
 }
 
