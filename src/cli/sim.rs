@@ -72,7 +72,8 @@ pub struct Args {
     /// Worlds whose frames carry a VLAN tag
     #[arg(long, value_name = "SHARE", value_parser = share)]
     vlans: Option<f64>,
-    /// Hosts whose pool of buffers is so small that it runs out
+    /// Hosts whose pool of buffers is so small that it runs out; some of their connections may come to stand still
+    /// [default: none]
     #[arg(long, value_name = "SHARE", value_parser = share)]
     tiny_pools: Option<f64>,
     /// Worlds in which a router tells what the path carries

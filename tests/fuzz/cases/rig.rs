@@ -36,6 +36,8 @@ pub fn config(tcp: TcpConfig) -> StackConfig {
         ephemeral_ports: (50_000, 50_003),
         tcp,
         limits: Limits {
+            orphans: 2,
+            path_mtus: 2,
             half_open: 4,
             connections: 4,
             time_wait: 4,
