@@ -230,8 +230,9 @@ fn honest_clients_do_not_notice_a_flood_that_takes_all_steps_up_and_down() {
     assert_eq!(number(&stats, "/defence/workers_at/xdp"), 1, "{stats}");
     eprintln!("{sent} SYNs, of which {} answered in XDP; {connections} connections", number(&stats, "/xdp/answer_syn"));
     assert!(number(&stats, "/xdp/answer_syn") > sent / 2 && sent > 10_000, "{sent} SYNs: {stats}");
-    // No more than the table held when cookies began, and what the retries of that come to.
-    assert!(number(&stats, "/half_open/created") <= 64, "{stats}");
+    // No more of the flood than the table held when cookies began; honest clients may have connected before it came.
+    let unfinished = number(&stats, "/half_open/created") - number(&stats, "/half_open/established");
+    assert!(unfinished <= 64, "{stats}");
     site.server.wait_for("calm", |stats| number(stats, "/defence/workers_at/table") == 1);
     let counts = ["opened", "closed"].map(|key| number(&site.server.stats(), &format!("/connections/{key}")));
     assert_eq!(counts, [connections; 2], "every honest connection, and no other");
