@@ -91,7 +91,8 @@ fn timestamps_never_go_back_after_a_cookie() {
                 let first = ask(p, syn().sack_ok().wscale(7).ts(TS_BASE, 0)).options.ts.unwrap().0;
                 p.send(data(1, b"x"));
                 let next = p.expect(ack(2)).options.ts.unwrap().0;
-                assert!(next.wrapping_sub(first) < 200, "{first}, then {next}");
+                // Over veth real time passes as well; a step back would be near 2^32.
+                assert!(next.wrapping_sub(first) < 10_000, "{first}, then {next}");
             });
         }
     });
