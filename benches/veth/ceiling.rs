@@ -1,5 +1,5 @@
 //! The ceiling: bare AF_XDP, no protocol. One end keeps frames of 60 octets going, the other sends each one back as it is.
-//! No AF_XDP stack can carry more frames over this link than that.
+//! What an end receives and sends there, together, is about all that any AF_XDP stack can on this link.
 
 use crate::site::Outcome;
 use clap::Args;

@@ -21,7 +21,7 @@ struct Cli {
     #[command(subcommand)]
     what: Option<What>,
     /// What `cargo bench` passes on to every benchmark
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, global = true)]
     bench: bool,
     /// A single short round, to see that everything runs
     #[arg(long)]
