@@ -5,8 +5,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use handfast::stack::{
-    App, ConnId, CookieKeys, Cx, DefenceConfig, Disposition, Limits, LocalAddr, Ownership, RxChecksum, Secrets, Stack,
-    StackConfig, SynDefence, TcpConfig,
+    App, ConnId, CookieKeys, Cx, DefenceConfig, Disposition, LocalAddr, Secrets, Stack, StackConfig, SynDefence,
 };
 use handfast::time::{Duration, Instant};
 use handfast::wire::frame::{self, Envelope, Link, TxChecksum};
@@ -36,20 +35,14 @@ impl App for Quiet {
 
 fn server() -> Stack<Quiet> {
     let config = StackConfig {
-        mac: OURS,
-        mtu: 1500,
-        addresses: [(true, 8), (false, 64)].map(|(v4, prefix_len)| LocalAddr { addr: addr(v4, 1), prefix_len }).into(),
-        gateways: vec![],
-        neighbours: vec![],
-        ownership: Ownership::Exclusive,
-        rx_checksum: RxChecksum::Verify,
         listen: vec![7],
         ephemeral_ports: (1024, 65535),
-        tcp: TcpConfig::default(),
-        limits: Limits::default(),
         defence: DefenceConfig { mode: SynDefence::Cookie, ..DefenceConfig::default() },
-        secrets: Secrets { isn: [1; 16], flow_hash: [2; 16], cookie: CookieKeys::alone([3; 16]) },
-        traced_connections: 0,
+        ..StackConfig::new(
+            OURS,
+            [(true, 8), (false, 64)].map(|(v4, prefix_len)| LocalAddr { addr: addr(v4, 1), prefix_len }).into(),
+            Secrets { isn: [1; 16], flow_hash: [2; 16], cookie: CookieKeys::alone([3; 16]) },
+        )
     };
     Stack::new(config, Quiet, Instant::from_millis(1_000))
 }

@@ -9,10 +9,7 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use handfast::driver::memory;
 use handfast::ledger::Ending;
-use handfast::stack::{
-    App, ConnId, Connect, CookieKeys, Cx, DefenceConfig, Limits, LocalAddr, Ownership, RxChecksum, Secrets, Stack,
-    StackConfig, TcpConfig, Transmit,
-};
+use handfast::stack::{App, ConnId, Connect, CookieKeys, Cx, LocalAddr, Secrets, Stack, StackConfig, Transmit};
 use handfast::stats::WorkerInfo;
 use handfast::time::{Duration, Instant};
 use handfast::wire::frame::{self, Envelope, Incoming, Link, TxChecksum, VerifyChecksum};
@@ -26,20 +23,13 @@ const BURST: usize = 64;
 
 fn config(host: u8) -> StackConfig {
     StackConfig {
-        mac: MacAddr([2, 0, 0, 0, 0, host]),
-        mtu: 1500,
-        addresses: (0..16).map(|i| LocalAddr { addr: Addr::from_v4([10, 0, i, host]), prefix_len: 16 }).collect(),
-        gateways: vec![],
-        neighbours: vec![],
-        ownership: Ownership::Exclusive,
-        rx_checksum: RxChecksum::Verify,
         listen: vec![7],
         ephemeral_ports: (1024, 65535),
-        tcp: TcpConfig::default(),
-        limits: Limits::default(),
-        defence: DefenceConfig::default(),
-        secrets: Secrets { isn: [host; 16], flow_hash: [host; 16], cookie: CookieKeys::alone([host; 16]) },
-        traced_connections: 0,
+        ..StackConfig::new(
+            MacAddr([2, 0, 0, 0, 0, host]),
+            (0..16).map(|i| LocalAddr { addr: Addr::from_v4([10, 0, i, host]), prefix_len: 16 }).collect(),
+            Secrets { isn: [host; 16], flow_hash: [host; 16], cookie: CookieKeys::alone([host; 16]) },
+        )
     }
 }
 

@@ -8,9 +8,7 @@ use handfast::clock;
 use handfast::driver::XdpProgram;
 use handfast::engine::defence_of;
 use handfast::outpost::Outpost;
-use handfast::stack::{
-    CookieKeys, DefenceConfig, Limits, LocalAddr, Ownership, RxChecksum, Secrets, StackConfig, SynDefence, TcpConfig,
-};
+use handfast::stack::{CookieKeys, DefenceConfig, LocalAddr, Ownership, Secrets, StackConfig, SynDefence};
 use handfast::wire::frame::{self, Envelope, Link, TxChecksum};
 use handfast::wire::tcp::{Flags, Header, Options, Timestamps};
 use handfast::wire::{Addr, FourTuple, MacAddr, SeqNum};
@@ -34,20 +32,13 @@ fn addr(v4: bool, last: u16) -> Addr {
 
 fn config() -> StackConfig {
     StackConfig {
-        mac: OURS,
-        mtu: 1500,
-        addresses: [(true, 16), (false, 64)].map(|(v4, prefix_len)| LocalAddr { addr: addr(v4, 2), prefix_len }).into(),
-        gateways: vec![],
-        neighbours: vec![],
-        ownership: Ownership::Exclusive,
-        rx_checksum: RxChecksum::Verify,
         listen: vec![80],
-        ephemeral_ports: (32_768, 60_999),
-        tcp: TcpConfig::default(),
-        limits: Limits::default(),
         defence: DefenceConfig { mode: SynDefence::Xdp, ..DefenceConfig::default() },
-        secrets: Secrets { isn: [1; 16], flow_hash: [2; 16], cookie: CookieKeys::alone([3; 16]) },
-        traced_connections: 0,
+        ..StackConfig::new(
+            OURS,
+            [(true, 16), (false, 64)].map(|(v4, prefix_len)| LocalAddr { addr: addr(v4, 2), prefix_len }).into(),
+            Secrets { isn: [1; 16], flow_hash: [2; 16], cookie: CookieKeys::alone([3; 16]) },
+        )
     }
 }
 

@@ -4,8 +4,7 @@
 
 use handfast::ledger::Ending;
 use handfast::stack::{
-    App, ConnId, Connect, CookieKeys, Cx, DefenceConfig, Limits, LocalAddr, Ownership, RxChecksum, Secrets, Stack,
-    StackConfig, TcpConfig, Transmit,
+    App, ConnId, Connect, CookieKeys, Cx, LocalAddr, Secrets, Stack, StackConfig, TcpConfig, Transmit,
 };
 use handfast::tcp::congestion::Algorithm;
 use handfast::time::{Duration, Instant};
@@ -16,20 +15,14 @@ use std::collections::BTreeMap;
 
 fn config(host: u8, congestion: Algorithm) -> StackConfig {
     StackConfig {
-        mac: MacAddr([2, 0, 0, 0, 0, host]),
-        mtu: 1500,
-        addresses: vec![LocalAddr { addr: Addr::from_v4([10, 0, 0, host]), prefix_len: 24 }],
-        gateways: vec![],
-        neighbours: vec![],
-        ownership: Ownership::Exclusive,
-        rx_checksum: RxChecksum::Verify,
         listen: vec![7],
         ephemeral_ports: (1024, 65535),
         tcp: TcpConfig { congestion, ..TcpConfig::default() },
-        limits: Limits::default(),
-        defence: DefenceConfig::default(),
-        secrets: Secrets { isn: [host; 16], flow_hash: [host; 16], cookie: CookieKeys::alone([host; 16]) },
-        traced_connections: 0,
+        ..StackConfig::new(
+            MacAddr([2, 0, 0, 0, 0, host]),
+            vec![LocalAddr { addr: Addr::from_v4([10, 0, 0, host]), prefix_len: 24 }],
+            Secrets { isn: [host; 16], flow_hash: [host; 16], cookie: CookieKeys::alone([host; 16]) },
+        )
     }
 }
 

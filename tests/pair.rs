@@ -2,8 +2,7 @@
 
 use handfast::ledger::Ending;
 use handfast::stack::{
-    App, ConnId, Connect, CookieKeys, Cx, DefenceConfig, Limits, LocalAddr, Ownership, RxChecksum, Secrets, Stack,
-    StackConfig, TcpConfig, Transmit,
+    App, ConnId, Connect, CookieKeys, Cx, LocalAddr, Secrets, Stack, StackConfig, TcpConfig, Transmit,
 };
 use handfast::time::{Duration, Instant};
 use handfast::wire::{Addr, MacAddr};
@@ -31,20 +30,14 @@ impl Family {
 
 fn config(host: u8, family: Family) -> StackConfig {
     StackConfig {
-        mac: MacAddr([2, 0, 0, 0, 0, host]),
-        mtu: 1500,
-        addresses: vec![family.host(host)],
-        gateways: vec![],
-        neighbours: vec![],
-        ownership: Ownership::Exclusive,
-        rx_checksum: RxChecksum::Verify,
         listen: vec![7],
         ephemeral_ports: (1024, 65535),
-        tcp: TcpConfig::default(),
-        limits: Limits::default(),
-        defence: DefenceConfig::default(),
-        secrets: Secrets { isn: [host; 16], flow_hash: [host; 16], cookie: CookieKeys::alone([host; 16]) },
         traced_connections: 1,
+        ..StackConfig::new(
+            MacAddr([2, 0, 0, 0, 0, host]),
+            vec![family.host(host)],
+            Secrets { isn: [host; 16], flow_hash: [host; 16], cookie: CookieKeys::alone([host; 16]) },
+        )
     }
 }
 

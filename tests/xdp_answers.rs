@@ -7,8 +7,7 @@ use handfast::driver::XdpProgram;
 use handfast::engine::defence_of;
 use handfast::outpost::Outpost;
 use handfast::stack::{
-    App, ConnId, CookieKeys, Cx, DefenceConfig, Limits, LocalAddr, RxChecksum, Secrets, Stack, StackConfig, SynDefence,
-    TcpConfig,
+    App, ConnId, CookieKeys, Cx, DefenceConfig, LocalAddr, RxChecksum, Secrets, Stack, StackConfig, SynDefence,
 };
 use handfast::time::{Duration, Instant};
 use handfast::wire::frame::{self, Envelope, Incoming, Link, TxChecksum, VerifyChecksum};
@@ -37,20 +36,13 @@ fn config() -> StackConfig {
     let day = Duration::from_secs(1_700_000_000);
     let cookie = CookieKeys { accepting: Some([9; 16]), clock_ahead: day, ..CookieKeys::alone(*b"a key of cookies") };
     StackConfig {
-        mac: OURS,
-        mtu: 1500,
-        addresses: [(true, 24), (false, 64)].map(|(v4, prefix_len)| LocalAddr { addr: addr(v4, 2), prefix_len }).into(),
-        gateways: vec![],
-        neighbours: vec![],
-        ownership: Ownership::Exclusive,
-        rx_checksum: RxChecksum::Verify,
         listen: vec![PORT],
-        ephemeral_ports: (32_768, 60_999),
-        tcp: TcpConfig::default(),
-        limits: Limits::default(),
         defence: DefenceConfig { mode: SynDefence::Xdp, ..DefenceConfig::default() },
-        secrets: Secrets { isn: *b"a key of numbers", flow_hash: [2; 16], cookie },
-        traced_connections: 0,
+        ..StackConfig::new(
+            OURS,
+            [(true, 24), (false, 64)].map(|(v4, prefix_len)| LocalAddr { addr: addr(v4, 2), prefix_len }).into(),
+            Secrets { isn: *b"a key of numbers", flow_hash: [2; 16], cookie },
+        )
     }
 }
 

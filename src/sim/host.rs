@@ -4,8 +4,7 @@ use super::app::{Ground, Player, address};
 use super::faults::Asked;
 use super::random::{Random, mix};
 use crate::stack::{
-    CookieKeys, DefenceConfig, Limits, LocalAddr, Ownership, RxChecksum, Secrets, Stack, StackConfig, SynDefence,
-    TcpConfig, Transmit,
+    CookieKeys, DefenceConfig, Limits, LocalAddr, Secrets, Stack, StackConfig, SynDefence, TcpConfig, Transmit,
 };
 use crate::time::{Duration, Instant};
 use crate::wire::{FourTuple, MacAddr};
@@ -134,22 +133,19 @@ pub fn draw_config(number: usize, defended: Defended, time_wait: Duration, rando
     let (defence, half_open) = defended.config();
     let limits = Limits { half_open, connections: 1 << 13, app_timers: 1 << 16, ..Limits::default() };
     StackConfig {
-        mac: MacAddr([2, 0, 0, 0, 0, number as u8 + 1]),
         mtu: random.pick(&[576, 1_280, 1_500, 1_500, 1_500, 9_000]),
-        addresses: [(false, 24), (true, 64)]
-            .map(|(v6, prefix_len)| LocalAddr { addr: address(number, v6).into(), prefix_len })
-            .to_vec(),
-        gateways: vec![],
-        neighbours: vec![],
-        ownership: Ownership::Exclusive,
-        rx_checksum: RxChecksum::Verify,
         listen: vec![super::script::SERVICE],
         ephemeral_ports: (super::script::FIRST_EPHEMERAL, 65_535),
         tcp,
         limits,
         defence,
-        secrets: secrets(random),
-        traced_connections: 0,
+        ..StackConfig::new(
+            MacAddr([2, 0, 0, 0, 0, number as u8 + 1]),
+            [(false, 24), (true, 64)]
+                .map(|(v6, prefix_len)| LocalAddr { addr: address(number, v6).into(), prefix_len })
+                .to_vec(),
+            secrets(random),
+        )
     }
 }
 

@@ -109,3 +109,25 @@ pub struct StackConfig {
     /// Of how many connections, from the first on, each change of state is recorded (for the demo's ladder).
     pub traced_connections: u32,
 }
+
+impl StackConfig {
+    /// A host that owns its addresses alone on an Ethernet link, with no listener: what is not given is as `serve` has it.
+    pub fn new(mac: MacAddr, addresses: Vec<LocalAddr>, secrets: Secrets) -> Self {
+        StackConfig {
+            mac,
+            mtu: 1500,
+            addresses,
+            gateways: vec![],
+            neighbours: vec![],
+            ownership: Ownership::Exclusive,
+            rx_checksum: RxChecksum::Verify,
+            listen: vec![],
+            ephemeral_ports: (32_768, 60_999),
+            tcp: TcpConfig::default(),
+            limits: Limits::default(),
+            defence: DefenceConfig::default(),
+            secrets,
+            traced_connections: 0,
+        }
+    }
+}

@@ -181,7 +181,7 @@ mod tests {
     use crate::stack::config::{DefenceConfig, SynDefence};
     use crate::stack::defence::Defence;
     use crate::stack::steering::Share;
-    use crate::stack::{Disposition, Limits, LocalAddr, Ownership, RxChecksum, Secrets, StackConfig, TcpConfig};
+    use crate::stack::{Disposition, Limits, LocalAddr, Secrets, StackConfig};
     use crate::tcp::negotiation::Negotiated;
     use crate::time::Duration;
     use crate::wire::frame::{self, Envelope, Incoming, Link, TxChecksum, VerifyChecksum};
@@ -192,23 +192,21 @@ mod tests {
 
     fn shard(mode: SynDefence, key: u8) -> Shard {
         let config = StackConfig {
-            mac: OURS,
-            mtu: 1500,
-            addresses: vec![
-                LocalAddr { addr: Addr::from_v4([10, 0, 0, 1]), prefix_len: 8 },
-                LocalAddr { addr: Addr::from_v6([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]), prefix_len: 64 },
-            ],
-            gateways: vec![],
-            neighbours: vec![],
-            ownership: Ownership::Exclusive,
-            rx_checksum: RxChecksum::Verify,
             listen: vec![80],
             ephemeral_ports: (1024, 65535),
-            tcp: TcpConfig::default(),
             limits: Limits { half_open: 8, connections: 1024, ..Limits::default() },
             defence: DefenceConfig { mode, shared_secret: true, ..DefenceConfig::default() },
-            secrets: Secrets { isn: [key; 16], flow_hash: [2; 16], cookie: CookieKeys::alone([3; 16]) },
-            traced_connections: 0,
+            ..StackConfig::new(
+                OURS,
+                vec![
+                    LocalAddr { addr: Addr::from_v4([10, 0, 0, 1]), prefix_len: 8 },
+                    LocalAddr {
+                        addr: Addr::from_v6([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]),
+                        prefix_len: 64,
+                    },
+                ],
+                Secrets { isn: [key; 16], flow_hash: [2; 16], cookie: CookieKeys::alone([3; 16]) },
+            )
         };
         Shard::new(config, Share::whole(), Instant::ZERO)
     }

@@ -1,10 +1,7 @@
 //! The generator and a target in virtual time, with a link of a fixed delay between them.
 
 use handfast::load::{Crew, Gauge, LoadApp, Order, Plan, Report, Results, Setting};
-use handfast::stack::{
-    App, CookieKeys, DefenceConfig, Limits, LocalAddr, Ownership, RxChecksum, Secrets, Stack, StackConfig, TcpConfig,
-    Transmit,
-};
+use handfast::stack::{App, CookieKeys, Limits, LocalAddr, Secrets, Stack, StackConfig, TcpConfig, Transmit};
 use handfast::stats::Snapshot;
 use handfast::time::{Duration, Instant};
 use handfast::wire::{Addr, MacAddr};
@@ -27,20 +24,16 @@ pub fn target() -> SocketAddr {
 fn config(octets: [u8; 4], listen: Vec<u16>) -> StackConfig {
     let neighbour = |octets: [u8; 4]| (Addr::from_v4(octets), MacAddr([2, 0, 0, 0, 0, octets[3]]));
     StackConfig {
-        mac: neighbour(octets).1,
-        mtu: 1500,
-        addresses: vec![LocalAddr { addr: Addr::from_v4(octets), prefix_len: 24 }],
-        gateways: vec![],
         neighbours: vec![neighbour(CLIENT), neighbour(SERVER)],
-        ownership: Ownership::Exclusive,
-        rx_checksum: RxChecksum::Verify,
         listen,
         ephemeral_ports: (1024, 65_535),
         tcp: TcpConfig { connect_timeout: Duration::from_secs(3), ..TcpConfig::default() },
         limits: Limits { half_open: 4_096, connections: 1 << 16, ..Limits::default() },
-        secrets: Secrets { isn: [octets[3]; 16], flow_hash: [7; 16], cookie: CookieKeys::alone([octets[3]; 16]) },
-        defence: DefenceConfig::default(),
-        traced_connections: 0,
+        ..StackConfig::new(
+            neighbour(octets).1,
+            vec![LocalAddr { addr: Addr::from_v4(octets), prefix_len: 24 }],
+            Secrets { isn: [octets[3]; 16], flow_hash: [7; 16], cookie: CookieKeys::alone([octets[3]; 16]) },
+        )
     }
 }
 

@@ -2,9 +2,7 @@
 
 use super::puppet::{Ask, Puppet, addr, local, neighbours};
 use super::target::*;
-use handfast::stack::{
-    CookieKeys, DefenceConfig, Limits, Ownership, RxChecksum, Secrets, Stack, StackConfig, TcpConfig, Transmit,
-};
+use handfast::stack::{CookieKeys, DefenceConfig, Limits, Secrets, Stack, StackConfig, TcpConfig, Transmit};
 use handfast::tcp::isn::IsnGenerator;
 use handfast::time::Instant;
 use handfast::wire::{FourTuple, MacAddr};
@@ -67,20 +65,19 @@ impl InMemory {
     pub fn new(setup: &Setup) -> Self {
         let started = start_for(setup.family, setup.host_isn);
         let config = StackConfig {
-            mac: MacAddr(HOST_MAC),
             mtu: setup.family.mtu(),
-            addresses: local(setup.family),
-            gateways: vec![],
             neighbours: neighbours(setup),
-            ownership: Ownership::Exclusive,
-            rx_checksum: RxChecksum::Verify,
             listen: setup.listen.then_some(HOST_PORT).into_iter().collect(),
             ephemeral_ports: (1024, 65535),
             tcp: setup.tcp,
             limits: setup.limits,
             defence: setup.defence,
-            secrets: Secrets { isn: SECRET, flow_hash: SECRET, cookie: CookieKeys::alone(SECRET) },
             traced_connections: 1,
+            ..StackConfig::new(
+                MacAddr(HOST_MAC),
+                local(setup.family),
+                Secrets { isn: SECRET, flow_hash: SECRET, cookie: CookieKeys::alone(SECRET) },
+            )
         };
         let stack = Stack::new(config, Puppet::default(), started);
         InMemory { stack, started, now: started, out: VecDeque::new() }

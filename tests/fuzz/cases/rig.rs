@@ -3,8 +3,7 @@
 use super::caller::{Call, Caller};
 use handfast::ledger::DropReason;
 use handfast::stack::{
-    CookieKeys, DefenceConfig, Limits, LocalAddr, Ownership, RxChecksum, Secrets, Stack, StackConfig, TcpConfig,
-    Transition, Transmit,
+    CookieKeys, Limits, LocalAddr, RxChecksum, Secrets, Stack, StackConfig, TcpConfig, Transition, Transmit,
 };
 use handfast::stats::Snapshot;
 use handfast::time::{Duration, Instant};
@@ -25,13 +24,8 @@ pub const CHUNK: usize = 2048;
 pub fn config(tcp: TcpConfig) -> StackConfig {
     let local = |addr, prefix_len| LocalAddr { addr, prefix_len };
     StackConfig {
-        mac: OUR_MAC,
         mtu: MTU,
-        addresses: vec![local(OURS, 24), local(OURS_V6, 64)],
         gateways: vec![Addr::from_v4([10, 77, 0, 254])],
-        neighbours: vec![],
-        ownership: Ownership::Exclusive,
-        rx_checksum: RxChecksum::Verify,
         listen: vec![7],
         ephemeral_ports: (50_000, 50_003),
         tcp,
@@ -46,9 +40,12 @@ pub fn config(tcp: TcpConfig) -> StackConfig {
             app_timers: 4,
             replies_per_second: 50,
         },
-        defence: DefenceConfig::default(),
-        secrets: Secrets { isn: [1; 16], flow_hash: [2; 16], cookie: CookieKeys::alone([3; 16]) },
         traced_connections: 32,
+        ..StackConfig::new(
+            OUR_MAC,
+            vec![local(OURS, 24), local(OURS_V6, 64)],
+            Secrets { isn: [1; 16], flow_hash: [2; 16], cookie: CookieKeys::alone([3; 16]) },
+        )
     }
 }
 
