@@ -15,7 +15,8 @@ impl Asleep {
 
     /// The receiver is about to sleep. What it looks at after this call, it sees as it is, or else is woken.
     pub(crate) fn announce(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        // An exchange and no store, because loom knows only of exchanges that none comes between what another read and wrote.
+        self.0.swap(true, Ordering::Relaxed);
         // Pairs with the fence in `must_wake`.
         fence(Ordering::SeqCst);
     }

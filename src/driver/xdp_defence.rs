@@ -1,4 +1,10 @@
 //! What the XDP program must know to answer SYNs as the stack does, and the memory that it shares with the workers.
+//!
+//! The workers' words are ordered by [`crate::outpost`], and tried under loom there. One thread at a time, the holder of the
+//! program, writes the rest: into the half of `defences` that is not in use, by a system call, and only then, with
+//! `Release`, the word that says which half is; the program finds the half by that word, so it cannot look before. What is
+//! left is a program that stands still between the two looks while the keys change twice: its SYN-ACK is then worth nothing,
+//! as if it had been lost. `tests/xdp_answers.rs` tries keys and answers on the loaded program.
 
 use crate::outpost::{CONTROL_WORDS, FILTER_WORDS, SharedMemory};
 use crate::tcp::cookie::CookieKeys;
