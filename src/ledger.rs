@@ -138,6 +138,10 @@ pub enum DropReason {
     // --- what was refused because a table or queue was full ---
     /// The half-open table was full.
     HalfOpenFull,
+    /// A SYN whose source's prefix holds its share of the half-open table, where no cookie could answer it.
+    PrefixShare,
+    /// A SYN beyond the rate of its source's prefix; in the third step of the defence, the ACK that follows.
+    PrefixRate,
     /// The connection table was full; the peer will send its ACK again.
     ConnectionsFull,
     /// The reply to this frame was held back by a rate limit.
@@ -321,6 +325,8 @@ pub struct Refusals {
     pub neighbours: u64,
     /// Frames that could not be sent for want of a chunk or of room in the tx ring (they are sent later).
     pub tx_frames: u64,
+    /// Challenge ACKs of connections that had sent enough of them (RFC 5961 §7).
+    pub challenges: u64,
     /// Application timers.
     pub timers: u64,
 }

@@ -104,6 +104,10 @@ pub struct Defence {
     pub switches: u64,
     /// Cookies sent and accepted; acknowledgements refused, by reason.
     pub cookies: BTreeMap<String, u64>,
+    /// SYNs beyond the budget of their source's prefix: answered with a cookie, or dropped, by budget; and prefixes whose
+    /// rate was forgotten for want of a place.
+    #[serde(default)]
+    pub budgets: BTreeMap<String, u64>,
 }
 
 /// Octets that one entry takes, all in: its place in the table and its share of the index, rounded up; a connection
@@ -365,6 +369,7 @@ impl Defence {
         add_map(&mut self.ms_at, &other.ms_at);
         self.switches += other.switches;
         add_map(&mut self.cookies, &other.cookies);
+        add_map(&mut self.budgets, &other.budgets);
     }
 }
 
@@ -436,7 +441,7 @@ mod tests {
         prop::collection::vec(0..1u64 << 40, 64).prop_map(|numbers| {
             let mut full = Snapshot::sum([]);
             let d = &mut full.defence;
-            for map in [&mut d.workers_at, &mut d.why, &mut d.ms_at, &mut d.cookies] {
+            for map in [&mut d.workers_at, &mut d.why, &mut d.ms_at, &mut d.cookies, &mut d.budgets] {
                 map.insert("one".into(), 0);
             }
             for map in [&mut full.half_open, &mut full.time_wait, &mut full.refused, &mut full.xdp] {

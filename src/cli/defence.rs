@@ -22,6 +22,14 @@ pub(super) struct DefenceArgs {
     /// Auto: a step down after so long below half of what led up
     #[arg(long, help_heading = "SYN floods", value_name = "TIME", default_value = "10s", value_parser = time)]
     pub calm: Duration,
+    /// How much of --max-half-open one source prefix may hold, in percent (IPv4: /24, IPv6: /56); what it sends beyond is
+    /// answered with cookies, or refused with `--syn-defence table`
+    #[arg(long, help_heading = "SYN floods", value_name = "PERCENT", default_value_t = DefenceConfig::default().prefix_share, value_parser = whole::<u8>(1..=100))]
+    pub prefix_share: u8,
+    /// New connections that one source prefix may make in a second, and at once, for each worker; SYNs beyond are dropped
+    /// [default: no limit]
+    #[arg(long, help_heading = "SYN floods", value_name = "SYNS", value_parser = whole::<u32>(1..=1_000_000_000))]
+    pub prefix_rate: Option<u32>,
     /// File with the secret of SYN cookies, shared by the servers behind one address: one or two lines of 32 hexadecimal
     /// digits, the first makes cookies, both open them; looked at every 5 s [default: one drawn at start]
     #[arg(long, help_heading = "SYN floods", value_name = "FILE")]
@@ -36,6 +44,8 @@ impl DefenceArgs {
             cookie_above: self.cookie_above,
             xdp_above: self.xdp_above.unwrap_or(DefenceConfig::default().xdp_above),
             calm: self.calm,
+            prefix_share: self.prefix_share,
+            prefix_rate: self.prefix_rate,
             shared_secret: self.secret_file.is_some(),
         }
     }
@@ -62,6 +72,11 @@ mod tests {
         let set = config("--syn-defence cookie --cookie-above 80 --xdp-above 5000 --calm 1m --secret-file x").unwrap();
         assert_eq!((set.mode, set.cookie_above, set.xdp_above), (SynDefence::Cookie, 80, 5_000));
         assert_eq!((set.calm.as_secs(), set.shared_secret), (60, true));
+        let budgets = config("--prefix-share 10 --prefix-rate 5000").unwrap();
+        assert_eq!((budgets.prefix_share, budgets.prefix_rate), (10, Some(5_000)));
+        for bad in ["--prefix-share 0", "--prefix-share 101", "--prefix-rate 0"] {
+            assert!(config(bad).is_err(), "{bad}");
+        }
         for bad in ["--syn-defence firewall", "--cookie-above 0", "--cookie-above 101", "--xdp-above 0"] {
             assert!(config(bad).is_err(), "{bad}");
         }

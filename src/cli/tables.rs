@@ -47,7 +47,7 @@ pub(super) fn snapshot(snapshot: &Snapshot) -> String {
         ("XDP verdicts", &snapshot.xdp),
         ("Half-open entries", &snapshot.half_open),
         ("TIME-WAIT entries", &snapshot.time_wait),
-        ("Refused: pool full", &snapshot.refused),
+        ("Refused: pool full, or limit reached", &snapshot.refused),
     ] {
         section(&mut page, title, counted(map));
     }
@@ -100,6 +100,7 @@ fn section<'a>(page: &mut String, title: &str, rows: impl IntoIterator<Item = (&
 fn defence(page: &mut String, snapshot: &Snapshot) {
     let d = &snapshot.defence;
     section(page, "SYN cookies", counted(&d.cookies));
+    section(page, "SYN budgets of prefixes", counted(&d.budgets));
     let mut table = new_table(["SYN defence at", "workers", "seconds"]);
     for (step, workers) in &d.workers_at {
         let ms = d.ms_at.get(step).copied().unwrap_or(0);

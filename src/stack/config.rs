@@ -46,7 +46,8 @@ pub struct Limits {
     pub neighbours: u32,
     /// Timers that applications may set.
     pub app_timers: u32,
-    /// Replies of each kind in a second: to neighbours, to pings, and RSTs with the ACKs that no connection counts.
+    /// Replies of each kind in a second: to neighbours, to pings, RSTs, ACKs that no connection counts, and SYN-ACKs sent
+    /// again.
     pub replies_per_second: u32,
 }
 

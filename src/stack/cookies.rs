@@ -1,5 +1,6 @@
 //! SYN cookies where a listener would keep an entry: the SYN-ACK that holds all, and the connection made of its answer.
 
+use super::Step;
 use super::input::{Arrival, Outcome, Reply};
 use super::shard::{Shard, env};
 use crate::ledger::{DropReason, HalfOpenEnding, Handled};
@@ -58,6 +59,10 @@ impl Shard {
         let header = &arrival.segment.header;
         match self.cookies.open(arrival.tuple, header, now) {
             Ok(_) if self.connections.is_full() => Err(DropReason::ConnectionsFull),
+            // Where the XDP program answers SYNs, nobody has counted this one yet.
+            Ok(_) if self.defence.step() == Step::Xdp && !self.budgets.admits(&arrival.tuple.remote_addr, now) => {
+                Err(DropReason::PrefixRate)
+            }
             Ok(carried) => {
                 if let Some(place) = beside {
                     self.end_half_open(place, HalfOpenEnding::Evicted, now);
@@ -124,7 +129,7 @@ impl Shard {
             outpost.rest();
             return;
         }
-        outpost.answer(wanted && self.defence.step() == super::Step::Xdp && outpost.is_ready());
+        outpost.answer(wanted && self.defence.step() == Step::Xdp && outpost.is_ready());
         if outpost.prepare() {
             self.tell_outpost();
         }
@@ -177,7 +182,8 @@ pub(super) struct Walk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outpost::Outpost;
+    use crate::outpost::{CONTROL_WORDS, FILTER_BITS, FILTER_WORDS, Outpost, SharedMemory};
+    use crate::stack::budget::Budgets;
     use crate::stack::config::{DefenceConfig, SynDefence};
     use crate::stack::defence::Defence;
     use crate::stack::steering::Share;
@@ -187,6 +193,7 @@ mod tests {
     use crate::wire::frame::{self, Envelope, Incoming, Link, TxChecksum, VerifyChecksum};
     use crate::wire::tcp::{Options, Timestamps};
     use crate::wire::{Addr, MacAddr, SeqNum};
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
     const OURS: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 
@@ -254,6 +261,12 @@ mod tests {
         let timestamps = syn_ack.options.timestamps.map(|t| Timestamps { tsval: t.tsecr + later, tsecr: t.tsval });
         let options = Options { timestamps, ..Options::default() };
         Header { seq: syn_ack.ack, ack: syn_ack.seq + 1, flags: Flags::ACK, wnd: 500, options, ..Header::default() }
+    }
+
+    fn memory() -> SharedMemory {
+        let words = |count: usize| (0..count).map(|_| AtomicU64::new(0)).collect::<Vec<_>>().leak() as &[_];
+        let filters = [words(FILTER_WORDS), words(FILTER_WORDS)];
+        SharedMemory { control: words(CONTROL_WORDS), common: words(CONTROL_WORDS), filters }
     }
 
     #[test]
@@ -352,6 +365,32 @@ mod tests {
         assert_eq!(shard.ledger.cookies_accepted + shard.ledger.cookies_refused.sum(), 1_000_000);
     }
 
+    /// The SYNs that the XDP program answers are counted when they come back.
+    #[test]
+    fn in_the_third_step_a_prefix_makes_connections_at_its_rate() {
+        let mut shard = shard(SynDefence::Cookie, 1);
+        let config = DefenceConfig { prefix_rate: Some(10), ..shard.config.defence };
+        let answers: Vec<_> =
+            (0..30).map(|n| (n, hand(&mut shard, Instant::ZERO, &tuple(n), &syn(0)).unwrap())).collect();
+        shard.budgets = Budgets::new(&[2; 16], &config, 8);
+        shard.defence = Defence::new(DefenceConfig { mode: SynDefence::Xdp, ..config }, 8, Instant::ZERO);
+        for (n, syn_ack) in &answers[..5] {
+            assert_eq!(hand(&mut shard, Instant::ZERO, &tuple(*n), &last_ack(syn_ack, 0)), None);
+        }
+        assert_eq!(shard.budgets.rates().unwrap().0, 0, "the stack answers SYNs, and counts them");
+        let memory = memory();
+        shard.outpost = Some(Outpost::new(memory));
+        while !shard.outpost.as_ref().unwrap().is_ready() {
+            shard.tend_outpost(Instant::ZERO);
+        }
+        shard.tend_outpost(Instant::ZERO);
+        assert_eq!(shard.defence.step(), Step::Xdp);
+        for (n, syn_ack) in &answers[5..] {
+            assert_eq!(hand(&mut shard, Instant::ZERO, &tuple(*n), &last_ack(syn_ack, 0)), None);
+        }
+        assert_eq!((shard.ledger.cookies_accepted, shard.ledger.dropped.of(DropReason::PrefixRate)), (15, 15));
+    }
+
     #[test]
     fn rotation_loses_no_cookie_that_is_on_its_way() {
         let mut shard = shard(SynDefence::Cookie, 1);
@@ -366,12 +405,9 @@ mod tests {
 
     #[test]
     fn the_outpost_knows_the_flows_of_every_table_whenever_they_came() {
-        use crate::outpost::{CONTROL_WORDS, FILTER_BITS, FILTER_WORDS, SharedMemory};
         use crate::tcp::time_wait::TimeWait;
-        use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-        let words = |count: usize| (0..count).map(|_| AtomicU64::new(0)).collect::<Vec<_>>().leak() as &[_];
-        let filters = [words(FILTER_WORDS), words(FILTER_WORDS)];
-        let memory = SharedMemory { control: words(CONTROL_WORDS), common: words(CONTROL_WORDS), filters };
+        let memory = memory();
+        let filters = memory.filters;
         let mut shard = shard(SynDefence::Xdp, 1);
         // The step begins as a cookie's; these are in the tables from before.
         let open = |shard: &mut Shard, n| {

@@ -59,6 +59,10 @@ pub struct DefenceConfig {
     pub xdp_above: u32,
     /// Down again: after so long below half of what led up.
     pub calm: Duration,
+    /// The part of the half-open table that one source prefix (IPv4: /24, IPv6: /56) may hold, in percent.
+    pub prefix_share: u8,
+    /// New connections that one source prefix may make in a second, for each worker; as many at once.
+    pub prefix_rate: Option<u32>,
     /// Whether other hosts make cookies that we must open, so that every acknowledgement is looked at.
     pub shared_secret: bool,
 }
@@ -70,6 +74,8 @@ impl Default for DefenceConfig {
             cookie_above: 50,
             xdp_above: 200_000,
             calm: Duration::from_secs(10),
+            prefix_share: 25,
+            prefix_rate: None,
             shared_secret: false,
         }
     }
@@ -143,14 +149,15 @@ impl Defence {
         }
     }
 
-    /// A SYN for a listener came, with so many half-open entries there: says whether a cookie is to answer it.
+    /// A SYN for a listener came, with so many half-open entries there, and its source's prefix may hold one more of them or
+    /// not: says whether a cookie is to answer it.
     #[inline]
-    pub fn on_syn(&mut self, half_open: usize, now: Instant) -> bool {
+    pub fn on_syn(&mut self, half_open: usize, may_hold: bool, now: Instant) -> bool {
         self.syns += 1;
         if self.step == Step::Table && self.config.mode == SynDefence::Auto && half_open >= self.crowded {
             self.switch(Step::Cookie, format!("{half_open} half-open entries, from {} on", self.crowded), now);
         }
-        let cookie = self.step > Step::Table;
+        let cookie = self.step > Step::Table || (!may_hold && self.config.mode != SynDefence::Table);
         if cookie {
             self.last_cookie = Some(now);
         }
@@ -193,18 +200,21 @@ impl Defence {
         }
         let answered = outpost.map_or(0, Outpost::answered);
         let pressure = (self.syns + answered - self.answered_before).saturating_sub(self.completed);
+        if self.step == Step::Table && outpost.is_some() && pressure > u64::from(self.config.xdp_above) {
+            // One prefix alone never fills so much of the table that cookies begin for all.
+            self.switch(Step::Cookie, self.too_many(pressure), now);
+        }
         if self.step == Step::Cookie && ready && pressure > u64::from(self.config.xdp_above) {
-            let most = self.config.xdp_above;
-            self.switch(
-                Step::Xdp,
-                format!("{pressure} SYNs without a handshake within a second, more than {most}"),
-                now,
-            );
+            self.switch(Step::Xdp, self.too_many(pressure), now);
         }
         if now.as_millis() >= self.window_ends_ms {
             self.end_window(pressure, now);
             self.answered_before = answered;
         }
+    }
+
+    fn too_many(&self, pressure: u64) -> String {
+        format!("{pressure} SYNs without a handshake within a second, more than {}", self.config.xdp_above)
     }
 
     fn end_window(&mut self, pressure: u64, now: Instant) {
@@ -312,7 +322,7 @@ mod tests {
     /// A second of so many SYNs a millisecond, of which so many are completed.
     fn second(defence: &mut Defence, outpost: &Outpost, from_ms: u64, syns: u64, completed: u64, half_open: usize) {
         for ms in from_ms..from_ms + 1_000 {
-            (0..syns).for_each(|_| _ = defence.on_syn(half_open, at(ms)));
+            (0..syns).for_each(|_| _ = defence.on_syn(half_open, true, at(ms)));
             (0..completed).for_each(|_| defence.on_handshake());
             defence.on_turn(at(ms), Some(outpost));
         }
@@ -361,6 +371,24 @@ mod tests {
             second(&mut defence, &outpost, s * 1_000, 50, 50, 0);
         }
         assert_eq!(defence.step(), Step::Table, "and they do not keep the step up");
+    }
+
+    #[test]
+    fn a_flood_from_one_prefix_never_fills_the_table_and_goes_up_by_its_rate() {
+        let outpost = ready(memory());
+        for (with_outpost, step) in [(true, Step::Xdp), (false, Step::Table)] {
+            let mut defence = Defence::new(config(SynDefence::Auto), 10_000, at(0));
+            for ms in 0..2_000 {
+                let cookies = (0..2).filter(|_| defence.on_syn(2_500, false, at(ms))).count();
+                assert_eq!(cookies, 2, "it holds its share already");
+                assert!(defence.step() > Step::Table || !defence.on_syn(2_500, true, at(ms)), "not so any other");
+                defence.on_turn(at(ms), with_outpost.then_some(&outpost));
+            }
+            assert_eq!(defence.step(), step);
+            assert!(defence.expects_cookies(at(2_000)));
+        }
+        let mut table = Defence::new(config(SynDefence::Table), 10_000, at(0));
+        assert!(!table.on_syn(2_500, false, at(0)), "no cookies where none are wanted");
     }
 
     #[test]

@@ -93,7 +93,7 @@ impl Shard {
                     Some((flow, Phase::HalfOpen)) => self.on_half_open(now, flow.place(), &arrival, reply),
                     Some((flow, _)) => self.on_time_wait(now, flow, &arrival, reply),
                     None => match self.share.other_owner(tuple) {
-                        None => self.on_listener(now, &arrival, None, reply),
+                        None => self.on_listener(now, &arrival, reply),
                         Some(owner) => hand_over(owner, reply),
                     },
                 }
@@ -170,7 +170,7 @@ impl Shard {
             }
             HalfOpenVerdict::Replace => {
                 self.end_half_open(place, HalfOpenEnding::Reset, now);
-                self.on_listener(now, arrival, None, reply)
+                self.on_listener(now, arrival, reply)
             }
             // The peer may have been answered with a cookie before there was room for the entry.
             HalfOpenVerdict::AnswerReset if self.may_hold_cookie(now, arrival.segment.header.flags) => {
@@ -181,7 +181,8 @@ impl Shard {
                 let ts_offset = self.isns.timestamp_offset(arrival.tuple);
                 self.answer_once(now, arrival).map_err(|_| reason)?;
                 let header = self.half_open.get(place).expect(INDEXED).acknowledgement(ts_offset, &env!(self, now));
-                self.reply_if_allowed(now, self.segment(arrival, header), reply)?;
+                limited(self.replies.acknowledgement.allows(now.as_millis()))?;
+                *reply = Some(self.segment(arrival, header));
                 Err(reason)
             }
             HalfOpenVerdict::Drop(reason) => Err(reason),
@@ -193,7 +194,9 @@ impl Shard {
         let ack = |shard: &mut Shard, reply: &mut Option<Reply>| {
             let ts_offset = shard.isns.timestamp_offset(arrival.tuple);
             let header = entry.acknowledgement(ts_offset, &env!(shard, now));
-            shard.reply_if_allowed(now, shard.segment(arrival, header), reply)
+            limited(shard.replies.acknowledgement.allows(now.as_millis()))?;
+            *reply = Some(shard.segment(arrival, header));
+            Ok(())
         };
         match entry.on_segment(arrival.segment) {
             TimeWaitVerdict::AcknowledgeAndRestart => {
@@ -208,11 +211,10 @@ impl Shard {
             }
             TimeWaitVerdict::Reuse if self.listens(arrival.tuple.local_port) => {
                 // The old entry goes only when the new one is sure.
-                if self.half_open.is_full() {
-                    return Err(DropReason::HalfOpenFull);
-                }
+                self.admit(now, arrival)?;
+                self.check_room(arrival)?;
                 self.reuse_time_wait(flow, now);
-                self.on_listener(now, arrival, Some(entry.snd_nxt), reply)
+                self.on_syn(now, arrival, Some(entry.snd_nxt), reply)
             }
             TimeWaitVerdict::Reuse => {
                 ack(self, reply)?;
@@ -222,14 +224,8 @@ impl Shard {
         }
     }
 
-    /// CLOSED and LISTEN: RFC 9293 §3.10.7.1 and §3.10.7.2. `beyond` is the SND.NXT of an old connection of this tuple.
-    fn on_listener(
-        &mut self,
-        now: Instant,
-        arrival: &Arrival<'_>,
-        beyond: Option<SeqNum>,
-        reply: &mut Option<Reply>,
-    ) -> Outcome {
+    /// CLOSED and LISTEN: RFC 9293 §3.10.7.1 and §3.10.7.2.
+    fn on_listener(&mut self, now: Instant, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
         let flags = arrival.segment.header.flags;
         if flags.has(Flags::RST) {
             return Err(DropReason::ResetIgnored);
@@ -246,13 +242,46 @@ impl Shard {
         if !flags.has(Flags::SYN) {
             return Err(DropReason::NoAck);
         }
-        if self.routes.next_hop(&arrival.tuple.remote_addr).is_none() {
+        self.admit(now, arrival)?;
+        self.on_syn(now, arrival, None, reply)
+    }
+
+    /// Whether a SYN is to be answered at all.
+    fn admit(&mut self, now: Instant, arrival: &Arrival<'_>) -> Result<(), DropReason> {
+        let remote = &arrival.tuple.remote_addr;
+        if self.routes.next_hop(remote).is_none() {
             return Err(DropReason::NoRoute);
         }
-        // A number beyond those of an old connection only the table can promise.
-        if self.defence.on_syn(self.half_open.len(), now) && beyond.is_none() {
+        if self.budgets.admits(remote, now) { Ok(()) } else { Err(DropReason::PrefixRate) }
+    }
+
+    fn may_hold(&self, arrival: &Arrival<'_>) -> bool {
+        self.budgets.may_hold(&arrival.tuple.remote_addr, self.half_open.len())
+    }
+
+    /// Whether the half-open table has room for an entry of this source.
+    fn check_room(&self, arrival: &Arrival<'_>) -> Result<(), DropReason> {
+        if self.half_open.is_full() {
+            return Err(DropReason::HalfOpenFull);
+        }
+        if self.may_hold(arrival) { Ok(()) } else { Err(DropReason::PrefixShare) }
+    }
+
+    /// A SYN for a listener is answered: by an entry of the table, or by a cookie. `beyond` is the SND.NXT of an old
+    /// connection of this tuple: a number beyond those only the table can promise.
+    fn on_syn(
+        &mut self,
+        now: Instant,
+        arrival: &Arrival<'_>,
+        beyond: Option<SeqNum>,
+        reply: &mut Option<Reply>,
+    ) -> Outcome {
+        let may_hold = self.may_hold(arrival);
+        if self.defence.on_syn(self.half_open.len(), may_hold, now) && beyond.is_none() {
+            self.budgets.cookies += u64::from(!may_hold);
             return self.answer_with_cookie(now, arrival, reply);
         }
+        self.check_room(arrival)?;
         let word = self.isns.word(arrival.tuple);
         let mut iss = isn(word, now);
         if let Some(snd_nxt) = beyond
@@ -279,7 +308,8 @@ impl Shard {
 
     pub(super) fn reset(&mut self, now: Instant, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
         let Some(header) = reset_for(arrival.segment) else { return Err(DropReason::ResetIgnored) };
-        self.reply_if_allowed(now, self.segment(arrival, header), reply)?;
+        limited(self.replies.reset.allows(now.as_millis()))?;
+        *reply = Some(self.segment(arrival, header));
         Ok(Handled::AnsweredByReset)
     }
 
@@ -291,13 +321,6 @@ impl Shard {
 
     pub(super) fn segment(&self, arrival: &Arrival<'_>, header: Header) -> Reply {
         Reply::Segment(arrival.link.reply(self.config.mac), *arrival.tuple, header)
-    }
-
-    /// What strangers make us send is bounded.
-    fn reply_if_allowed(&mut self, now: Instant, wanted: Reply, reply: &mut Option<Reply>) -> Result<(), DropReason> {
-        limited(self.replies.segment.allows(now.as_millis()))?;
-        *reply = Some(wanted);
-        Ok(())
     }
 
     // --- neighbours and ICMP ---
@@ -437,7 +460,7 @@ fn hand_over(owner: usize, reply: &mut Option<Reply>) -> Outcome {
     Ok(Handled::HandedOver)
 }
 
-/// A reply beyond the limit of its kind is not made.
+/// What strangers make us send is bounded: a reply beyond the limit of its kind is not made.
 fn limited(allowed: bool) -> Result<(), DropReason> {
     if allowed { Ok(()) } else { Err(DropReason::ReplyLimited) }
 }

@@ -122,6 +122,10 @@ impl Shard {
         for (what, came, gone_or_there) in laws {
             law(came == gone_or_there, || format!("ledger of {what}: {came} came, {gone_or_there} are accounted for"))?;
         }
+        let counted = self.budgets.entries();
+        law(counted == half_open as u64, || {
+            format!("budgets: {counted} half-open entries, but {half_open} are there")
+        })?;
         let indexed = living + half_open + time_wait;
         law(self.index.len() == indexed, || format!("index: {} flows, but {indexed} are there", self.index.len()))
     }

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod app;
+mod budget;
 mod config;
 mod cookies;
 mod cx;

@@ -186,9 +186,10 @@ impl Shard {
             return;
         }
         entry.count_resend();
-        let waits_already = entry.set_ready(true);
+        let allowed = self.replies.syn_ack_again.allows(now.as_millis());
+        let waits_already = allowed && entry.set_ready(true);
         self.arm_half_open(place, now);
-        if !waits_already {
+        if allowed && !waits_already {
             self.ready.push_back(Flow::new(Phase::HalfOpen, place));
         }
     }

@@ -5,6 +5,7 @@ use super::flow_index::BYTES_PER_FLOW;
 use super::shard::Shard;
 use super::slab::Slab;
 use super::time_wait_table::{ENTRY_BYTES_V4, ENTRY_BYTES_V6};
+use crate::ledger::DropReason;
 use crate::stats::{BytesPerEntry, Connections, Defence, Frames, Pool, Snapshot};
 use crate::tcp::half_open::HalfOpen;
 use crate::tcp::{State, Tcb};
@@ -69,13 +70,15 @@ impl Shard {
             ("time_wait", time_wait as u64, u64::from(limits.time_wait)),
             ("buffer_bytes", self.pools.blocks.used_bytes(), self.pools.blocks.limit_bytes()),
             ("orphans", u64::from(self.orphans), u64::from(limits.orphans)),
+            ("half_open_of_one_prefix", self.budgets.held().0, self.budgets.held().1),
             ("path_mtus", self.path_mtus.len() as u64, u64::from(limits.path_mtus)),
             ("neighbours", self.neighbours.len() as u64, u64::from(limits.neighbours)),
             ("app_timers", self.app_timers.len() as u64, u64::from(limits.app_timers)),
             ("ports", self.ports.in_use(), self.ports.limit() * self.routes.len() as u64),
             ("transfers", self.pools.transfers() as u64, self.connections.limit() as u64),
         ];
-        pools.into_iter().map(|(name, used, limit)| (name.to_string(), Pool { used, limit })).collect()
+        let prefixes = self.budgets.rates().map(|(used, places, _)| ("prefixes", used, places));
+        pools.into_iter().chain(prefixes).map(|(name, used, limit)| (name.to_string(), Pool { used, limit })).collect()
     }
 
     fn defence(&self) -> Defence {
@@ -88,7 +91,19 @@ impl Shard {
             ms_at: rows(Step::iter().map(|step| (step.into(), defence.ms_in(step)))),
             switches: defence.switches(),
             cookies,
+            budgets: self.budgets_used(),
         }
+    }
+
+    fn budgets_used(&self) -> BTreeMap<String, u64> {
+        let dropped = &self.ledger.dropped;
+        let used = [
+            ("over_share_cookies", self.budgets.cookies),
+            ("over_share_dropped", dropped.of(DropReason::PrefixShare)),
+            ("over_rate_dropped", dropped.of(DropReason::PrefixRate)),
+            ("prefixes_forgotten", self.budgets.rates().map_or(0, |(.., forgotten)| forgotten)),
+        ];
+        rows(used.into_iter())
     }
 
     fn refusals(&self) -> BTreeMap<String, u64> {
@@ -103,6 +118,13 @@ impl Shard {
             ("neighbours", refused.neighbours),
             ("tx_frames", refused.tx_frames),
             ("app_timers", refused.timers),
+            ("neighbour_replies", self.replies.neighbour.held_back()),
+            ("echo_replies", self.replies.echo.held_back()),
+            ("resets", self.replies.reset.held_back()),
+            ("acknowledgements", self.replies.acknowledgement.held_back()),
+            ("answers_again", self.answers.held_back()),
+            ("challenge_acks", refused.challenges),
+            ("syn_acks_again", self.replies.syn_ack_again.held_back()),
         ];
         rows(refusals.into_iter())
     }

@@ -1,6 +1,7 @@
 //! The tables of one shard and what they have in common: entries come, change phase and go here and nowhere else.
 
 use super::app::ConnId;
+use super::budget::Budgets;
 use super::config::{Ownership, StackConfig};
 use super::cookies::Walk;
 use super::defence::Defence;
@@ -55,6 +56,7 @@ pub(crate) struct Shard {
     pub isns: IsnGenerator,
     pub cookies: Cookies,
     pub defence: Defence,
+    pub budgets: Budgets,
     /// Where there is an XDP program that can answer SYNs.
     pub outpost: Option<Outpost>,
     pub(super) outpost_walk: Walk,
@@ -134,6 +136,7 @@ impl Shard {
             pools: Pools::new(limits.buffer_bytes),
             isns: IsnGenerator::new(&config.secrets.isn),
             cookies: Cookies::new(&config.secrets.cookie),
+            budgets: Budgets::new(key, &config.defence, limits.half_open),
             defence: Defence::new(config.defence, limits.half_open as usize, now),
             outpost: None,
             outpost_walk: Walk::default(),
@@ -223,6 +226,7 @@ impl Shard {
     pub fn add_half_open(&mut self, hash: u64, entry: HalfOpen, from: State, now: Instant) -> Result<u32, DropReason> {
         let tuple = entry.tuple;
         let Ok(place) = self.half_open.insert(entry) else { return Err(DropReason::HalfOpenFull) };
+        self.budgets.hold(&tuple.remote_addr);
         self.ledger.half_open_created += 1;
         self.gauges.transition(&mut { from }, Event::RecvSyn, &tuple, now);
         self.note_flow(&tuple);
@@ -244,6 +248,7 @@ impl Shard {
     pub fn end_half_open(&mut self, place: u32, ending: HalfOpenEnding, now: Instant) {
         self.half_open_wheel.disarm(&mut self.half_open, place);
         let Some(entry) = self.half_open.remove(place) else { return };
+        self.budgets.give_back(&entry.tuple.remote_addr);
         let event = match ending {
             HalfOpenEnding::Reset => Event::RecvRst,
             HalfOpenEnding::TimedOut => Event::TimedOut,
@@ -262,6 +267,7 @@ impl Shard {
         }
         self.half_open_wheel.disarm(&mut self.half_open, place);
         let Some(entry) = self.half_open.remove(place) else { return Err(DropReason::ConnectionsFull) };
+        self.budgets.give_back(&entry.tuple.remote_addr);
         let ts_offset = self.isns.timestamp_offset(&entry.tuple);
         let tcb = Tcb::from_half_open(&entry, ts_offset, &env!(self, now));
         let Ok(index) = self.connections.insert(tcb) else { unreachable!("the table was not full") };

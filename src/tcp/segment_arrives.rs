@@ -154,7 +154,7 @@ impl Tcb {
     }
 
     /// Owes the peer an ACK if it has not drawn too many of late (RFC 5961 §7).
-    pub(super) fn challenge(&mut self, env: &Env<'_>) {
+    pub(super) fn challenge(&mut self, env: &mut Env<'_>) {
         let now = (env.tick() >> 6) as u16;
         if now.wrapping_sub(self.challenged_at) > CHALLENGE_WINDOW || self.challenges == 0 {
             self.challenged_at = now;
@@ -163,6 +163,8 @@ impl Tcb {
         if self.challenges < CHALLENGES {
             self.challenges += 1;
             self.facts.set(Facts::ACK_NOW);
+        } else {
+            env.ledger.refused.challenges += 1;
         }
     }
 

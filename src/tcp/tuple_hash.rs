@@ -1,4 +1,5 @@
-//! SipHash (Aumasson and Bernstein, 2012) of 4-tuples with a secret key: what nobody outside may predict is made of it.
+//! SipHash (Aumasson and Bernstein, 2012) of 4-tuples and prefixes with a secret key: what nobody outside may predict is
+//! made of it.
 //!
 //! An IPv4 tuple is two words of 64 bits, an IPv6 tuple five: over so little a hasher of streams takes twice as long, so
 //! the rounds are written out for whole words. The results are those of any SipHash over [`write_tuple`]'s octets.
@@ -38,6 +39,12 @@ impl<const C: usize, const D: usize> TupleHash<C, D> {
                 self.words([l0, l1, r0, r1, 36 << 56 | ports])
             }
         }
+    }
+
+    /// The hash of a word that stands for itself.
+    #[inline]
+    pub fn hash_word(&self, word: u64) -> u64 {
+        self.words([word, 8 << 56])
     }
 
     /// The hash of words, the last of which holds the length and what is left of the octets.
@@ -118,6 +125,10 @@ mod tests {
             write_tuple(&mut long, &tuple);
             prop_assert_eq!(TupleHash::<1, 3>::new(&key).hash(&tuple), short.finish());
             prop_assert_eq!(TupleHash::<2, 4>::new(&key).hash(&tuple), long.finish());
+            let mut word = SipHasher13::new_with_key(&key);
+            word.write(&local[..8]);
+            let [of_local, _] = halves(&local);
+            prop_assert_eq!(TupleHash::<1, 3>::new(&key).hash_word(of_local), word.finish());
         }
     }
 }

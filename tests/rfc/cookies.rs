@@ -4,7 +4,7 @@ use super::in_memory::Setup;
 use super::peer::*;
 use super::segment::*;
 use super::target::*;
-use handfast::stack::SynDefence;
+use handfast::stack::{DefenceConfig, SynDefence};
 
 const WHY: &str = "it sets the defence, whose cookies are ours";
 
@@ -204,7 +204,10 @@ fn honest_peers_get_in_while_the_table_is_flooded_and_calm_follows() {
     covers!("4987-STATE", "LIM-1");
     in_memory_with(
         "it takes minutes",
-        |s| s.limits.half_open = 64,
+        |s| {
+            s.limits.half_open = 64;
+            s.defence.prefix_share = 100;
+        },
         |p| {
             for port in 1_000..1_640 {
                 p.on_port(port, |p| {
@@ -244,7 +247,7 @@ fn the_table_alone_refuses_when_it_is_full_if_so_asked() {
     covers!("4987-STATE");
     let table = |s: &mut Setup| {
         s.limits.half_open = 16;
-        s.defence.mode = SynDefence::Table;
+        s.defence = DefenceConfig { mode: SynDefence::Table, prefix_share: 100, ..s.defence };
     };
     handfast_with(WHY, table, |p| {
         for port in 1_000..1_032 {

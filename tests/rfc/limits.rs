@@ -20,13 +20,27 @@ fn every_pool_has_a_limit_and_a_gauge() {
             "ports",
             "orphans",
             "path_mtus",
+            "half_open_of_one_prefix",
         ] {
             let pool = snapshot.pools.get(name).unwrap_or_else(|| panic!("no pool {name}"));
             assert!(pool.limit > 0 && pool.used <= pool.limit, "{name}: {pool:?}");
         }
-        for name in
-            ["connections", "ports", "buffer_bytes", "neighbours", "tx_frames", "app_timers", "orphans", "path_mtus"]
-        {
+        for name in [
+            "connections",
+            "ports",
+            "buffer_bytes",
+            "neighbours",
+            "tx_frames",
+            "app_timers",
+            "orphans",
+            "path_mtus",
+            "neighbour_replies",
+            "echo_replies",
+            "resets",
+            "acknowledgements",
+            "challenge_acks",
+            "syn_acks_again",
+        ] {
             assert!(snapshot.refused.contains_key(name), "no counter {name}");
         }
     });

@@ -3,7 +3,8 @@
 use super::caller::{Call, Caller};
 use handfast::ledger::DropReason;
 use handfast::stack::{
-    CookieKeys, Limits, LocalAddr, RxChecksum, Secrets, Stack, StackConfig, TcpConfig, Transition, Transmit,
+    CookieKeys, DefenceConfig, Limits, LocalAddr, RxChecksum, Secrets, Stack, StackConfig, TcpConfig, Transition,
+    Transmit,
 };
 use handfast::stats::Snapshot;
 use handfast::time::{Duration, Instant};
@@ -40,6 +41,8 @@ pub fn config(tcp: TcpConfig) -> StackConfig {
             app_timers: 4,
             replies_per_second: 50,
         },
+        // Of a few peers, all in one prefix.
+        defence: DefenceConfig { prefix_share: 100, ..DefenceConfig::default() },
         traced_connections: 32,
         ..StackConfig::new(
             OUR_MAC,

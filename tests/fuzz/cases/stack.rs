@@ -54,6 +54,9 @@ fn stack_config(mode: u8, how: u8) -> StackConfig {
         let scarce = Limits { buffer_bytes: 8 * 1024, neighbours: 2, replies_per_second: 3, ..config.limits };
         config.limits = scarce;
     }
+    if mode & 128 != 0 {
+        (config.defence.prefix_share, config.defence.prefix_rate) = (25, Some(2));
+    }
     config
 }
 

@@ -1,0 +1,126 @@
+//! What one source prefix may take of what all share: /24 for IPv4, /56 for IPv6, about what one owner has.
+//!
+//! Two budgets, each in memory that never grows and is addressed by a keyed hash: half-open entries held at a time
+//! ([`held`]), and new connections a second ([`rates`], off unless asked for). Both are of one worker, like the tables that
+//! they protect.
+
+mod held;
+mod rates;
+
+use super::defence::DefenceConfig;
+use crate::tcp::tuple_hash::TupleHash;
+use crate::time::Instant;
+use crate::wire::Addr;
+use held::Held;
+use rates::Rates;
+
+/// The budgets of one shard.
+pub struct Budgets {
+    keyed: TupleHash<1, 3>,
+    held: Held,
+    /// Half-open entries that one prefix may hold.
+    share: u32,
+    rates: Option<Rates>,
+    /// SYNs beyond the share that a cookie answered.
+    pub cookies: u64,
+}
+
+impl Budgets {
+    /// For a table of `half_open` entries; `key` is secret.
+    pub fn new(key: &[u8; 16], config: &DefenceConfig, half_open: u32) -> Self {
+        let share = (u64::from(half_open) * u64::from(config.prefix_share)).div_ceil(100).max(1);
+        Budgets {
+            keyed: TupleHash::new(key),
+            held: Held::new(),
+            share: share as u32,
+            rates: config.prefix_rate.map(Rates::new),
+            cookies: 0,
+        }
+    }
+
+    /// Whether a new connection of this source is within its prefix's rate; it counts if so.
+    pub fn admits(&mut self, source: &Addr, now: Instant) -> bool {
+        let Some(rates) = &mut self.rates else { return true };
+        let prefix = prefix_of(source);
+        rates.admits(prefix, self.keyed.hash_word(prefix), now.as_nanos())
+    }
+
+    /// Whether this source's prefix may hold one more half-open entry, of a table that has `entries` of them.
+    pub fn may_hold(&self, source: &Addr, entries: usize) -> bool {
+        entries < self.share as usize || self.held.at_most(self.hash(source)) < self.share
+    }
+
+    /// An entry of this source has come.
+    pub fn hold(&mut self, source: &Addr) {
+        self.held.add(self.hash(source));
+    }
+
+    /// It has gone.
+    pub fn give_back(&mut self, source: &Addr) {
+        self.held.remove(self.hash(source));
+    }
+
+    fn hash(&self, source: &Addr) -> u64 {
+        self.keyed.hash_word(prefix_of(source))
+    }
+
+    /// The most half-open entries that any prefix may hold now, and that one may.
+    pub fn held(&self) -> (u64, u64) {
+        (self.held.most().into(), self.share.into())
+    }
+
+    /// Half-open entries that were counted, of all prefixes together.
+    pub fn entries(&self) -> u64 {
+        self.held.sum()
+    }
+
+    /// Prefixes below their full rate, places for them, and how many were forgotten for want of a place; if there is a rate.
+    pub fn rates(&self) -> Option<(u64, u64, u64)> {
+        self.rates.as_ref().map(|rates| (rates.in_use(), rates.places(), rates.forgotten()))
+    }
+}
+
+/// The prefix of an address as a number; no IPv6 prefix has one that an IPv4 prefix has.
+fn prefix_of(addr: &Addr) -> u64 {
+    match addr.v4() {
+        Some(octets) => u64::from(u32::from_be_bytes(octets) & !0xff) | 4,
+        None => (u128::from_be_bytes(*addr.octets()) >> 64) as u64 & !0xff,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn budgets(prefix_share: u8, prefix_rate: Option<u32>, half_open: u32) -> Budgets {
+        Budgets::new(&[5; 16], &DefenceConfig { prefix_share, prefix_rate, ..DefenceConfig::default() }, half_open)
+    }
+
+    #[test]
+    fn a_prefix_is_24_bits_of_ipv4_and_56_of_ipv6() {
+        let v4 = |c, d| prefix_of(&Addr::from_v4([10, 1, c, d]));
+        assert_eq!(v4(2, 3), v4(2, 250));
+        assert_ne!(v4(2, 3), v4(3, 3));
+        let v6 = |g, h, last| prefix_of(&Addr::from_v6([0x20, 1, 0xd, 0xb8, 0, 0, g, h, 0, 0, 0, 0, 0, 0, 0, last]));
+        assert_eq!(v6(1, 2, 3), v6(1, 250, 9));
+        assert_ne!(v6(1, 2, 3), v6(2, 2, 3));
+        let alike = Addr::from_v6([0, 0, 0, 0, 10, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+        assert_ne!(v4(2, 3), prefix_of(&alike));
+    }
+
+    #[test]
+    fn a_prefix_has_its_share_and_gets_it_back() {
+        let (hog, other) = (Addr::from_v4([10, 1, 2, 3]), Addr::from_v4([10, 1, 3, 3]));
+        let mut budgets = budgets(25, None, 16);
+        for entries in 0..4 {
+            assert!(budgets.may_hold(&hog, entries));
+            budgets.hold(&hog);
+        }
+        assert!(!budgets.may_hold(&hog, 4) && budgets.may_hold(&other, 4));
+        assert_eq!(budgets.held(), (4, 4));
+        budgets.give_back(&hog);
+        assert!(budgets.may_hold(&hog, 4));
+        assert!(budgets.admits(&hog, Instant::ZERO), "no rate, no limit");
+        assert_eq!(super::tests::budgets(1, None, 16).held(), (0, 1), "one at least");
+    }
+}

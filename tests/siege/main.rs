@@ -1,0 +1,6 @@
+//! Under siege: what strangers and slow peers cannot take from everybody else. The stack with the services that `serve`
+//! has, in virtual time, before peers who do as they like.
+
+mod budgets;
+mod reflector;
+mod site;
