@@ -8,6 +8,8 @@
 mod error;
 mod flags;
 mod frame;
+#[cfg(test)]
+mod kernel_by_hand;
 mod port;
 mod socket;
 mod sockopt;
