@@ -223,7 +223,7 @@ impl Report {
         let (ceiling_textbook, ceiling_merged) = (2.0 * ceiling.median / 7.0, 2.0 * ceiling.median / 5.0);
         Report {
             machine: machine::describe(),
-            command: machine::command(),
+            command: machine::command("veth"),
             ceiling_frames_per_second: ceiling,
             ceiling_textbook,
             ceiling_merged,

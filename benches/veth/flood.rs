@@ -84,7 +84,7 @@ pub fn run(options: &Options) -> Outcome<()> {
     let rows = combinations().zip(cells).map(|((server, level), rounds)| Row::new(server, level, rounds)).collect();
     let report = Report {
         machine: machine::describe(),
-        command: machine::command(),
+        command: machine::command("veth"),
         honest_per_second: options.honest,
         largest_flood_per_second: largest,
         rows,

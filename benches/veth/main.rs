@@ -8,6 +8,7 @@ mod ceiling;
 mod compare;
 mod flood;
 mod kernel;
+#[path = "../machine.rs"]
 mod machine;
 mod raw;
 mod site;

@@ -9,8 +9,8 @@ pub fn describe() -> String {
     format!("{cores} x {}, Linux {}", model.trim_start_matches([' ', '\t', ':']), kernel.trim())
 }
 
-/// The command that made the figure.
-pub fn command() -> String {
+/// The command that made the figure, by the name of its benchmark.
+pub fn command(bench: &str) -> String {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
-    format!("cargo bench --bench veth -- {}", args.join(" "))
+    format!("cargo bench --bench {bench} -- {}", args.join(" "))
 }
