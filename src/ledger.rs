@@ -321,6 +321,10 @@ pub struct Refusals {
     pub orphans: u64,
     /// Destinations whose path MTU could not be kept.
     pub path_mtus: u64,
+    /// TIME-WAIT entries that gave way, as the tables together were full.
+    pub time_wait_shed: u64,
+    /// Half-open entries that did.
+    pub half_open_shed: u64,
     /// Neighbours that could not be entered.
     pub neighbours: u64,
     /// Frames that could not be sent for want of a chunk or of room in the tx ring (they are sent later).

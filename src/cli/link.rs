@@ -85,6 +85,10 @@ pub(super) struct LinkArgs {
     /// Most TIME-WAIT entries for each worker
     #[arg(long, help_heading = "Limits", value_name = "N", default_value_t = Limits::default().time_wait, value_parser = whole::<u32>(1..=MOST))]
     pub max_time_wait: u32,
+    /// Most octets of the entries in these tables together for each worker, as 500M; beyond it the oldest TIME-WAIT entries
+    /// go first, then half-open ones, never connections [default: what the limits come to]
+    #[arg(long, help_heading = "Limits", value_name = "SIZE", value_parser = parse_pool)]
+    pub table_memory: Option<u64>,
     /// Most octets in send and receive buffers for each worker, as 1G
     #[arg(long, help_heading = "Limits", value_name = "SIZE", default_value = "1G", value_parser = parse_pool)]
     pub buffer_memory: u64,
@@ -154,6 +158,7 @@ impl LinkArgs {
         config.limits.half_open = self.max_half_open;
         config.limits.orphans = self.max_orphans;
         config.limits.time_wait = self.max_time_wait;
+        config.limits.table_bytes = self.table_memory.unwrap_or(u64::MAX);
         config.limits.buffer_bytes = self.buffer_memory;
         config.idle = self.idle;
         config.pin = !self.no_pin;

@@ -40,6 +40,8 @@ pub struct Limits {
     pub path_mtus: u32,
     /// TIME-WAIT entries.
     pub time_wait: u32,
+    /// Octets that the entries of these tables take together, beside their own limits.
+    pub table_bytes: u64,
     /// Octets in send and receive buffers together, rounded up to whole blocks.
     pub buffer_bytes: u64,
     /// Neighbours.
@@ -59,6 +61,7 @@ impl Default for Limits {
             orphans: 1 << 18,
             path_mtus: 4_096,
             time_wait: 1 << 24,
+            table_bytes: u64::MAX,
             buffer_bytes: 1 << 30,
             neighbours: 4_096,
             app_timers: 65_536,

@@ -58,11 +58,11 @@ impl Shard {
     ) -> Outcome {
         let header = &arrival.segment.header;
         match self.cookies.open(arrival.tuple, header, now) {
-            Ok(_) if self.connections.is_full() => Err(DropReason::ConnectionsFull),
             // Where the XDP program answers SYNs, nobody has counted this one yet.
             Ok(_) if self.defence.step() == Step::Xdp && !self.budgets.admits(&arrival.tuple.remote_addr, now) => {
                 Err(DropReason::PrefixRate)
             }
+            Ok(_) if !self.has_room_for_connection(beside, now) => Err(DropReason::ConnectionsFull),
             Ok(carried) => {
                 if let Some(place) = beside {
                     self.end_half_open(place, HalfOpenEnding::Evicted, now);

@@ -52,7 +52,7 @@ impl Cx<'_> {
         if shard.routes.next_hop(&remote_addr).is_none() {
             return Err(ConnectError::NoRoute);
         }
-        if shard.connections.is_full() {
+        if !shard.has_room_for_connection(None, self.now) {
             shard.ledger.refused.connections += 1;
             return Err(ConnectError::TableFull);
         }

@@ -149,15 +149,15 @@ impl Defence {
         }
     }
 
-    /// A SYN for a listener came, with so many half-open entries there, and its source's prefix may hold one more of them or
-    /// not: says whether a cookie is to answer it.
+    /// A SYN for a listener came, with so many half-open entries there, and one more may be kept for it or not: says whether a
+    /// cookie is to answer it.
     #[inline]
-    pub fn on_syn(&mut self, half_open: usize, may_hold: bool, now: Instant) -> bool {
+    pub fn on_syn(&mut self, half_open: usize, may_keep: bool, now: Instant) -> bool {
         self.syns += 1;
         if self.step == Step::Table && self.config.mode == SynDefence::Auto && half_open >= self.crowded {
             self.switch(Step::Cookie, format!("{half_open} half-open entries, from {} on", self.crowded), now);
         }
-        let cookie = self.step > Step::Table || (!may_hold && self.config.mode != SynDefence::Table);
+        let cookie = self.step > Step::Table || (!may_keep && self.config.mode != SynDefence::Table);
         if cookie {
             self.last_cookie = Some(now);
         }

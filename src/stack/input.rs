@@ -2,10 +2,11 @@
 //!
 //! What can be answered without state is answered in place: the frame that came in becomes the frame that goes out.
 
-use super::Disposition;
 use super::flow_index::{Flow, Phase};
 use super::neighbours::{Learn, Station};
 use super::shard::{Shard, env};
+use super::shedding::Newcomer;
+use super::{Disposition, Step};
 use crate::ledger::{DropReason, HalfOpenEnding, Handled};
 use crate::ownership::Ownership;
 use crate::tcp::closed::reset_for;
@@ -277,7 +278,8 @@ impl Shard {
         reply: &mut Option<Reply>,
     ) -> Outcome {
         let may_hold = self.may_hold(arrival);
-        if self.defence.on_syn(self.half_open.len(), may_hold, now) && beyond.is_none() {
+        let has_room = self.defence.step() > Step::Table || self.make_room_for(Newcomer::HalfOpen, now);
+        if self.defence.on_syn(self.half_open.len(), may_hold && has_room, now) && beyond.is_none() {
             self.budgets.cookies += u64::from(!may_hold);
             return self.answer_with_cookie(now, arrival, reply);
         }
@@ -340,7 +342,7 @@ impl Shard {
             tcb.facts.clear(Facts::RESOLVING);
             if !tcb.facts.has(Facts::READY) {
                 tcb.facts.set(Facts::READY);
-                self.ready.push_back(flow);
+                self.ready.push_back(flow.place());
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What must hold after every step, checked from within by the simulation and by fuzzing; a running stack never calls it.
 
 use super::shard::Shard;
+use super::shedding::TIME_WAIT_BYTES_V6;
 use super::{App, Stack};
 use crate::stack::flow_index::Phase;
 use crate::tcp::buffer::{BLOCK, Share};
@@ -126,6 +127,10 @@ impl Shard {
         law(counted == half_open as u64, || {
             format!("budgets: {counted} half-open entries, but {half_open} are there")
         })?;
+        let (taken, most) = (self.table_bytes(), self.config.limits.table_bytes);
+        // A TIME-WAIT entry comes before its connection has gone.
+        let slack = TIME_WAIT_BYTES_V6 * (self.connections.len() - living) as u64;
+        law(taken <= most.saturating_add(slack), || format!("tables: {taken} octets of {most}"))?;
         let indexed = living + half_open + time_wait;
         law(self.index.len() == indexed, || format!("index: {} flows, but {indexed} are there", self.index.len()))
     }
@@ -147,8 +152,7 @@ impl Shard {
     }
 
     fn check_lists(&self) -> Checked {
-        let ready: BTreeSet<u32> =
-            self.ready.iter().filter(|f| f.phase() == Phase::Connection).map(|f| f.place()).collect();
+        let ready: BTreeSet<u32> = self.ready.iter().copied().collect();
         let telling: BTreeSet<u32> = self.telling.iter().copied().collect();
         law(telling.len() == self.telling.len(), || "a connection waits twice to be told".into())?;
         for index in self.connections.indices() {
@@ -232,7 +236,8 @@ impl<A: App> Stack<A> {
             ("transfers", shard.pools.transfers() as u64),
             ("octets of buffers", shard.pools.blocks.used_bytes()),
             ("ports", shard.ports.in_use()),
-            ("flows with something to send", shard.ready.len() as u64),
+            ("connections with something to send", shard.ready.len() as u64),
+            ("SYN-ACKs to be sent again", shard.ready_again.len() as u64),
             ("connections with something to tell", shard.telling.len() as u64),
             ("application timers", shard.app_timers.len() as u64),
         ];

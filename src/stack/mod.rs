@@ -24,6 +24,7 @@ mod rate;
 mod report;
 mod routes;
 mod shard;
+mod shedding;
 pub mod slab;
 mod spiral;
 pub mod steering;

@@ -39,27 +39,29 @@ impl Shard {
             return true;
         }
         for _ in 0..self.ready.len() {
-            let Some(flow) = self.ready.pop_front() else { break };
-            let progress = match flow.phase() {
-                Phase::Connection => self.transmit_connection(now, flow, out),
-                Phase::HalfOpen => self.transmit_syn_ack(now, flow, out),
-                Phase::TimeWaitV4 | Phase::TimeWaitV6 => Progress::Done,
-            };
-            match progress {
+            let Some(index) = self.ready.pop_front() else { break };
+            match self.transmit_connection(now, index, out) {
                 Progress::Done => {}
-                Progress::More => self.ready.push_back(flow),
+                Progress::More => self.ready.push_back(index),
                 Progress::NoRoom => {
                     self.ledger.refused.tx_frames += 1;
-                    self.ready.push_front(flow);
+                    self.ready.push_front(index);
                     return true;
                 }
+            }
+        }
+        while let Some(place) = self.ready_again.pop_front() {
+            if self.transmit_syn_ack(now, place, out) == Progress::NoRoom {
+                self.ledger.refused.tx_frames += 1;
+                self.ready_again.push_front(place);
+                return true;
             }
         }
         !self.ready.is_empty() || self.neighbours.has_questions()
     }
 
-    fn transmit_connection(&mut self, now: Instant, flow: Flow, out: &mut impl Transmit) -> Progress {
-        let index = flow.place();
+    fn transmit_connection(&mut self, now: Instant, index: u32, out: &mut impl Transmit) -> Progress {
+        let flow = Flow::new(Phase::Connection, index);
         let mut sent = 0;
         let progress = loop {
             let Some(tcb) = self.connections.get(index) else { return Progress::Done };
@@ -112,15 +114,15 @@ impl Shard {
         tcb.arm_if_idle(&env!(self, now));
     }
 
-    fn transmit_syn_ack(&mut self, now: Instant, flow: Flow, out: &mut impl Transmit) -> Progress {
-        let Some(entry) = self.half_open.get_mut(flow.place()) else { return Progress::Done };
+    fn transmit_syn_ack(&mut self, now: Instant, place: u32, out: &mut impl Transmit) -> Progress {
+        let Some(entry) = self.half_open.get_mut(place) else { return Progress::Done };
         if !entry.set_ready(false) {
             return Progress::Done;
         }
         let tuple = entry.tuple;
         let our_mss = self.our_mss(tuple.local_addr.is_v4());
         let ts_offset = self.isns.timestamp_offset(&tuple);
-        let Some(entry) = self.half_open.get(flow.place()) else { return Progress::Done };
+        let Some(entry) = self.half_open.get(place) else { return Progress::Done };
         let header = entry.syn_ack(our_mss, ts_offset, &env!(self, now));
         // Nobody is asked for the sake of a handshake that may never be completed: where the neighbour is unknown, the
         // peer's next SYN is answered to where it came from.
@@ -129,7 +131,7 @@ impl Shard {
         let envelope = self.envelope(station, tuple);
         let written = out.transmit(|buffer| frame::emit_tcp(buffer, &envelope, &header, 0, |_| {}));
         if !written {
-            if let Some(entry) = self.half_open.get_mut(flow.place()) {
+            if let Some(entry) = self.half_open.get_mut(place) {
                 entry.set_ready(true);
             }
             return Progress::NoRoom;
@@ -190,7 +192,7 @@ impl Shard {
         let waits_already = allowed && entry.set_ready(true);
         self.arm_half_open(place, now);
         if allowed && !waits_already {
-            self.ready.push_back(Flow::new(Phase::HalfOpen, place));
+            self.ready_again.push_back(place);
         }
     }
 }

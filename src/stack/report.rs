@@ -1,10 +1,9 @@
 //! The shard's counters and gauges as a snapshot, audited by the laws of the ledger.
 
 use super::defence::Step;
-use super::flow_index::BYTES_PER_FLOW;
 use super::shard::Shard;
+use super::shedding::{CONNECTION_BYTES, HALF_OPEN_BYTES, TIME_WAIT_BYTES, TIME_WAIT_BYTES_V6};
 use super::slab::Slab;
-use super::time_wait_table::{ENTRY_BYTES_V4, ENTRY_BYTES_V6};
 use crate::ledger::DropReason;
 use crate::stats::{BytesPerEntry, Connections, Defence, Frames, Pool, Snapshot};
 use crate::tcp::half_open::HalfOpen;
@@ -45,10 +44,10 @@ impl Shard {
                 dropped: rows(ledger.dropped.rows().filter(|(_, count)| *count > 0)),
             },
             bytes_per_entry: BytesPerEntry {
-                half_open: all_in(Slab::<HalfOpen>::ENTRY_BYTES as f64),
-                established: all_in(Slab::<Tcb>::ENTRY_BYTES_WITH_GENERATION as f64),
-                time_wait: all_in(ENTRY_BYTES_V4),
-                time_wait_v6: all_in(ENTRY_BYTES_V6),
+                half_open: HALF_OPEN_BYTES,
+                established: CONNECTION_BYTES,
+                time_wait: TIME_WAIT_BYTES,
+                time_wait_v6: TIME_WAIT_BYTES_V6,
             },
             half_open: with_total("created", ledger.half_open_created, rows(ledger.half_open_endings.rows())),
             time_wait: with_total("created", ledger.time_wait_created, rows(ledger.time_wait_endings.rows())),
@@ -68,6 +67,7 @@ impl Shard {
             ("half_open", self.half_open.len() as u64, self.half_open.limit() as u64),
             ("connections", self.connections.len() as u64, self.connections.limit() as u64),
             ("time_wait", time_wait as u64, u64::from(limits.time_wait)),
+            ("table_bytes", self.table_bytes(), self.most_table_bytes()),
             ("buffer_bytes", self.pools.blocks.used_bytes(), self.pools.blocks.limit_bytes()),
             ("orphans", u64::from(self.orphans), u64::from(limits.orphans)),
             ("half_open_of_one_prefix", self.budgets.held().0, self.budgets.held().1),
@@ -115,6 +115,8 @@ impl Shard {
             ("early_data", refused.early),
             ("orphans", refused.orphans),
             ("path_mtus", refused.path_mtus),
+            ("time_wait_shed", refused.time_wait_shed),
+            ("half_open_shed", refused.half_open_shed),
             ("neighbours", refused.neighbours),
             ("tx_frames", refused.tx_frames),
             ("app_timers", refused.timers),
@@ -128,11 +130,6 @@ impl Shard {
         ];
         rows(refusals.into_iter())
     }
-}
-
-/// With the entry's share of the index, in whole octets.
-fn all_in(entry: f64) -> u64 {
-    (entry + BYTES_PER_FLOW).ceil() as u64
 }
 
 // A control block is no larger for being in a table.

@@ -12,6 +12,7 @@ use super::path_mtu::PathMtus;
 use super::ports::Ports;
 use super::rate::{AnswerLimit, ReplyLimits};
 use super::routes::Routes;
+use super::shedding::Newcomer;
 use super::slab::Slab;
 use super::steering::Share;
 use super::time_wait_table::{PackedV4, PackedV6, TimeWaitTable};
@@ -71,6 +72,8 @@ pub(crate) struct Shard {
     pub index: FlowIndex,
     pub half_open: Slab<HalfOpen>,
     pub half_open_wheel: Wheel,
+    /// Where the search for an entry that gives way goes on.
+    pub half_open_cursor: u32,
     pub connections: Slab<Tcb>,
     pub wheel: Wheel,
     /// Connections that live though the application has closed them for good.
@@ -80,8 +83,10 @@ pub(crate) struct Shard {
     pub time_wait_v6: TimeWaitTable<PackedV6>,
     /// TIME-WAIT entries that had been made when entries last expired.
     time_wait_seen: u64,
-    /// Flows with something to send.
-    pub ready: VecDeque<Flow>,
+    /// Connections with something to send.
+    pub ready: VecDeque<u32>,
+    /// Half-open entries whose SYN-ACK is to be sent again, which waits until the connections have had their turn.
+    pub ready_again: VecDeque<u32>,
     /// Connections with something to tell the application.
     pub telling: VecDeque<u32>,
     pub app_timers: TimerQueue,
@@ -149,6 +154,7 @@ impl Shard {
             index: FlowIndex::new(key),
             half_open: Slab::new(limits.half_open.min(Flow::MAX_PLACE)),
             half_open_wheel: Wheel::new(tick),
+            half_open_cursor: 0,
             connections: Slab::with_generations(limits.connections.min(Flow::MAX_PLACE)),
             wheel: Wheel::new(tick),
             time_wait_v4: TimeWaitTable::new(config.tcp.time_wait, limits.time_wait, locals.clone()),
@@ -157,6 +163,7 @@ impl Shard {
             orphans: 0,
             path_mtus: PathMtus::new(limits.path_mtus),
             ready: VecDeque::new(),
+            ready_again: VecDeque::new(),
             telling: VecDeque::new(),
             app_timers: TimerQueue::new(limits.app_timers),
             starved: VecDeque::new(),
@@ -225,6 +232,9 @@ impl Shard {
     /// `from` is LISTEN, or TIME-WAIT when its SYN took an old connection's tuple.
     pub fn add_half_open(&mut self, hash: u64, entry: HalfOpen, from: State, now: Instant) -> Result<u32, DropReason> {
         let tuple = entry.tuple;
+        if !self.make_room_for(Newcomer::HalfOpen, now) {
+            return Err(DropReason::HalfOpenFull);
+        }
         let Ok(place) = self.half_open.insert(entry) else { return Err(DropReason::HalfOpenFull) };
         self.budgets.hold(&tuple.remote_addr);
         self.ledger.half_open_created += 1;
@@ -262,7 +272,7 @@ impl Shard {
 
     /// Makes a connection of a half-open entry; the segment that completes the handshake is still to be processed.
     pub fn promote(&mut self, hash: u64, place: u32, now: Instant) -> Result<u32, DropReason> {
-        if self.connections.is_full() {
+        if !self.has_room_for_connection(Some(place), now) {
             return Err(DropReason::ConnectionsFull);
         }
         self.half_open_wheel.disarm(&mut self.half_open, place);
@@ -280,6 +290,12 @@ impl Shard {
     }
 
     // --- connections ---
+
+    /// Whether one more connection finds room, for which others may have to give way; `from` is the half-open entry that it
+    /// comes from.
+    pub fn has_room_for_connection(&mut self, from: Option<u32>, now: Instant) -> bool {
+        !self.connections.is_full() && self.make_room_for(Newcomer::Connection { from }, now)
+    }
 
     /// Enters a connection of our own making.
     pub fn add_connection(&mut self, tcb: Tcb) -> u32 {
@@ -320,7 +336,7 @@ impl Shard {
         }
         if tcb.may_transmit() && !tcb.facts.has(Facts::READY) {
             tcb.facts.set(Facts::READY);
-            self.ready.push_back(Flow::new(Phase::Connection, index));
+            self.ready.push_back(index);
         }
         let ended = tcb.ending.is_some();
         if tcb.facts.take(Facts::STARVED) && !tcb.facts.has(Facts::HUNGRY) {
@@ -505,7 +521,7 @@ impl Shard {
         }
     }
 
-    fn time_wait_gone(&mut self, flow: Flow, entry: &TimeWait, ending: TimeWaitEnding, now: Instant) {
+    pub(super) fn time_wait_gone(&mut self, flow: Flow, entry: &TimeWait, ending: TimeWaitEnding, now: Instant) {
         match ending {
             TimeWaitEnding::Expired => self.leave_time_wait(Event::TimeWaitOver, entry, now),
             TimeWaitEnding::Evicted => self.leave_time_wait(Event::Abort, entry, now),

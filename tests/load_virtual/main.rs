@@ -2,5 +2,6 @@
 
 mod lives;
 mod net;
+mod overload;
 mod pace;
 mod target;

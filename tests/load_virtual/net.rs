@@ -1,6 +1,6 @@
 //! The generator and a target in virtual time, with a link of a fixed delay between them.
 
-use handfast::load::{Crew, Gauge, LoadApp, Order, Plan, Report, Results, Setting};
+use handfast::load::{Counts, Crew, Gauge, LoadApp, Order, Plan, Report, Results, Setting};
 use handfast::stack::{App, CookieKeys, Limits, LocalAddr, Secrets, Stack, StackConfig, TcpConfig, Transmit};
 use handfast::stats::Snapshot;
 use handfast::time::{Duration, Instant};
@@ -79,13 +79,24 @@ impl<S: App> Net<S> {
 
     /// As [`Net::new`], with the client's configuration changed.
     pub fn tuned(plan: Plan, server: Option<S>, tune: impl FnOnce(&mut StackConfig)) -> Self {
-        let now = Instant::from_millis(1_000);
         let mut client = config(CLIENT, vec![]);
         tune(&mut client);
+        Self::of(plan, client, server, config(SERVER, vec![PORT]))
+    }
+
+    /// As [`Net::new`], with the target's configuration changed.
+    pub fn with_target(plan: Plan, server: Option<S>, tune: impl FnOnce(&mut StackConfig)) -> Self {
+        let mut target = config(SERVER, vec![PORT]);
+        tune(&mut target);
+        Self::of(plan, config(CLIENT, vec![]), server, target)
+    }
+
+    fn of(plan: Plan, client: StackConfig, server: Option<S>, target: StackConfig) -> Self {
+        let now = Instant::from_millis(1_000);
         let app = LoadApp::new(plan, Arc::new(Gauge::default()), Crew::new(1));
         Net {
             client: Stack::new(client, app, now),
-            server: server.map(|app| Stack::new(config(SERVER, vec![PORT]), app, now)),
+            server: server.map(|app| Stack::new(target, app, now)),
             now,
             to_client: VecDeque::new(),
             to_server: VecDeque::new(),
@@ -131,6 +142,11 @@ impl<S: App> Net<S> {
             self.now = next;
         }
         panic!("it does not end");
+    }
+
+    /// What has become of the connections so far.
+    pub fn counts(&self) -> Counts {
+        self.client.app().results().counts
     }
 
     /// Runs to the end; what it left.

@@ -3,4 +3,5 @@
 
 mod budgets;
 mod reflector;
+mod shedding;
 mod site;

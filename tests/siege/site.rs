@@ -53,14 +53,20 @@ impl Sent {
     }
 }
 
-struct Wire(Vec<Vec<u8>>);
+struct Wire {
+    frames: Vec<Vec<u8>>,
+    room: usize,
+}
 
 impl Transmit for Wire {
     fn transmit(&mut self, write: impl FnOnce(&mut [u8]) -> usize) -> bool {
+        if self.frames.len() == self.room {
+            return false;
+        }
         let mut frame = vec![0; CHUNK];
         let len = write(&mut frame);
         frame.truncate(len);
-        self.0.push(frame);
+        self.frames.push(frame);
         true
     }
 }
@@ -69,6 +75,8 @@ impl Transmit for Wire {
 pub struct Site {
     pub stack: Stack<Services>,
     pub now: Instant,
+    /// Frames besides replies that find room in a turn.
+    pub room: usize,
 }
 
 impl Site {
@@ -88,7 +96,7 @@ impl Site {
         change(&mut config);
         let services = Services::new(listeners, None, config.limits.connections);
         let now = Instant::from_millis(1_000_000);
-        Site { stack: Stack::new(config, services, now), now }
+        Site { stack: Stack::new(config, services, now), now, room: usize::MAX }
     }
 
     /// A frame comes; says what leaves with this turn.
@@ -106,9 +114,9 @@ impl Site {
 
     fn turn(&mut self) -> Vec<Sent> {
         self.stack.on_timers(self.now);
-        let mut wire = Wire(Vec::new());
-        while self.stack.poll_transmit(self.now, &mut wire) {}
-        wire.0.iter().map(|frame| read(frame)).collect()
+        let mut wire = Wire { frames: Vec::new(), room: self.room };
+        while self.stack.poll_transmit(self.now, &mut wire) && wire.frames.len() < self.room {}
+        wire.frames.iter().map(|frame| read(frame)).collect()
     }
 
     /// A segment comes from a peer.
