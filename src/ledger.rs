@@ -174,7 +174,7 @@ pub enum Ending {
 pub enum HalfOpenEnding {
     /// The handshake's last ACK came: it is a connection now.
     Established,
-    /// RST from the peer, or a new SYN in its place.
+    /// RST from the peer, a new SYN in its place, or a hard ICMP error about the SYN-ACK.
     Reset,
     /// Its SYN-ACKs went unanswered.
     TimedOut,

@@ -99,7 +99,10 @@ impl Shard {
                     },
                 }
             }
-            Incoming::Arp { link, arp } => self.on_arp(now, link, arp, reply),
+            Incoming::Arp { link, arp } => {
+                self.check_station_or_group(link)?;
+                self.on_arp(now, link, arp, reply)
+            }
             Incoming::EchoRequest { link, ip } => {
                 self.check_destination(link, ip)?;
                 if self.config.ownership == Ownership::Shared {
@@ -113,8 +116,16 @@ impl Shard {
                 self.check_destination(link, ip)?;
                 self.on_icmp_error(now, error, reply)
             }
-            Incoming::Ndp { link, ip, message } => self.on_ndp(now, link, ip, message, reply),
+            Incoming::Ndp { link, ip, message } => {
+                self.check_station_or_group(link)?;
+                self.on_ndp(now, link, ip, message, reply)
+            }
         }
+    }
+
+    /// A switch that does not know a station yet floods what is for it to everybody.
+    fn check_station_or_group(&self, link: &Link) -> Result<(), DropReason> {
+        if link.dst == self.config.mac || link.dst.is_group() { Ok(()) } else { Err(DropReason::ForeignMac) }
     }
 
     fn check_destination(&self, link: &Link, ip: &Ip) -> Result<(), DropReason> {
@@ -427,10 +438,17 @@ impl Shard {
         if let (None, Some(owner)) = (flow, self.share.other_owner(&error.tuple)) {
             return hand_over(owner, reply);
         }
-        let Some(flow) = flow.filter(|flow| flow.phase() == Phase::Connection) else {
-            return Err(DropReason::IcmpUnproven);
+        let index = match flow.map(|flow| (flow.phase(), flow.place())) {
+            Some((Phase::Connection, index)) => index,
+            Some((Phase::HalfOpen, place)) => {
+                if self.half_open.get(place).expect(INDEXED).on_icmp_error(error)? {
+                    self.end_half_open(place, HalfOpenEnding::Reset, now);
+                }
+                return Ok(Handled::IcmpError);
+            }
+            // A TIME-WAIT entry has nothing in flight.
+            _ => return Err(DropReason::IcmpUnproven),
         };
-        let index = flow.place();
         let tcb = self.connections.get_mut(index).expect(INDEXED);
         let outcome = tcb.on_icmp_error(error, &mut env!(self, now));
         self.settle(index, now);

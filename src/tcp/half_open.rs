@@ -6,7 +6,7 @@ use super::negotiation::Negotiated;
 use super::timer::Link;
 use crate::ledger::DropReason;
 use crate::wire::tcp::{Flags, Header, Segment};
-use crate::wire::{FourTuple, SeqNum};
+use crate::wire::{FourTuple, SeqNum, icmp};
 use std::num::NonZeroU8;
 
 /// One entry of the half-open table: SYN-RECEIVED from a passive open.
@@ -176,6 +176,15 @@ impl HalfOpen {
             return Drop(DropReason::NoAck);
         }
         if header.ack != self.iss + 1 { AnswerReset } else { Establish }
+    }
+
+    /// Whether an ICMP error ends the entry: a hard one does, as this is no synchronized state (RFC 9293 §3.9.2.2, SHLD-26;
+    /// RFC 5927 §5.2).
+    ///
+    /// # Errors
+    /// [`DropReason::IcmpUnproven`] unless it quotes our SYN-ACK (RFC 5927 §4).
+    pub(crate) fn on_icmp_error(&self, error: &icmp::Error) -> Result<bool, DropReason> {
+        if error.seq == self.iss { Ok(error.is_hard()) } else { Err(DropReason::IcmpUnproven) }
     }
 
     /// The challenge: `<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>`.

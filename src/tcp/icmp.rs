@@ -14,7 +14,7 @@ impl Tcb {
             return Err(DropReason::IcmpUnproven);
         }
         // Deviation: in synchronized states hard errors are taken for soft ones (RFC 5927 §5.2).
-        if error.is_hard() && self.state == State::SynSent {
+        if error.is_hard() && matches!(self.state, State::SynSent | State::SynReceived) {
             self.end(Event::Abort, Ending::Refused, env);
         }
         if let ErrorKind::PacketTooBig { mtu } = error.kind {

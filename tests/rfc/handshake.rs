@@ -337,3 +337,27 @@ fn a_fin_may_follow_crossing_syns() {
         assert_eq!(p.app_read(), Read::End);
     });
 }
+
+#[test]
+fn who_asks_for_fast_open_gets_an_ordinary_handshake() {
+    covers!("7413-4", "9293-SYN-DATA");
+    everywhere(|p| {
+        const COOKIE: [u8; 10] = [34, 10, 1, 2, 3, 4, 5, 6, 7, 8];
+        for (at, (option, text)) in
+            [(&[34, 2][..], &b""[..]), (&[34, 2], b"early"), (&COOKIE, b""), (&COOKIE, b"early")]
+                .into_iter()
+                .enumerate()
+        {
+            p.on_port(44_200 + at as u16, |p| {
+                p.send(seg(S).seq(0).mss(1460).options(option).text(text));
+                let got = p.expect(syn_ack());
+                assert_eq!(got.options.unknown, [0u8; 0], "no cookie is given out");
+                assert_eq!(got.ack, 1, "what came early is not acknowledged");
+                p.send(data(1, b"early").ack(1));
+                p.expect(ack(6).seq(1));
+                p.sock = p.target.accept();
+                assert_eq!(p.app_read(), Read::Data(b"early".to_vec()), "once");
+            });
+        }
+    });
+}

@@ -6,16 +6,12 @@ pub struct Requirement {
     pub id: &'static str,
     pub section: &'static str,
     pub what: &'static str,
-    /// When no test of this crate shows it: "not done: …", "not applicable: …", or the test elsewhere that does.
+    /// When no test of this crate shows it: the test elsewhere that does.
     pub note: &'static str,
 }
 
 const fn row(id: &'static str, section: &'static str, what: &'static str) -> Requirement {
     Requirement { id, section, what, note: "" }
-}
-
-const fn lacks(id: &'static str, section: &'static str, what: &'static str, note: &'static str) -> Requirement {
-    Requirement { id, section, what, note }
 }
 
 /// Shown by a test beside the code.
@@ -77,7 +73,7 @@ pub const REQUIREMENTS: &[Requirement] = &[
     row("6528-3", "RFC 6528", "the key of the ISNs is a secret, the hash cryptographic"),
     row("9293-QUIET", "RFC 9293 §3.4.3", "after a crash no old segment can be taken for a new one"),
     row("9293-HALFOPEN", "RFC 9293 §3.5.1", "half-open connections are found out"),
-    lacks("7413-4", "RFC 7413", "TCP Fast Open", "not applicable: an option (MAY) that Handfast leaves out; text on a SYN is sent again by the peer, see 9293-SYN-DATA"),
+    row("7413-4", "RFC 7413 §2", "who asks for TCP Fast Open, which we leave out, gets an ordinary handshake"),
     // SYN floods.
     row("4987-STATE", "RFC 4987", "half-open memory is bounded, and honest peers get in during a flood"),
     row("4987-COOKIE-VERIFY", "RFC 4987 §3.6", "a final ACK without an entry makes a connection only with a valid cookie"),

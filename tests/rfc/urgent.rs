@@ -1,0 +1,30 @@
+//! The urgent pointer (RFC 9293 §3.8.5, RFC 6093).
+
+use super::peer::*;
+use super::segment::*;
+use super::target::*;
+
+#[test]
+fn the_urgent_pointer_does_no_harm() {
+    covers!("9293-MUST-30");
+    everywhere(|p| {
+        p.accept();
+        for (at, pointer) in [0, 1, 3, 200, 0xffff].into_iter().enumerate() {
+            let seq = 1 + 3 * at as u32;
+            p.send(seg(A | U | P).seq(seq).text(b"urg").urgent(pointer));
+            p.expect(ack(seq + 3).seq(1));
+        }
+        p.note("a pointer whose flag a middlebox has cleared");
+        p.send(data(16, b"end").urgent(2));
+        p.expect(ack(19).seq(1));
+        let mut read = vec![];
+        while let Read::Data(octets) = p.app_read() {
+            read.extend(octets);
+        }
+        if p.on_linux("the urgent octet is taken out of the stream unless SO_OOBINLINE is set") {
+            assert!(read.len() >= 12 && read.ends_with(b"end"));
+        } else {
+            assert_eq!(read, b"urgurgurgurgurgend");
+        }
+    });
+}
