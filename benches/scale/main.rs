@@ -20,6 +20,9 @@ struct Cli {
     /// What `cargo bench` passes on to every benchmark
     #[arg(long, hide = true, global = true)]
     bench: bool,
+    /// The trial that it makes without a subcommand anyway
+    #[arg(long)]
+    quick: bool,
 }
 
 #[derive(Subcommand)]

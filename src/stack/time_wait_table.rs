@@ -2,8 +2,9 @@
 //!
 //! All wait equally long, so this order is the wheel: an entry's place in it says when its time is over, and neither links
 //! nor deadlines are stored for each. Entries stand in segments; a segment's time is over when that of its last entry is,
-//! and one takes entries for no longer than a 1024th of the wait, so that none waits much longer than it must. Memory
-//! comes and goes with the entries, a segment at a time.
+//! and one takes entries for no longer than a 1024th of the wait, so that none waits much longer than it must. Segments
+//! stand in a slab, apart from the tables of the index: as boxes of their own they took the room of those that the index
+//! had given back, and left a tenth of it that nothing fits into.
 
 use super::flow_index::{Flow, Phase};
 use super::locals::Locals;
@@ -125,7 +126,7 @@ struct Segment<E> {
 
 /// The entries of one address family.
 pub struct TimeWaitTable<E> {
-    segments: Slab<Box<Segment<E>>>,
+    segments: Slab<Segment<E>>,
     oldest: u32,
     newest: u32,
     wait_ms: u64,
@@ -138,16 +139,14 @@ pub struct TimeWaitTable<E> {
     locals: Locals,
 }
 
-/// Octets that an IPv4 entry and an IPv6 entry take with their share of the segment, its box and its place in the list of
-/// segments; beside it is the index ([`super::flow_index::BYTES_PER_FLOW`]).
+/// Octets that an IPv4 entry takes with its share of the segment; beside it is the index
+/// ([`super::flow_index::BYTES_PER_FLOW`]).
 pub const ENTRY_BYTES_V4: f64 = entry_bytes::<PackedV4>();
 /// The same for IPv6.
 pub const ENTRY_BYTES_V6: f64 = entry_bytes::<PackedV6>();
 
 const fn entry_bytes<E>() -> f64 {
-    // The allocator keeps 16 octets for each box.
-    let segment = size_of::<Segment<E>>() + 16 + Slab::<Box<Segment<E>>>::ENTRY_BYTES;
-    segment as f64 / SEGMENT as f64
+    Slab::<Segment<E>>::ENTRY_BYTES as f64 / SEGMENT as f64
 }
 
 const _: () = assert!(size_of::<PackedV4>() == 22 && size_of::<PackedV6>() == 34);
@@ -187,9 +186,9 @@ impl<E: Packed> TimeWaitTable<E> {
         self.stored >= self.limit || self.segments.is_full()
     }
 
-    /// Octets that it takes.
+    /// Octets that its segments take.
     pub fn bytes(&self) -> usize {
-        self.segments.len() * (size_of::<Segment<E>>() + 16) + self.segments.bytes()
+        self.segments.len() * Slab::<Segment<E>>::ENTRY_BYTES
     }
 
     /// Has an entry wait from `now_ms` on; says where it is. The table must not be full.
@@ -212,13 +211,13 @@ impl<E: Packed> TimeWaitTable<E> {
     /// The newest segment, or one begun because that is full or old.
     fn segment_for(&mut self, now_ms: u64) -> u32 {
         let takes = |s: &Segment<E>| (s.used as usize) < SEGMENT && now_ms.saturating_sub(s.begun_ms) < self.width_ms;
-        if self.segments.get(self.newest).is_some_and(|newest| takes(newest)) {
+        if self.segments.get(self.newest).is_some_and(takes) {
             return self.newest;
         }
         let older = self.newest;
         // Time does not run backwards.
         let begun_ms = self.segments.get(older).map_or(now_ms, |segment| segment.last_ms.max(now_ms));
-        let segment = Box::new(Segment {
+        let segment = Segment {
             live: 0,
             has_timestamps: 0,
             begun_ms,
@@ -228,7 +227,7 @@ impl<E: Packed> TimeWaitTable<E> {
             used: 0,
             popped: 0,
             entries: [E::EMPTY; SEGMENT],
-        });
+        };
         let Ok(number) = self.segments.insert(segment) else { unreachable!("the table was not full") };
         match self.segments.get_mut(older) {
             Some(older) => older.newer = number,
