@@ -142,6 +142,8 @@ pub enum DropReason {
     PrefixShare,
     /// A SYN beyond the rate of its source's prefix; in the third step of the defence, the ACK that follows.
     PrefixRate,
+    /// A SYN, or an ACK with a good cookie, whose source's prefix has its share of the connection table.
+    PrefixConnections,
     /// The connection table was full; the peer will send its ACK again.
     ConnectionsFull,
     /// The reply to this frame was held back by a rate limit.
@@ -282,6 +284,8 @@ pub struct Ledger {
     pub established_active: u64,
     /// How connections ended.
     pub endings: EndingTally,
+    /// Connections that were reset as too little got on within the idle limit; they ended as timed out.
+    pub idle_ended: u64,
     /// Half-open entries made.
     pub half_open_created: u64,
     /// How they ended.

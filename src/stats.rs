@@ -64,6 +64,9 @@ pub struct Connections {
     pub refused: u64,
     /// Given up without an answer.
     pub timed_out: u64,
+    /// Of those, reset by us as too little got on within the idle limit.
+    #[serde(default)]
+    pub idle: u64,
     /// Segments sent again.
     pub retransmitted: u64,
     /// Reductions of a congestion window taken back, as nothing had been lost.
@@ -383,6 +386,7 @@ impl Connections {
         self.aborted += other.aborted;
         self.refused += other.refused;
         self.timed_out += other.timed_out;
+        self.idle += other.idle;
         self.retransmitted += other.retransmitted;
         self.taken_back += other.taken_back;
     }

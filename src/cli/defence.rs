@@ -1,11 +1,11 @@
-//! The flags of `serve` for the defence against SYN floods.
+//! The flags of `serve` against SYN floods and slow peers.
 
-use super::values::{one_of, time, whole};
+use super::values::{one_of, some_time, time, whole};
 use crate::stack::{DefenceConfig, SynDefence};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How SYN floods are met.
+/// How SYN floods and slow peers are met.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct DefenceArgs {
     /// Against SYN floods: the half-open table alone, SYN cookies, cookies from the XDP program, or as much of that as a
@@ -26,6 +26,15 @@ pub(super) struct DefenceArgs {
     /// answered with cookies, or refused with `--syn-defence table`
     #[arg(long, help_heading = "SYN floods", value_name = "PERCENT", default_value_t = DefenceConfig::default().prefix_share, value_parser = whole::<u8>(1..=100))]
     pub prefix_share: u8,
+    /// How much of --max-connections one source prefix may hold, in percent; SYNs beyond are dropped
+    #[arg(long, help_heading = "Slow peers", value_name = "PERCENT", default_value_t = DefenceConfig::default().prefix_connections, value_parser = whole::<u8>(1..=100))]
+    pub prefix_connections: u8,
+    /// Reset a connection on which fewer than --idle-octets get on within this time, both ways together [default: never]
+    #[arg(long, help_heading = "Slow peers", value_name = "TIME", value_parser = some_time)]
+    pub idle_limit: Option<Duration>,
+    /// Octets that must get on within --idle-limit
+    #[arg(long, help_heading = "Slow peers", value_name = "N", default_value_t = 1, requires = "idle_limit", value_parser = whole::<u32>(1..=1 << 30))]
+    pub idle_octets: u32,
     /// New connections that one source prefix may make in a second, and at once, for each worker; SYNs beyond are dropped
     /// [default: no limit]
     #[arg(long, help_heading = "SYN floods", value_name = "SYNS", value_parser = whole::<u32>(1..=1_000_000_000))]
@@ -46,6 +55,7 @@ impl DefenceArgs {
             calm: self.calm,
             prefix_share: self.prefix_share,
             prefix_rate: self.prefix_rate,
+            prefix_connections: self.prefix_connections,
             shared_secret: self.secret_file.is_some(),
         }
     }
@@ -72,9 +82,9 @@ mod tests {
         let set = config("--syn-defence cookie --cookie-above 80 --xdp-above 5000 --calm 1m --secret-file x").unwrap();
         assert_eq!((set.mode, set.cookie_above, set.xdp_above), (SynDefence::Cookie, 80, 5_000));
         assert_eq!((set.calm.as_secs(), set.shared_secret), (60, true));
-        let budgets = config("--prefix-share 10 --prefix-rate 5000").unwrap();
-        assert_eq!((budgets.prefix_share, budgets.prefix_rate), (10, Some(5_000)));
-        for bad in ["--prefix-share 0", "--prefix-share 101", "--prefix-rate 0"] {
+        let budgets = config("--prefix-share 10 --prefix-rate 5000 --prefix-connections 5").unwrap();
+        assert_eq!((budgets.prefix_share, budgets.prefix_rate, budgets.prefix_connections), (10, Some(5_000), 5));
+        for bad in ["--prefix-share 0", "--prefix-share 101", "--prefix-rate 0", "--idle-limit 0s", "--idle-octets 5"] {
             assert!(config(bad).is_err(), "{bad}");
         }
         for bad in ["--syn-defence firewall", "--cookie-above 0", "--cookie-above 101", "--xdp-above 0"] {

@@ -57,6 +57,8 @@ pub fn run(args: Args) -> Outcome {
     let interface = args.link.interface()?.to_string();
     let mut config = args.link.engine_config()?;
     config.defence = args.defence.config();
+    config.tcp.idle_limit = args.defence.idle_limit;
+    config.tcp.idle_octets = args.defence.idle_octets;
     config.answer_on_veth = args.defence.xdp_above.is_some();
     let secret = args.defence.secret_file.as_deref().map(SecretFile::open).transpose()?;
     config.cookie_keys = secret.as_ref().map(SecretFile::keys);

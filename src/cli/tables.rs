@@ -26,6 +26,7 @@ pub(super) fn snapshot(snapshot: &Snapshot) -> String {
             ("aborted by us", c.aborted),
             ("refused", c.refused),
             ("timed out", c.timed_out),
+            ("of those idle", c.idle),
             ("retransmitted", c.retransmitted),
             ("reductions taken back", c.taken_back),
         ],

@@ -1,12 +1,13 @@
 //! What one source prefix may take of what all share: /24 for IPv4, /56 for IPv6, about what one owner has.
 //!
-//! Two budgets, each in memory that never grows and is addressed by a keyed hash: half-open entries held at a time
-//! ([`held`]), and new connections a second ([`rates`], off unless asked for). Both are of one worker, like the tables that
-//! they protect.
+//! Budgets in memory that never grows and is addressed by a keyed hash: half-open entries held at a time, and, where asked
+//! for, connections held at a time (both [`held`]) and new connections a second ([`rates`]). All are of one worker, like the
+//! tables that they protect.
 
 mod held;
 mod rates;
 
+use super::config::Limits;
 use super::defence::DefenceConfig;
 use crate::tcp::tuple_hash::TupleHash;
 use crate::time::Instant;
@@ -20,19 +21,23 @@ pub struct Budgets {
     held: Held,
     /// Half-open entries that one prefix may hold.
     share: u32,
+    /// Connections that peers opened, and how many one prefix may hold; where there is a limit.
+    connections: Option<(Held, u32)>,
     rates: Option<Rates>,
     /// SYNs beyond the share that a cookie answered.
     pub cookies: u64,
 }
 
 impl Budgets {
-    /// For a table of `half_open` entries; `key` is secret.
-    pub fn new(key: &[u8; 16], config: &DefenceConfig, half_open: u32) -> Self {
-        let share = (u64::from(half_open) * u64::from(config.prefix_share)).div_ceil(100).max(1);
+    /// For tables of these limits; `key` is secret.
+    pub fn new(key: &[u8; 16], config: &DefenceConfig, limits: &Limits) -> Self {
+        let part = |of: u32, percent: u8| (u64::from(of) * u64::from(percent)).div_ceil(100).max(1) as u32;
+        let connections = part(limits.connections, config.prefix_connections);
         Budgets {
             keyed: TupleHash::new(key),
             held: Held::new(),
-            share: share as u32,
+            share: part(limits.half_open, config.prefix_share),
+            connections: (config.prefix_connections < 100).then(|| (Held::new(), connections)),
             rates: config.prefix_rate.map(Rates::new),
             cookies: 0,
         }
@@ -48,6 +53,32 @@ impl Budgets {
     /// Whether this source's prefix may hold one more half-open entry, of a table that has `entries` of them.
     pub fn may_hold(&self, source: &Addr, entries: usize) -> bool {
         entries < self.share as usize || self.held.at_most(self.hash(source)) < self.share
+    }
+
+    /// Whether this source's prefix may hold one more connection.
+    pub fn may_connect(&self, source: &Addr) -> bool {
+        self.connections.as_ref().is_none_or(|(held, share)| held.at_most(self.hash(source)) < *share)
+    }
+
+    /// A connection that this source opened stands.
+    pub fn connect(&mut self, source: &Addr) {
+        let hash = self.connections.is_some().then(|| self.hash(source));
+        if let (Some((held, _)), Some(hash)) = (&mut self.connections, hash) {
+            held.add(hash);
+        }
+    }
+
+    /// It has gone.
+    pub fn disconnect(&mut self, source: &Addr) {
+        let hash = self.connections.is_some().then(|| self.hash(source));
+        if let (Some((held, _)), Some(hash)) = (&mut self.connections, hash) {
+            held.remove(hash);
+        }
+    }
+
+    /// The most connections that any prefix may hold now, and that one may; where there is a limit.
+    pub fn connected(&self) -> Option<(u64, u64)> {
+        self.connections.as_ref().map(|(held, share)| (held.most().into(), (*share).into()))
     }
 
     /// An entry of this source has come.
@@ -74,6 +105,11 @@ impl Budgets {
         self.held.sum()
     }
 
+    /// Connections that were counted; where there is a limit.
+    pub fn passive_connections(&self) -> Option<u64> {
+        self.connections.as_ref().map(|(held, _)| held.sum())
+    }
+
     /// Prefixes below their full rate, places for them, and how many were forgotten for want of a place; if there is a rate.
     pub fn rates(&self) -> Option<(u64, u64, u64)> {
         self.rates.as_ref().map(|rates| (rates.in_use(), rates.places(), rates.forgotten()))
@@ -93,7 +129,8 @@ mod tests {
     use super::*;
 
     fn budgets(prefix_share: u8, prefix_rate: Option<u32>, half_open: u32) -> Budgets {
-        Budgets::new(&[5; 16], &DefenceConfig { prefix_share, prefix_rate, ..DefenceConfig::default() }, half_open)
+        let config = DefenceConfig { prefix_share, prefix_rate, ..DefenceConfig::default() };
+        Budgets::new(&[5; 16], &config, &Limits { half_open, ..Limits::default() })
     }
 
     #[test]

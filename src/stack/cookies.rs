@@ -62,6 +62,7 @@ impl Shard {
             Ok(_) if self.defence.step() == Step::Xdp && !self.budgets.admits(&arrival.tuple.remote_addr, now) => {
                 Err(DropReason::PrefixRate)
             }
+            Ok(_) if !self.budgets.may_connect(&arrival.tuple.remote_addr) => Err(DropReason::PrefixConnections),
             Ok(_) if !self.has_room_for_connection(beside, now) => Err(DropReason::ConnectionsFull),
             Ok(carried) => {
                 if let Some(place) = beside {
@@ -100,6 +101,7 @@ impl Shard {
         self.gauges.transition(&mut { State::Listen }, Event::RecvSyn, &entry.tuple, now);
         let tcb = Tcb::from_half_open(entry, ts_offset, &env!(self, now));
         let index = self.enter_connection(hash, tcb);
+        self.budgets.connect(&entry.tuple.remote_addr);
         self.ledger.cookies_accepted += 1;
         self.ledger.opened_passive += 1;
         self.defence.on_handshake();
@@ -372,7 +374,7 @@ mod tests {
         let config = DefenceConfig { prefix_rate: Some(10), ..shard.config.defence };
         let answers: Vec<_> =
             (0..30).map(|n| (n, hand(&mut shard, Instant::ZERO, &tuple(n), &syn(0)).unwrap())).collect();
-        shard.budgets = Budgets::new(&[2; 16], &config, 8);
+        shard.budgets = Budgets::new(&[2; 16], &config, &Limits::default());
         shard.defence = Defence::new(DefenceConfig { mode: SynDefence::Xdp, ..config }, 8, Instant::ZERO);
         for (n, syn_ack) in &answers[..5] {
             assert_eq!(hand(&mut shard, Instant::ZERO, &tuple(*n), &last_ack(syn_ack, 0)), None);

@@ -61,6 +61,8 @@ pub struct DefenceConfig {
     pub calm: Duration,
     /// The part of the half-open table that one source prefix (IPv4: /24, IPv6: /56) may hold, in percent.
     pub prefix_share: u8,
+    /// The part of the connection table that one source prefix may hold, in percent; 100: all of it.
+    pub prefix_connections: u8,
     /// New connections that one source prefix may make in a second, for each worker; as many at once.
     pub prefix_rate: Option<u32>,
     /// Whether other hosts make cookies that we must open, so that every acknowledgement is looked at.
@@ -75,6 +77,7 @@ impl Default for DefenceConfig {
             xdp_above: 200_000,
             calm: Duration::from_secs(10),
             prefix_share: 25,
+            prefix_connections: 100,
             prefix_rate: None,
             shared_secret: false,
         }

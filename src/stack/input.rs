@@ -264,6 +264,9 @@ impl Shard {
         if self.routes.next_hop(remote).is_none() {
             return Err(DropReason::NoRoute);
         }
+        if !self.budgets.may_connect(remote) {
+            return Err(DropReason::PrefixConnections);
+        }
         if self.budgets.admits(remote, now) { Ok(()) } else { Err(DropReason::PrefixRate) }
     }
 

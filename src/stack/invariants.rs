@@ -127,6 +127,10 @@ impl Shard {
         law(counted == half_open as u64, || {
             format!("budgets: {counted} half-open entries, but {half_open} are there")
         })?;
+        let passive = self.connections.indices().filter_map(|i| self.connections.get(i));
+        let passive = passive.filter(|tcb| !tcb.facts.has(Facts::ACTIVE)).count() as u64;
+        let counted = self.budgets.passive_connections().unwrap_or(passive);
+        law(counted == passive, || format!("budgets: {counted} connections of peers, but {passive} are there"))?;
         let (taken, most) = (self.table_bytes(), self.config.limits.table_bytes);
         // A TIME-WAIT entry comes before its connection has gone.
         let slack = TIME_WAIT_BYTES_V6 * (self.connections.len() - living) as u64;

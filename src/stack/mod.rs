@@ -13,6 +13,7 @@ mod cx;
 mod defence;
 pub mod flow_index;
 mod hunger;
+mod idle;
 mod input;
 mod invariants;
 mod locals;
@@ -136,6 +137,7 @@ impl<A: App> Stack<A> {
         shard.tend_outpost(now);
         shard.make_room();
         shard.feed_starved(now);
+        shard.end_idle(now);
         let tick = now.as_millis() as u32;
         for _ in 0..TIMERS_PER_TURN {
             let Some(place) = shard.half_open_wheel.pop_due(&mut shard.half_open, tick) else { break };
@@ -231,7 +233,7 @@ impl<A: App> Stack<A> {
         let time_wait = [shard.time_wait_v4.next_due_ms(), shard.time_wait_v6.next_due_ms()];
         let building = shard.outpost.as_ref().is_some_and(Outpost::is_building).then_some(now);
         let defence = shard.defence.next_due().into_iter().chain(building);
-        let fed = shard.can_feed().then_some(now);
+        let fed = shard.can_feed().then_some(now).into_iter().chain(shard.next_idle_look(now));
         let waits = time_wait.into_iter().flatten().map(Instant::from_millis);
         wheels.into_iter().flatten().map(at).chain(waits).chain(shard.app_timers.next()).chain(fed).chain(defence).min()
     }

@@ -31,6 +31,7 @@ impl Shard {
                 aborted: ended(Ending::Aborted),
                 refused: ended(Ending::Refused),
                 timed_out: ended(Ending::TimedOut),
+                idle: ledger.idle_ended,
                 retransmitted: ledger.retransmitted,
                 taken_back: ledger.taken_back,
             },
@@ -78,7 +79,13 @@ impl Shard {
             ("transfers", self.pools.transfers() as u64, self.connections.limit() as u64),
         ];
         let prefixes = self.budgets.rates().map(|(used, places, _)| ("prefixes", used, places));
-        pools.into_iter().chain(prefixes).map(|(name, used, limit)| (name.to_string(), Pool { used, limit })).collect()
+        let connections = self.budgets.connected().map(|(used, limit)| ("connections_of_one_prefix", used, limit));
+        pools
+            .into_iter()
+            .chain(prefixes)
+            .chain(connections)
+            .map(|(name, used, limit)| (name.to_string(), Pool { used, limit }))
+            .collect()
     }
 
     fn defence(&self) -> Defence {
@@ -100,6 +107,7 @@ impl Shard {
         let used = [
             ("over_share_cookies", self.budgets.cookies),
             ("over_share_dropped", dropped.of(DropReason::PrefixShare)),
+            ("over_connections_dropped", dropped.of(DropReason::PrefixConnections)),
             ("over_rate_dropped", dropped.of(DropReason::PrefixRate)),
             ("prefixes_forgotten", self.budgets.rates().map_or(0, |(.., forgotten)| forgotten)),
         ];

@@ -6,6 +6,7 @@ use super::config::{Ownership, StackConfig};
 use super::cookies::Walk;
 use super::defence::Defence;
 use super::flow_index::{Flow, FlowIndex, Phase};
+use super::idle::IdleWatch;
 use super::locals::Locals;
 use super::neighbours::{Neighbours, Station};
 use super::path_mtu::PathMtus;
@@ -78,6 +79,7 @@ pub(crate) struct Shard {
     pub wheel: Wheel,
     /// Connections that live though the application has closed them for good.
     pub orphans: u32,
+    pub idle_watch: IdleWatch,
     pub path_mtus: PathMtus,
     pub time_wait_v4: TimeWaitTable<PackedV4>,
     pub time_wait_v6: TimeWaitTable<PackedV6>,
@@ -141,7 +143,7 @@ impl Shard {
             pools: Pools::new(limits.buffer_bytes),
             isns: IsnGenerator::new(&config.secrets.isn),
             cookies: Cookies::new(&config.secrets.cookie),
-            budgets: Budgets::new(key, &config.defence, limits.half_open),
+            budgets: Budgets::new(key, &config.defence, &limits),
             defence: Defence::new(config.defence, limits.half_open as usize, now),
             outpost: None,
             outpost_walk: Walk::default(),
@@ -161,6 +163,7 @@ impl Shard {
             time_wait_v6: TimeWaitTable::new(config.tcp.time_wait, limits.time_wait, locals),
             time_wait_seen: 0,
             orphans: 0,
+            idle_watch: IdleWatch::default(),
             path_mtus: PathMtus::new(limits.path_mtus),
             ready: VecDeque::new(),
             ready_again: VecDeque::new(),
@@ -281,6 +284,7 @@ impl Shard {
         let ts_offset = self.isns.timestamp_offset(&entry.tuple);
         let tcb = Tcb::from_half_open(&entry, ts_offset, &env!(self, now));
         let Ok(index) = self.connections.insert(tcb) else { unreachable!("the table was not full") };
+        self.budgets.connect(&entry.tuple.remote_addr);
         self.note_flow(&entry.tuple);
         self.index.replace(hash, Flow::new(Phase::HalfOpen, place), Flow::new(Phase::Connection, index));
         self.defence.on_handshake();
@@ -423,6 +427,9 @@ impl Shard {
             .is_some_and(|tcb| tcb.facts.has(Facts::TOLD) && !tcb.facts.has(Facts::RST_DUE | Facts::LAST_ACK_DUE));
         if done && let Some(mut tcb) = self.connections.remove(index) {
             tcb.drop_transfer(&mut self.pools);
+            if !tcb.facts.has(Facts::ACTIVE) {
+                self.budgets.disconnect(&tcb.tuple.remote_addr);
+            }
         }
     }
 

@@ -25,6 +25,11 @@ pub struct TcpConfig {
     /// How long a connection that the application has closed for good stays in FIN-WAIT-2, or waits for a peer that holds
     /// its window shut.
     pub orphan_timeout: Duration,
+    /// A connection on which fewer than `idle_octets` get on within this time, both ways together, is reset; `None`: it may
+    /// stand for ever.
+    pub idle_limit: Option<Duration>,
+    /// See `idle_limit`.
+    pub idle_octets: u32,
     /// Most octets buffered for sending, for each connection.
     pub send_buffer: u32,
     /// Most octets buffered for reading, for each connection; also the largest window.
@@ -61,6 +66,8 @@ impl Default for TcpConfig {
             user_timeout: Duration::from_secs(300),
             delayed_ack: Duration::from_millis(40),
             orphan_timeout: Duration::from_secs(60),
+            idle_limit: None,
+            idle_octets: 1,
             send_buffer: 256 * 1024,
             recv_buffer: 256 * 1024,
             keep_alive: None,

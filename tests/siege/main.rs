@@ -5,3 +5,4 @@ mod budgets;
 mod reflector;
 mod shedding;
 mod site;
+mod slow_peers;

@@ -116,7 +116,13 @@ impl Site {
         self.stack.on_timers(self.now);
         let mut wire = Wire { frames: Vec::new(), room: self.room };
         while self.stack.poll_transmit(self.now, &mut wire) && wire.frames.len() < self.room {}
-        wire.frames.iter().map(|frame| read(frame)).collect()
+        let sent: Vec<Sent> = wire.frames.iter().map(|frame| read(frame)).collect();
+        if sent.iter().any(|sent| sent.segment.is_none()) {
+            // It asks where the router is.
+            self.stack.on_neighbour(self.now, ROUTER, ROUTER_MAC);
+            self.stack.on_neighbour(self.now, ROUTER_V6, ROUTER_MAC);
+        }
+        sent
     }
 
     /// A segment comes from a peer.

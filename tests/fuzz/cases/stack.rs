@@ -7,7 +7,7 @@ use super::flow::{FIRST_ACTIVE, FLOWS, Flow};
 use super::packets::{arp, damaged, fragment, icmp_error, misdirected, neighbour_discovery, ping, tagged};
 use super::rig::{End, Ending, MTU, PEER_MAC, Rig, config};
 use arbitrary::{Result, Unstructured};
-use handfast::stack::{Limits, Ownership, RxChecksum, StackConfig, SynDefence, TcpConfig};
+use handfast::stack::{DefenceConfig, Limits, Ownership, RxChecksum, StackConfig, SynDefence, TcpConfig};
 use handfast::time::{Duration, Instant};
 use handfast::wire::Addr;
 use handfast::wire::frame::{self, Incoming, VerifyChecksum};
@@ -55,7 +55,9 @@ fn stack_config(mode: u8, how: u8) -> StackConfig {
         config.limits = scarce;
     }
     if mode & 128 != 0 {
-        (config.defence.prefix_share, config.defence.prefix_rate) = (25, Some(2));
+        let tight = DefenceConfig { prefix_share: 25, prefix_connections: 25, prefix_rate: Some(2), ..config.defence };
+        config.defence = tight;
+        config.tcp.idle_limit = Some(Duration::from_secs(90));
     }
     config
 }
