@@ -16,7 +16,7 @@ use crate::tcp::time_wait::TimeWaitVerdict;
 use crate::tcp::{Env, Facts, State};
 use crate::time::Instant;
 use crate::wire::arp::{Arp, Operation};
-use crate::wire::frame::{self, Envelope, Incoming, Ip, Link, TxChecksum};
+use crate::wire::frame::{self, Carried, Envelope, Incoming, Ip, Link, TxChecksum};
 use crate::wire::tcp::{Flags, Header, Segment};
 use crate::wire::{Addr, FourTuple, SeqNum, icmp, ndp};
 
@@ -60,8 +60,9 @@ impl Shard {
         self.ledger.frames_received += 1;
         self.ledger.bytes_received += len as u64;
         let mut reply = None;
-        let outcome = match frame::parse(&buffer[..len], self.verify()) {
-            Ok(incoming) => self.on_incoming(now, &incoming, &mut reply),
+        let outcome = match frame::parse_usual(&buffer[..len], self.verify()) {
+            Ok(Some(carried)) => self.on_segment(now, &carried, &mut reply),
+            Ok(None) => self.on_unusual(now, &buffer[..len], &mut reply),
             Err(reason) => Err(reason),
         };
         if let Some(Reply::HandOver(owner)) = reply {
@@ -77,27 +78,31 @@ impl Shard {
     }
 
     #[inline]
-    fn on_incoming(&mut self, now: Instant, incoming: &Incoming<'_>, reply: &mut Option<Reply>) -> Outcome {
-        match incoming {
-            Incoming::Tcp { link, ip, tuple, segment } => {
-                if link.dst != self.config.mac {
-                    return Err(DropReason::ForeignMac);
-                }
-                let (hash, flow) = self.find(tuple);
-                if flow.is_none() {
-                    // The addresses of a flow were seen to when it came to be.
-                    self.check_destination(link, ip)?;
-                }
-                let arrival = Arrival { link, tuple, segment, hash, marked: ip.ecn == CONGESTION_EXPERIENCED };
-                match flow.map(|flow| (flow, flow.phase())) {
-                    Some((flow, Phase::Connection)) => self.on_connection(now, flow.place(), &arrival, reply),
-                    Some((flow, Phase::HalfOpen)) => self.on_half_open(now, flow.place(), &arrival, reply),
-                    Some((flow, _)) => self.on_time_wait(now, flow, &arrival, reply),
-                    None => match self.share.other_owner(tuple) {
-                        None => self.on_listener(now, &arrival, reply),
-                        Some(owner) => hand_over(owner, reply),
-                    },
-                }
+    fn on_segment(&mut self, now: Instant, carried: &Carried<'_>, reply: &mut Option<Reply>) -> Outcome {
+        let Carried { link, tuple, segment, .. } = carried;
+        let (hash, flow) = self.find(tuple);
+        // The addresses of a flow were seen to when it came to be.
+        if flow.is_none() || link.dst != self.config.mac || link.src.is_group() {
+            self.check_addresses(carried)?;
+        }
+        let arrival = Arrival { link, tuple, segment, hash, marked: carried.ecn == CONGESTION_EXPERIENCED };
+        match flow.map(|flow| (flow, flow.phase())) {
+            Some((flow, Phase::Connection)) => self.on_connection(now, flow.place(), &arrival, reply),
+            Some((flow, Phase::HalfOpen)) => self.on_half_open(now, flow.place(), &arrival, reply),
+            Some((flow, _)) => self.on_time_wait(now, flow, &arrival, reply),
+            None => match self.share.other_owner(tuple) {
+                None => self.on_listener(now, &arrival, reply),
+                Some(owner) => hand_over(owner, reply),
+            },
+        }
+    }
+
+    /// What is not TCP over IPv4.
+    #[inline(never)]
+    fn on_unusual(&mut self, now: Instant, octets: &[u8], reply: &mut Option<Reply>) -> Outcome {
+        match &frame::parse_unusual(octets, self.verify())? {
+            &Incoming::Tcp { link, ip: Ip { hop_limit, ecn, .. }, tuple, segment } => {
+                self.on_segment(now, &Carried { link, tuple, hop_limit, ecn, segment }, reply)
             }
             Incoming::Arp { link, arp } => {
                 self.check_station_or_group(link)?;
@@ -126,6 +131,12 @@ impl Shard {
     /// A switch that does not know a station yet floods what is for it to everybody.
     fn check_station_or_group(&self, link: &Link) -> Result<(), DropReason> {
         if link.dst == self.config.mac || link.dst.is_group() { Ok(()) } else { Err(DropReason::ForeignMac) }
+    }
+
+    #[inline(never)]
+    fn check_addresses(&self, carried: &Carried<'_>) -> Result<(), DropReason> {
+        carried.judged()?;
+        self.check_destination(&carried.link, &carried.ip())
     }
 
     fn check_destination(&self, link: &Link, ip: &Ip) -> Result<(), DropReason> {

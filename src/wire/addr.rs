@@ -30,13 +30,21 @@ impl Addr {
     /// The four octets when this is an IPv4 address.
     #[inline]
     pub fn v4(&self) -> Option<[u8; 4]> {
-        self.is_v4().then(|| (u128::from_be_bytes(self.0) as u32).to_be_bytes())
+        self.is_v4().then(|| self.last_word().to_be_bytes())
     }
 
     /// Whether this is an IPv4 address.
-    #[inline]
+    #[inline(always)]
     pub fn is_v4(&self) -> bool {
-        u128::from_be_bytes(self.0) >> 32 == 0xffff
+        const MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+        self.0.first_chunk() == Some(&MAPPED)
+    }
+
+    /// The last four octets, as a number: all of an IPv4 address.
+    #[inline(always)]
+    pub fn last_word(&self) -> u32 {
+        let [.., a, b, c, d] = self.0;
+        u32::from_be_bytes([a, b, c, d])
     }
 
     /// All sixteen octets, in network order.

@@ -81,7 +81,7 @@ pub fn parse(frame: &[u8]) -> Result<(Link, u16, &[u8]), DropReason> {
 ///
 /// # Panics
 /// If `buf` is shorter than [`Link::header_len`].
-#[inline]
+#[inline(always)]
 pub fn emit(buf: &mut [u8], link: &Link, ether_type: u16) -> usize {
     let outer = if link.vlan.is_some() { VLAN } else { ether_type };
     let (head, rest) = buf.split_at_mut(HEADER_LEN);

@@ -73,6 +73,39 @@ pub enum VerifyChecksum {
     No,
 }
 
+/// A TCP segment with what carried it: [`Incoming::Tcp`] on its own, its addresses not judged yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Carried<'a> {
+    /// Stations.
+    pub link: Link,
+    /// From our view: local is the destination.
+    pub tuple: FourTuple,
+    /// TTL or hop limit.
+    pub hop_limit: u8,
+    /// The two ECN bits (RFC 3168 §5).
+    pub ecn: u8,
+    /// Header and text.
+    pub segment: tcp::Segment<'a>,
+}
+
+impl<'a> Carried<'a> {
+    /// Its addresses, and what else is known of its packet.
+    pub fn ip(&self) -> Ip {
+        let FourTuple { local_addr: dst, remote_addr: src, .. } = self.tuple;
+        Ip { src, dst, hop_limit: self.hop_limit, ecn: self.ecn }
+    }
+
+    /// Judges its addresses, as [`parse`] does.
+    ///
+    /// # Errors
+    /// [`DropReason::Martian`], [`DropReason::GroupAddress`].
+    pub fn judged(self) -> Result<Incoming<'a>, DropReason> {
+        let ip = self.ip();
+        check_one_to_one(&self.link, &ip)?;
+        Ok(Incoming::Tcp { link: self.link, ip, tuple: self.tuple, segment: self.segment })
+    }
+}
+
 /// Takes a frame apart.
 ///
 /// What it says of addresses holds without knowing ours: a source that can be none is refused, and so is a destination
@@ -81,8 +114,36 @@ pub enum VerifyChecksum {
 ///
 /// # Errors
 /// The reason to drop the frame.
-#[inline]
 pub fn parse(frame: &[u8], verify: VerifyChecksum) -> Result<Incoming<'_>, DropReason> {
+    match parse_usual(frame, verify)? {
+        Some(carried) => carried.judged(),
+        None => parse_unusual(frame, verify),
+    }
+}
+
+/// The first half of [`parse`]: TCP over IPv4, which nearly every frame is, and without a judgement of its addresses,
+/// which need none when the flow is known. `None` is for [`parse_unusual`].
+///
+/// Apart, as what comes out is large: made in one place, it stays where it is made.
+///
+/// # Errors
+/// As [`parse`].
+#[inline(always)]
+pub fn parse_usual(frame: &[u8], verify: VerifyChecksum) -> Result<Option<Carried<'_>>, DropReason> {
+    let (link, ether_type, packet) = ethernet::parse(frame)?;
+    if ether_type != ethernet::IPV4 {
+        return Ok(None);
+    }
+    let packet = ipv4::parse(packet)?;
+    if packet.protocol != ip::TCP { Ok(None) } else { from_tcp(link, &packet, verify).map(Some) }
+}
+
+/// The second half of [`parse`].
+///
+/// # Errors
+/// As [`parse`].
+#[inline(never)]
+pub fn parse_unusual(frame: &[u8], verify: VerifyChecksum) -> Result<Incoming<'_>, DropReason> {
     let (link, ether_type, packet) = ethernet::parse(frame)?;
     if link.src.is_group() {
         return Err(DropReason::Martian);
@@ -95,10 +156,9 @@ pub fn parse(frame: &[u8], verify: VerifyChecksum) -> Result<Incoming<'_>, DropR
     }
 }
 
-#[inline(always)]
 fn from_ip<'a>(link: Link, packet: &Packet<'a>, verify: VerifyChecksum) -> Result<Incoming<'a>, DropReason> {
     match (packet.protocol, packet.ip.src.is_v4()) {
-        (ip::TCP, _) => from_tcp(link, packet, verify),
+        (ip::TCP, _) => from_tcp(link, packet, verify)?.judged(),
         (ip::ICMP, true) | (ip::ICMPV6, false) => from_icmp(link, packet, verify),
         _ => Err(DropReason::Protocol),
     }
@@ -106,21 +166,20 @@ fn from_ip<'a>(link: Link, packet: &Packet<'a>, verify: VerifyChecksum) -> Resul
 
 // Inlined by force, like all below it: the result is large, and copying it from caller to caller costs more than parsing.
 #[inline(always)]
-fn from_tcp<'a>(link: Link, packet: &Packet<'a>, verify: VerifyChecksum) -> Result<Incoming<'a>, DropReason> {
-    let &Packet { ip, payload, .. } = packet;
-    check_one_to_one(&link, &ip)?;
+fn from_tcp<'a>(link: Link, packet: &Packet<'a>, verify: VerifyChecksum) -> Result<Carried<'a>, DropReason> {
+    let &Packet { ip: Ip { src, dst, hop_limit, ecn }, payload, .. } = packet;
     if payload.len() < tcp::HEADER_LEN {
         return Err(DropReason::TcpHeader);
     }
     if verify == VerifyChecksum::Yes {
-        let sum = Sum::ZERO.pseudo_header(&ip.src, &ip.dst, ip::TCP, payload.len());
+        let sum = Sum::ZERO.pseudo_header(&src, &dst, ip::TCP, payload.len());
         if !sum.octets(payload).is_intact() {
             return Err(DropReason::TcpChecksum);
         }
     }
     let (remote_port, local_port, segment) = tcp::parse(payload)?;
-    let tuple = FourTuple { local_addr: ip.dst, remote_addr: ip.src, local_port, remote_port };
-    Ok(Incoming::Tcp { link, ip, tuple, segment })
+    let tuple = FourTuple { local_addr: dst, remote_addr: src, local_port, remote_port };
+    Ok(Carried { link, tuple, hop_limit, ecn, segment })
 }
 
 #[inline(never)]
@@ -148,6 +207,9 @@ fn from_icmp<'a>(link: Link, packet: &Packet<'a>, verify: VerifyChecksum) -> Res
 /// From one station to one station, at both layers (RFC 1122 §3.3.6 for a broadcast at the link alone).
 #[inline]
 fn check_one_to_one(link: &Link, ip: &Ip) -> Result<(), DropReason> {
+    if link.src.is_group() {
+        return Err(DropReason::Martian);
+    }
     ip::check_addresses(ip)?;
     if link.dst.is_group() { Err(DropReason::GroupAddress) } else { Ok(()) }
 }

@@ -36,30 +36,24 @@ pub struct Packet<'a> {
 
 /// Whether a packet on a wire may come from this address: not unspecified, loopback, multicast or broadcast
 /// (RFC 1122 §3.2.1.3, RFC 4291 §2.5.2, §2.5.3, §2.7). Broadcast addresses of subnets are not known here.
-#[inline]
+#[inline(always)]
 pub fn can_be_source(addr: &Addr) -> bool {
-    match addr.v4() {
-        Some(octets) => !matches!(octets[0], 0 | 127) && !is_group_v4(octets),
-        None => !is_low_v6(addr) && !is_group(addr),
+    match addr.is_v4() {
+        true => !matches!(addr.octets()[12], 0 | 127) && !is_group_v4(addr),
+        false => !is_low_v6(addr) && !is_group_v6(addr),
     }
 }
 
 /// Whether the address is multicast or the limited broadcast.
-#[inline]
+#[inline(always)]
 pub fn is_group(addr: &Addr) -> bool {
-    match addr.v4() {
-        Some(octets) => is_group_v4(octets),
-        None => addr.octets()[0] == 0xff,
-    }
+    if addr.is_v4() { is_group_v4(addr) } else { is_group_v6(addr) }
 }
 
 /// Whether the address is loopback, which must not be seen on a wire.
-#[inline]
+#[inline(always)]
 pub fn is_loopback(addr: &Addr) -> bool {
-    match addr.v4() {
-        Some(octets) => octets[0] == 127,
-        None => u128::from_be_bytes(*addr.octets()) == 1,
-    }
+    if addr.is_v4() { addr.octets()[12] == 127 } else { u128::from_be_bytes(*addr.octets()) == 1 }
 }
 
 /// Checks both addresses of a packet that is for one host and from one host: everything but neighbour discovery.
@@ -78,13 +72,18 @@ pub fn check_addresses(ip: &Ip) -> Result<(), DropReason> {
     Ok(())
 }
 
-#[inline]
-fn is_group_v4(octets: [u8; 4]) -> bool {
-    octets[0] & 0xf0 == 0xe0 || octets == [0xff; 4]
+#[inline(always)]
+fn is_group_v4(addr: &Addr) -> bool {
+    addr.octets()[12] & 0xf0 == 0xe0 || addr.last_word() == u32::MAX
+}
+
+#[inline(always)]
+fn is_group_v6(addr: &Addr) -> bool {
+    addr.octets()[0] == 0xff
 }
 
 /// `::` or `::1`.
-#[inline]
+#[inline(always)]
 fn is_low_v6(addr: &Addr) -> bool {
     u128::from_be_bytes(*addr.octets()) <= 1
 }

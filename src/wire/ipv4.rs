@@ -82,16 +82,16 @@ pub(super) fn parse_quoted(quote: &[u8]) -> Option<Packet<'_>> {
 ///
 /// # Panics
 /// If `buf` is shorter than [`HEADER_LEN`], or the packet longer than 65,535 octets.
-#[inline]
+#[inline(always)]
 pub fn emit(buf: &mut [u8], ip: &Ip, protocol: u8, payload_len: usize) -> usize {
-    let (src, dst) = (ip.src.v4().unwrap_or_default(), ip.dst.v4().unwrap_or_default());
+    let (src, dst) = (ip.src.last_word(), ip.dst.last_word());
     let total_len = u16::try_from(HEADER_LEN + payload_len).expect("an IPv4 packet is at most 65,535 octets");
     let sum = Sum::ZERO
         .word(0x4500_0000 | u32::from(ip.ecn & 3) << 16 | u32::from(total_len))
         .word(u32::from(DONT_FRAGMENT))
         .word(u32::from(ip.hop_limit) << 24 | u32::from(protocol) << 16)
-        .word(u32::from_be_bytes(src))
-        .word(u32::from_be_bytes(dst));
+        .word(src)
+        .word(dst);
     let header = Layout {
         version_ihl: 0x45,
         tos: ip.ecn & 3,
@@ -101,8 +101,8 @@ pub fn emit(buf: &mut [u8], ip: &Ip, protocol: u8, payload_len: usize) -> usize 
         ttl: ip.hop_limit,
         protocol,
         checksum: sum.checksum().into(),
-        src,
-        dst,
+        src: src.to_be_bytes(),
+        dst: dst.to_be_bytes(),
     };
     buf[..HEADER_LEN].copy_from_slice(header.as_bytes());
     HEADER_LEN

@@ -50,18 +50,17 @@ pub fn emit_tcp(
 ) -> usize {
     let Envelope { link, tuple, hop_limit, ecn, checksum } = envelope;
     let ip = Ip { src: tuple.local_addr, dst: tuple.remote_addr, hop_limit: *hop_limit, ecn: *ecn };
-    let tcp_len = tcp::HEADER_LEN + header.options.encoded_len() + text_len;
+    let header_len = tcp::HEADER_LEN + header.options.encoded_len();
+    let tcp_len = header_len + text_len;
     let start = emit_ip(buf, link, &ip, ip::TCP, tcp_len);
-    let segment = &mut buf[start..start + tcp_len];
-    let (header_len, header_sum) = tcp::emit(segment, tuple.local_port, tuple.remote_port, header);
-    let text = &mut segment[header_len..];
+    let (head, text) = buf[start..start + tcp_len].split_at_mut(header_len);
     fill(text);
     let pseudo_sum = Sum::ZERO.pseudo_header(&ip.src, &ip.dst, ip::TCP, tcp_len);
-    let field = match checksum {
+    let field = |header_sum| match checksum {
         TxChecksum::Full => pseudo_sum.plus(header_sum).octets(text).checksum(),
         TxChecksum::PseudoHeaderOnly => pseudo_sum.folded(),
     };
-    segment[16..18].copy_from_slice(&field.to_be_bytes());
+    tcp::emit(head, tuple.local_port, tuple.remote_port, header, field);
     start + tcp_len
 }
 
@@ -166,7 +165,7 @@ fn emit_ndp(buf: &mut [u8], link: &Link, src: Addr, dst: Addr, message: &ndp::Me
 }
 
 /// Writes Ethernet and IP headers, of the family that the source has; says where the payload begins.
-#[inline]
+#[inline(always)]
 fn emit_ip(buf: &mut [u8], link: &Link, ip: &Ip, protocol: u8, payload_len: usize) -> usize {
     if ip.src.is_v4() {
         let start = ethernet::emit(buf, link, ethernet::IPV4);

@@ -49,7 +49,8 @@ pub fn parse(segment: &[u8]) -> Result<(u16, u16, Segment<'_>), DropReason> {
         return Err(DropReason::TcpHeader);
     }
     let (header, text) = segment.split_at_checked(header_len).ok_or(DropReason::TcpHeader)?;
-    let options = parse_options(&header[HEADER_LEN..])?;
+    let mut options = Options::default();
+    parse_options(&header[HEADER_LEN..], &mut options)?;
     let flags = Flags(h.flags);
     let header = Header {
         seq: SeqNum(h.seq.get()),
@@ -62,46 +63,56 @@ pub fn parse(segment: &[u8]) -> Result<(u16, u16, Segment<'_>), DropReason> {
     Ok((h.src_port.get(), h.dst_port.get(), Segment { header, text }))
 }
 
-/// Writes a header with its options and checksum zero; says its length, and the sum of what it wrote.
+/// Writes a header with its options, all that `buf` has room for; `checksum` makes the field of that name from the sum of
+/// the rest.
 ///
 /// # Panics
-/// If `buf` is shorter than 20 + [`Options::encoded_len`].
-#[inline]
-pub fn emit(buf: &mut [u8], src_port: u16, dst_port: u16, header: &Header) -> (usize, Sum) {
-    let options = Words::of(&header.options);
-    let header_len = HEADER_LEN + options.len * 4;
-    let offset = (header_len as u8 / 4) << 4;
-    let layout = Layout {
-        src_port: src_port.into(),
-        dst_port: dst_port.into(),
-        seq: header.seq.0.into(),
-        ack: header.ack.0.into(),
-        offset,
-        flags: header.flags.0,
-        wnd: header.wnd.into(),
-        checksum: 0.into(),
-        urgent: header.urgent.into(),
-    };
-    let (head, rest) = buf.split_at_mut(HEADER_LEN);
-    head.copy_from_slice(layout.as_bytes());
+/// If `buf` is not 20 + [`Options::encoded_len`] octets long.
+#[inline(always)]
+pub fn emit(buf: &mut [u8], src_port: u16, dst_port: u16, header: &Header, checksum: impl FnOnce(Sum) -> u16) {
+    let [offset, flags] = [(buf.len() as u8 / 4) << 4, header.flags.0];
+    let words = [
+        u32::from(src_port) << 16 | u32::from(dst_port),
+        header.seq.0,
+        header.ack.0,
+        u32::from_be_bytes([offset, flags, 0, 0]) | u32::from(header.wnd),
+        u32::from(header.urgent),
+    ];
     // Summed from the values: reading back what was just stored in smaller pieces stalls.
-    let mut sum = Sum::ZERO
-        .word(u32::from(src_port) << 16 | u32::from(dst_port))
-        .word(header.seq.0)
-        .word(header.ack.0)
-        .word(u32::from_be_bytes([offset, header.flags.0, 0, 0]) | u32::from(header.wnd))
-        .word(u32::from(header.urgent));
-    let (slots, _) = rest[..options.len * 4].as_chunks_mut::<4>();
+    let sum = words.into_iter().fold(Sum::ZERO, Sum::word);
+    let (slots, _) = buf.as_chunks_mut::<4>();
+    let (head, rest) = slots.split_first_chunk_mut::<5>().expect("room for a header");
+    let sum = match (rest, header.options.timestamps) {
+        // As nearly every segment.
+        ([front, val, ecr], Some(Timestamps { tsval, tsecr })) if !header.options.sack_permitted => {
+            let words = [TIMESTAMPS_ALONE, tsval, tsecr];
+            [*front, *val, *ecr] = words.map(u32::to_be_bytes);
+            words.into_iter().fold(sum, Sum::word)
+        }
+        ([], _) => sum,
+        (rest, _) => emit_options(rest, &header.options, sum),
+    };
+    *head = words.map(u32::to_be_bytes);
+    let [a, b, ..] = &mut head[4];
+    [*a, *b] = checksum(sum).to_be_bytes();
+}
+
+/// Writes the options; says the sum of them and of what was before.
+#[inline(never)]
+fn emit_options(slots: &mut [[u8; 4]], options: &Options, sum: Sum) -> Sum {
+    let options = Words::of(options);
     for (slot, word) in slots.iter_mut().zip(options.words) {
         *slot = word.to_be_bytes();
-        sum = sum.word(word);
     }
-    (header_len, sum)
+    options.words.into_iter().fold(sum, Sum::word)
 }
+
+/// Timestamps as most hosts write them, behind two NOPs (RFC 7323, appendix A).
+const TIMESTAMPS_ALONE: u32 = u32::from_be_bytes([NOP, NOP, TIMESTAMPS, 10]);
 
 impl Options {
     /// Octets that [`emit`] writes for them: a multiple of 4, at most [`MAX_OPTIONS`].
-    #[inline]
+    #[inline(always)]
     pub fn encoded_len(&self) -> usize {
         let fixed = 4 * usize::from(self.mss.is_some()) + 4 * usize::from(self.window_scale.is_some());
         let fixed = fixed
@@ -166,23 +177,24 @@ impl Words {
     }
 }
 
+/// Reads options to where they are to stand, as they are large.
 #[inline(always)]
-fn parse_options(octets: &[u8]) -> Result<Options, DropReason> {
+fn parse_options(octets: &[u8], options: &mut Options) -> Result<(), DropReason> {
     // What almost every segment after the handshake has (RFC 7323, appendix A).
     if let &[NOP, NOP, TIMESTAMPS, 10, v0, v1, v2, v3, e0, e1, e2, e3] = octets {
-        return Ok(Options { timestamps: Some(timestamps([v0, v1, v2, v3], [e0, e1, e2, e3])), ..Options::default() });
+        options.timestamps = Some(timestamps([v0, v1, v2, v3], [e0, e1, e2, e3]));
+        return Ok(());
     }
-    if octets.is_empty() { Ok(Options::default()) } else { parse_each(octets) }
+    if octets.is_empty() { Ok(()) } else { parse_each(octets, options) }
 }
 
 /// A known kind with a length that is not its own is skipped like an unknown kind, as other stacks do: its
 /// length still says where the next one begins. Of several of a kind the last counts.
 #[inline(never)]
-fn parse_each(mut octets: &[u8]) -> Result<Options, DropReason> {
-    let mut options = Options::default();
+fn parse_each(mut octets: &[u8], options: &mut Options) -> Result<(), DropReason> {
     loop {
         let len = match *octets {
-            [] | [END, ..] => return Ok(options),
+            [] | [END, ..] => return Ok(()),
             [NOP, ..] => 1,
             [_, len, ..] if len >= 2 => usize::from(len),
             _ => return Err(DropReason::TcpOption),
@@ -220,7 +232,8 @@ mod tests {
     use crate::wire::golden::hex;
 
     fn options(digits: &str) -> Result<Options, DropReason> {
-        parse_options(&hex(digits))
+        let mut options = Options::default();
+        parse_options(&hex(digits), &mut options).map(|()| options)
     }
 
     #[test]
