@@ -3,8 +3,8 @@
 //! The index is made of many small hash tables, split one at a time ([`Spiral`]): no growth ever touches more than the
 //! entries of one of them, however many there are, and the memory that an entry takes is the same at any size.
 
+use super::flow_hash::FlowHash;
 use super::spiral::Spiral;
-use crate::tcp::tuple_hash::TupleHash;
 use crate::wire::FourTuple;
 use hashbrown::HashTable;
 
@@ -65,18 +65,6 @@ impl Flow {
     }
 }
 
-/// A hash of tuples that nobody outside can predict.
-#[derive(Clone, Copy)]
-pub struct KeyedHash(TupleHash<1, 3>);
-
-impl KeyedHash {
-    /// A tuple's hash.
-    #[inline]
-    pub fn hash(&self, tuple: &FourTuple) -> u64 {
-        self.0.hash(tuple)
-    }
-}
-
 /// Flows by 4-tuple. It stores no tuples: those are in the entries, and callers compare there.
 ///
 /// It grows with the flows, and keeps what it has when they go.
@@ -84,7 +72,7 @@ pub struct FlowIndex {
     /// The tables, [`CHUNK`] in each, by number; those of parts that were split are empty.
     chunks: Vec<Box<[HashTable<Flow>]>>,
     spiral: Spiral,
-    keyed: KeyedHash,
+    keyed: FlowHash,
     len: usize,
     /// Octets of the tables.
     allocated: usize,
@@ -96,7 +84,7 @@ pub struct FlowIndex {
 impl FlowIndex {
     /// An empty index, hashed with a key that nobody outside knows, so that nobody can make tuples collide.
     pub fn new(key: &[u8; 16]) -> Self {
-        let keyed = KeyedHash(TupleHash::new(key));
+        let keyed = FlowHash::new(key);
         let spiral = Spiral::new();
         FlowIndex { chunks: vec![chunk()], spiral, keyed, len: 0, allocated: 0, moving: Vec::new(), most_moved: 0 }
     }
@@ -108,7 +96,7 @@ impl FlowIndex {
     }
 
     /// The hash function, to be used beside the index.
-    pub fn keyed(&self) -> KeyedHash {
+    pub fn keyed(&self) -> FlowHash {
         self.keyed
     }
 
@@ -267,7 +255,7 @@ mod tests {
 
     /// Tuples of one server whose hashes under `keyed` have the same tag (the highest seven bits, by which a table tells
     /// entries apart before they are compared); so few of them share one part: whoever knew the key could make these.
-    fn crafted(keyed: KeyedHash, count: usize) -> Vec<FourTuple> {
+    fn crafted(keyed: FlowHash, count: usize) -> Vec<FourTuple> {
         let tuple = |n: u32| FourTuple {
             local_addr: Addr::from_v4([10, 0, 0, 1]),
             remote_addr: Addr::from_v4([10, 0, 1, (n >> 16) as u8]),

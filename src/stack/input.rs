@@ -343,7 +343,7 @@ impl Shard {
     /// What might be an answer itself is answered once in a while only.
     fn answer_once(&mut self, now: Instant, arrival: &Arrival<'_>) -> Result<(), DropReason> {
         let may_be_answer = arrival.segment.is_empty() && !arrival.segment.header.flags.has(Flags::RST);
-        limited(!may_be_answer || self.answers.allows(arrival.hash, now.as_millis()))
+        limited(!may_be_answer || self.answers.allows(self.isns.word(arrival.tuple), now.as_millis()))
     }
 
     pub(super) fn segment(&self, arrival: &Arrival<'_>, header: Header) -> Reply {

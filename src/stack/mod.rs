@@ -11,6 +11,7 @@ mod config;
 mod cookies;
 mod cx;
 mod defence;
+mod flow_hash;
 pub mod flow_index;
 mod hunger;
 mod idle;

@@ -4,11 +4,11 @@
 //! completed a handshake, never because it merely wrote to us; gateways are never evicted. Where the host owns ARP it
 //! tells us what it knows: there nothing is asked for, and nothing grows stale.
 
+use super::flow_hash::FlowHash;
 use super::flow_index::Flow;
 use crate::tcp::timer::is_due;
 use crate::wire::{Addr, MacAddr};
 use hashbrown::HashTable;
-use siphasher::sip::SipHasher13;
 
 /// Milliseconds between two questions for one address (RFC 1122 §2.3.2.1: at most one a second).
 const ASK_EVERY: u32 = 1_000;
@@ -87,7 +87,7 @@ pub enum Learn {
 /// The neighbour table.
 pub struct Neighbours {
     table: HashTable<Neighbour>,
-    keyed: SipHasher13,
+    keyed: FlowHash,
     limit: usize,
     /// Whether we ask for addresses; not where the host owns ARP.
     asks: bool,
@@ -101,7 +101,7 @@ impl Neighbours {
     pub fn new(key: &[u8; 16], limit: u32, asks: bool) -> Self {
         Neighbours {
             table: HashTable::new(),
-            keyed: SipHasher13::new_with_key(key),
+            keyed: FlowHash::new(key),
             limit: limit as usize,
             asks,
             questions: Vec::new(),
@@ -109,15 +109,8 @@ impl Neighbours {
         }
     }
 
-    fn hash(keyed: &SipHasher13, addr: &Addr) -> u64 {
-        match addr.v4() {
-            Some(octets) => keyed.hash(&octets),
-            None => keyed.hash(addr.octets()),
-        }
-    }
-
     fn get_mut(&mut self, addr: &Addr) -> Option<&mut Neighbour> {
-        self.table.find_mut(Self::hash(&self.keyed, addr), |n| n.addr == *addr)
+        self.table.find_mut(self.keyed.addr(addr), |n| n.addr == *addr)
     }
 
     /// Neighbours in the table.
@@ -243,7 +236,7 @@ impl Neighbours {
             waiting: Vec::new(),
         };
         let keyed = self.keyed;
-        self.table.insert_unique(Self::hash(&keyed, &addr), new, |n| Self::hash(&keyed, &n.addr));
+        self.table.insert_unique(keyed.addr(&addr), new, |n| keyed.addr(&n.addr));
         true
     }
 
@@ -253,7 +246,7 @@ impl Neighbours {
         // Ages, not instants, compare across the wrap of the tick.
         let victim = victims.max_by_key(|n| (n.station.is_none(), tick.wrapping_sub(n.confirmed_at)));
         let Some(addr) = victim.map(|n| n.addr) else { return false };
-        if let Ok(entry) = self.table.find_entry(Self::hash(&self.keyed, &addr), |n| n.addr == addr) {
+        if let Ok(entry) = self.table.find_entry(self.keyed.addr(&addr), |n| n.addr == addr) {
             entry.remove();
         }
         true
