@@ -115,6 +115,12 @@ pub struct StackConfig {
 }
 
 impl StackConfig {
+    /// The largest text that our link carries: MTU less the fixed headers (RFC 9293 §3.7.1, MUST-67).
+    #[inline]
+    pub(super) fn our_mss(&self, v4: bool) -> u16 {
+        self.mtu.saturating_sub(if v4 { 40 } else { 60 })
+    }
+
     /// A host that owns its addresses alone on an Ethernet link, with no listener: what is not given is as `serve` has it.
     pub fn new(mac: MacAddr, addresses: Vec<LocalAddr>, secrets: Secrets) -> Self {
         StackConfig {

@@ -32,7 +32,7 @@ impl Shard {
     fn cookie_syn_ack(&mut self, now: Instant, arrival: &Arrival<'_>) -> Header {
         let (tuple, irs) = (*arrival.tuple, arrival.segment.header.seq);
         let v4 = tuple.local_addr.is_v4();
-        let our_mss = self.our_mss(v4);
+        let our_mss = self.config.our_mss(v4);
         let carried = cookie::carried(&asked(&tuple, arrival.segment, our_mss, &self.config.tcp), v4);
         let iss = self.cookies.make(&tuple, irs, &carried, now);
         let ts_offset = self.isns.timestamp_offset(&tuple);

@@ -59,7 +59,7 @@ impl Cx<'_> {
         let tuple = choose_tuple(shard, &what, remote_addr)?;
         let iss = shard.isns.isn(&tuple, self.now);
         let ts_offset = shard.isns.timestamp_offset(&tuple);
-        let our_mss = shard.our_mss(tuple.local_addr.is_v4());
+        let our_mss = shard.config.our_mss(tuple.local_addr.is_v4());
         let tcb = Tcb::active_open(tuple, iss, ts_offset, our_mss, &mut env!(shard, self.now));
         let index = shard.add_connection(tcb);
         shard.settle(index, self.now);
@@ -73,9 +73,8 @@ impl Cx<'_> {
 
     /// Runs `change` on the connection of that name, and sees to what follows from it.
     fn with<R>(&mut self, conn: ConnId, change: impl FnOnce(&mut Tcb, &mut Env<'_>) -> R) -> Option<R> {
-        self.shard.tcb(conn)?;
         let shard = &mut *self.shard;
-        let tcb = shard.connections.get_mut(conn.index)?;
+        let tcb = shard.connections.tenant_mut(conn.index, conn.generation)?;
         let result = change(tcb, &mut env!(shard, self.now));
         shard.settle(conn.index, self.now);
         Some(result)

@@ -11,6 +11,8 @@ const SEARCHED_PER_TURN: u32 = 1_024;
 impl Shard {
     /// The connection waits until there are blocks to write to; each does once.
     pub fn wait_for_blocks(&mut self, index: u32) {
+        let Some(tcb) = self.connections.get_mut(index) else { return };
+        tcb.facts.set(Facts::HUNGRY);
         self.starved.push_back(self.id(index));
         // Those that ended while they waited stay in the list, but not for ever.
         if self.starved.len() > 2 * self.connections.len() + 64 {

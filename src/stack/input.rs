@@ -317,7 +317,7 @@ impl Shard {
             // RFC 9293 §3.6.1 (MAY-2): an ISN larger than the largest number of the old connection.
             iss = snd_nxt + 1;
         }
-        let our_mss = self.our_mss(arrival.tuple.local_addr.is_v4());
+        let our_mss = self.config.our_mss(arrival.tuple.local_addr.is_v4());
         let entry = HalfOpen::new(*arrival.tuple, arrival.segment, iss, our_mss, &self.config.tcp);
         let from = if beyond.is_some() { State::TimeWait } else { State::Listen };
         let header = entry.syn_ack(our_mss, timestamp_offset(word), &env!(self, now));
@@ -328,7 +328,7 @@ impl Shard {
 
     fn answer_syn_again(&mut self, now: Instant, place: u32, arrival: &Arrival<'_>, reply: &mut Option<Reply>) {
         let ts_offset = self.isns.timestamp_offset(arrival.tuple);
-        let our_mss = self.our_mss(arrival.tuple.local_addr.is_v4());
+        let our_mss = self.config.our_mss(arrival.tuple.local_addr.is_v4());
         let header = self.half_open.get(place).expect(INDEXED).syn_ack(our_mss, ts_offset, &env!(self, now));
         *reply = Some(self.segment(arrival, header));
     }
@@ -356,7 +356,9 @@ impl Shard {
     pub(super) fn learn_from(&mut self, now: Instant, arrival: &Arrival<'_>) {
         if let Some(next_hop) = self.routes.next_hop(&arrival.tuple.remote_addr) {
             let station = Station { mac: arrival.link.src, vlan: arrival.link.vlan };
-            self.learn(next_hop, station, Learn::IfUnknown, now);
+            if !self.neighbours.confirms(&next_hop, station, now.as_millis() as u32) {
+                self.learn(next_hop, station, Learn::IfUnknown, now);
+            }
         }
     }
 

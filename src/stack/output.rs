@@ -61,34 +61,7 @@ impl Shard {
     }
 
     fn transmit_connection(&mut self, now: Instant, index: u32, out: &mut impl Transmit) -> Progress {
-        let flow = Flow::new(Phase::Connection, index);
-        let mut sent = 0;
-        let progress = loop {
-            let Some(tcb) = self.connections.get(index) else { return Progress::Done };
-            let tuple = tcb.tuple;
-            let our_mss = self.our_mss(tuple.local_addr.is_v4());
-            let Some(tcb) = self.connections.get_mut(index) else { return Progress::Done };
-            let Some(plan) = tcb.poll_transmit(our_mss, &env!(self, now)) else { break Progress::Done };
-            if sent == BURST {
-                break Progress::More;
-            }
-            let waiting = (!tcb.facts.has(Facts::RESOLVING)).then_some(flow);
-            let found = self.find_next_hop(&tuple, waiting, now);
-            let Some(station) = found.known() else {
-                self.wait_for_neighbour(index, found, now);
-                break Progress::Done;
-            };
-            let envelope = Envelope { ecn: plan.ecn, ..self.envelope(station, tuple) };
-            let Some(tcb) = self.connections.get_mut(index) else { return Progress::Done };
-            let written = out.transmit(|buffer| {
-                frame::emit_tcp(buffer, &envelope, &plan.header, plan.text_len, |text| tcb.copy_text(&plan, text))
-            });
-            if !written {
-                break Progress::NoRoom;
-            }
-            tcb.sent(&plan, &mut env!(self, now));
-            sent += 1;
-        };
+        let progress = self.transmit_segments(now, index, out);
         if progress == Progress::Done
             && let Some(tcb) = self.connections.get_mut(index)
         {
@@ -97,6 +70,40 @@ impl Shard {
         self.schedule(index, now);
         self.free_if_done(index);
         progress
+    }
+
+    fn transmit_segments(&mut self, now: Instant, index: u32, out: &mut impl Transmit) -> Progress {
+        let Some(tcb) = self.connections.get_mut(index) else { return Progress::Done };
+        let our_mss = self.config.our_mss(tcb.tuple.local_addr.is_v4());
+        let Some(mut plan) = tcb.poll_transmit(our_mss, &env!(self, now)) else { return Progress::Done };
+        let (tuple, waiting) =
+            (tcb.tuple, (!tcb.facts.has(Facts::RESOLVING)).then(|| Flow::new(Phase::Connection, index)));
+        // Looked up once for all segments of this turn.
+        let found = self.find_next_hop(&tuple, waiting, now);
+        let Some(station) = found.known() else {
+            self.wait_for_neighbour(index, found, now);
+            return Progress::Done;
+        };
+        let envelope = self.envelope(station, tuple);
+        let Some(tcb) = self.connections.get_mut(index) else { return Progress::Done };
+        for _ in 0..BURST {
+            let envelope = Envelope { ecn: plan.ecn, ..envelope };
+            let written = out.transmit(|buffer| {
+                frame::emit_tcp(buffer, &envelope, &plan.header, plan.text_len, |text| tcb.copy_text(&plan, text))
+            });
+            if !written {
+                return Progress::NoRoom;
+            }
+            tcb.sent(&plan, &mut env!(self, now));
+            if !tcb.may_transmit() {
+                return Progress::Done;
+            }
+            match tcb.poll_transmit(our_mss, &env!(self, now)) {
+                Some(next) => plan = next,
+                None => return Progress::Done,
+            }
+        }
+        Progress::More
     }
 
     /// What a connection has to send waits until its neighbour is known; its timer runs meanwhile, and asks again. One
@@ -120,7 +127,7 @@ impl Shard {
             return Progress::Done;
         }
         let tuple = entry.tuple;
-        let our_mss = self.our_mss(tuple.local_addr.is_v4());
+        let our_mss = self.config.our_mss(tuple.local_addr.is_v4());
         let ts_offset = self.isns.timestamp_offset(&tuple);
         let Some(entry) = self.half_open.get(place) else { return Progress::Done };
         let header = entry.syn_ack(our_mss, ts_offset, &env!(self, now));
@@ -154,15 +161,7 @@ impl Shard {
                 tcb.facts.clear(Facts::RESOLVING);
             }
         }
-        match found {
-            Lookup::Known(_) => {
-                if let Some(tcb) = waiting.and_then(|flow| self.connections.get_mut(flow.place())) {
-                    tcb.facts.clear(Facts::RESOLVING);
-                }
-            }
-            Lookup::Unknown => {}
-            Lookup::Refused => self.ledger.refused.neighbours += 1,
-        }
+        self.ledger.refused.neighbours += u64::from(found == Lookup::Refused);
         found
     }
 

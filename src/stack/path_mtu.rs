@@ -35,6 +35,11 @@ impl PathMtus {
         PathMtus { known: BTreeMap::new(), limit: limit as usize, searched_at: None }
     }
 
+    /// Whether nothing is known of any.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
     /// Destinations that are kept.
     pub fn len(&self) -> usize {
         self.known.len()
@@ -70,7 +75,16 @@ impl PathMtus {
 
 impl Shard {
     /// Keeps what a connection has found out; tells a new one what others have.
+    #[inline]
     pub fn tend_path_mtu(&mut self, index: u32, news: News, now: Instant) {
+        let may_know = news.has(News::ACCEPTED | News::CONNECTED) && !self.path_mtus.is_empty();
+        if may_know || news.has(News::PATH) {
+            self.exchange_path_mtu(index, news, now);
+        }
+    }
+
+    #[cold]
+    fn exchange_path_mtu(&mut self, index: u32, news: News, now: Instant) {
         let Some(tcb) = self.connections.get_mut(index) else { return };
         let headers = if tcb.tuple.local_addr.is_v4() { 40 } else { 60 };
         if news.has(News::PATH) {

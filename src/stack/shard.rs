@@ -192,11 +192,6 @@ impl Shard {
         self.listening[usize::from(port) / 64] >> (port % 64) & 1 == 1
     }
 
-    /// The largest text that our link carries: MTU less the fixed headers (RFC 9293 §3.7.1, MUST-67).
-    pub fn our_mss(&self, v4: bool) -> u16 {
-        self.config.mtu.saturating_sub(if v4 { 40 } else { 60 })
-    }
-
     /// The flow of a tuple.
     #[inline]
     pub fn find(&self, tuple: &FourTuple) -> (u64, Option<Flow>) {
@@ -329,7 +324,8 @@ impl Shard {
     /// Sees to all that follows from a change of a connection: tables, timers, lists. Called after every change.
     pub fn settle(&mut self, index: u32, now: Instant) {
         let Some(tcb) = self.connections.get_mut(index) else { return };
-        if tcb.state == State::TimeWait && tcb.ending.is_none() {
+        let retires = tcb.state == State::TimeWait && tcb.ending.is_none();
+        if retires {
             self.retire_into_time_wait(index, now);
         }
         self.tend_orphan(index, now);
@@ -342,15 +338,14 @@ impl Shard {
             tcb.facts.set(Facts::READY);
             self.ready.push_back(index);
         }
-        let ended = tcb.ending.is_some();
-        if tcb.facts.take(Facts::STARVED) && !tcb.facts.has(Facts::HUNGRY) {
-            tcb.facts.set(Facts::HUNGRY);
-            self.wait_for_blocks(index);
-        }
-        if ended {
+        let starves = tcb.facts.take(Facts::STARVED) && !tcb.facts.has(Facts::HUNGRY);
+        if tcb.ending.is_some() {
             self.leave_index(index);
         } else {
             self.schedule(index, now);
+        }
+        if starves {
+            self.wait_for_blocks(index);
         }
     }
 
@@ -359,21 +354,26 @@ impl Shard {
     #[inline]
     fn tend_orphan(&mut self, index: u32, now: Instant) {
         let Some(tcb) = self.connections.get_mut(index) else { return };
-        if tcb.is_orphan() && !tcb.facts.has(Facts::ORPHAN) {
-            if self.orphans >= self.config.limits.orphans && !self.draining {
-                tcb.abort(Ending::Aborted, &mut env!(self, now));
-                self.ledger.refused.orphans += 1;
-                return;
+        match (tcb.is_orphan(), tcb.facts.has(Facts::ORPHAN)) {
+            (true, false) => {
+                if self.orphans >= self.config.limits.orphans && !self.draining {
+                    tcb.abort(Ending::Aborted, &mut env!(self, now));
+                    self.ledger.refused.orphans += 1;
+                    return;
+                }
+                tcb.facts.set(Facts::ORPHAN);
+                self.orphans += 1;
             }
-            tcb.facts.set(Facts::ORPHAN);
-            self.orphans += 1;
-        } else if tcb.facts.has(Facts::ORPHAN) && !tcb.is_orphan() {
-            tcb.facts.clear(Facts::ORPHAN);
-            self.orphans -= 1;
+            (false, true) => {
+                tcb.facts.clear(Facts::ORPHAN);
+                self.orphans -= 1;
+            }
+            _ => {}
         }
     }
 
     /// Puts a connection to where its next timer is in the wheel.
+    #[inline]
     pub fn schedule(&mut self, index: u32, now: Instant) {
         let Some(tcb) = self.connections.get_mut(index) else { return };
         if tcb.ending.is_some() {
@@ -382,7 +382,11 @@ impl Shard {
         let env = env!(self, now);
         tcb.arm_persist(&env);
         tcb.arm_keep_alive(&env);
-        match tcb.next_due() {
+        let due = tcb.next_due();
+        if due == tcb.link.armed_for() {
+            return;
+        }
+        match due {
             Some(due) => self.wheel.arm(&mut self.connections, index, due),
             None => self.wheel.disarm(&mut self.connections, index),
         }

@@ -104,6 +104,7 @@ impl<T> Slab<T> {
         index
     }
 
+    #[inline]
     fn slot(&mut self, index: u32) -> Option<&mut Slot<T>> {
         self.segments.get_mut(index as usize / SEGMENT)?.slots.get_mut(index as usize % SEGMENT)
     }
@@ -123,6 +124,17 @@ impl<T> Slab<T> {
         match self.slot(index)? {
             Slot::Occupied(value) => Some(value),
             Slot::Vacant(_) => None,
+        }
+    }
+
+    /// The entry at `index`, if it is still the one of this generation.
+    #[inline]
+    pub fn tenant_mut(&mut self, index: u32, generation: u32) -> Option<&mut T> {
+        let segment = self.segments.get_mut(index as usize / SEGMENT)?;
+        let at = index as usize % SEGMENT;
+        match segment.slots.get_mut(at)? {
+            Slot::Occupied(value) if segment.generations.get(at) == Some(&generation) => Some(value),
+            _ => None,
         }
     }
 

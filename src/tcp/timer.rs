@@ -23,6 +23,12 @@ impl Link {
     pub fn is_armed(&self) -> bool {
         self.prev != Link::NONE
     }
+
+    /// When it is due, if it is in a slot.
+    #[inline]
+    pub fn armed_for(&self) -> Option<u32> {
+        self.is_armed().then_some(self.due)
+    }
 }
 
 impl Default for Link {

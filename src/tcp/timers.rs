@@ -29,8 +29,10 @@ impl Tcb {
     }
 
     /// Starts the persist timer when there is something to send, nothing outstanding, and no window for it.
+    #[inline]
     pub(crate) fn arm_persist(&mut self, env: &Env<'_>) {
-        if self.state.is_synchronized()
+        if self.transfer.is_some()
+            && self.state.is_synchronized()
             && !self.outstanding()
             && !self.facts.has(Facts::TIMER)
             && self.unsent() > 0
@@ -41,6 +43,7 @@ impl Tcb {
     }
 
     /// Starts the keep-alive timer of a connection on which nothing happens (RFC 9293 §3.8.4).
+    #[inline]
     pub(crate) fn arm_keep_alive(&mut self, env: &Env<'_>) {
         if let Some(idle) = env.config.keep_alive
             && self.facts.has(Facts::KEEP_ALIVE)
@@ -59,6 +62,7 @@ impl Tcb {
     }
 
     /// When the wheel must look at this connection next, in ticks.
+    #[inline]
     pub(crate) fn next_due(&self) -> Option<u32> {
         if self.ending.is_some() {
             return None;

@@ -54,17 +54,29 @@ impl Tcb {
             State::SynSent => self.facts.has(Facts::SYN_DUE).then(|| self.plan_syn(our_mss, env)),
             State::SynReceived if self.facts.has(Facts::SYN_DUE) => Some(self.plan_syn(our_mss, env)),
             State::SynReceived => self.facts.has(Facts::ACK_NOW).then(|| self.plan_ack(env)),
-            _ => self
-                .plan_again(env)
-                .or_else(|| {
-                    self.restart_after_idle(env);
-                    self.plan_new(env)
-                })
-                .or_else(|| self.plan_tail(env))
-                .or_else(|| self.plan_ack_before_fin(env))
-                .or_else(|| self.plan_fin(env))
-                .or_else(|| self.facts.has(Facts::ALIVE_DUE).then(|| self.plan_alive(env)))
-                .or_else(|| self.facts.has(Facts::ACK_NOW).then(|| self.plan_ack(env))),
+            _ if self.transfer.is_some() => self.plan_data(env).or_else(|| self.plan_control(env)),
+            _ => self.plan_control(env),
+        }
+    }
+
+    /// What has text, or once had.
+    fn plan_data(&mut self, env: &Env<'_>) -> Option<Plan> {
+        self.plan_again(env)
+            .or_else(|| {
+                self.restart_after_idle(env);
+                self.plan_new(env)
+            })
+            .or_else(|| self.plan_tail(env))
+    }
+
+    /// What has none: at most one of these is due at a time, but for the acknowledgement that is to leave before a FIN.
+    fn plan_control(&self, env: &Env<'_>) -> Option<Plan> {
+        if self.fin_fits() && (env.config.fin_carries_ack || !self.facts.has(Facts::ACK_NOW)) {
+            Some(self.plan_fin(env))
+        } else if self.facts.has(Facts::ALIVE_DUE) {
+            Some(self.plan_alive(env))
+        } else {
+            self.facts.has(Facts::ACK_NOW).then(|| self.plan_ack(env))
         }
     }
 
@@ -236,29 +248,24 @@ impl Tcb {
         }
     }
 
-    fn plan_fin(&self, env: &Env<'_>) -> Option<Plan> {
+    /// Whether our FIN is to leave alone, for the first time or again.
+    fn fin_fits(&self) -> bool {
         if !self.facts.has(Facts::FIN_QUEUED) {
-            return None;
+            return false;
         }
-        let again = self.facts.has(Facts::FIN_LOST);
         let first = !self.facts.has(Facts::FIN_SENT) && self.unsent() == 0;
         // Into a closed window only when nothing else is out: then it is the probe.
         let fits = self.data_in_flight() < self.snd_wnd || !self.outstanding();
-        if !(again || first && fits) {
-            return None;
-        }
-        let mut header = self.header(env);
-        header.flags |= Flags::FIN;
-        if again {
-            header.seq = self.snd_nxt - 1;
-        }
-        Some(Plan { header, text_len: 0, ecn: 0, text_at: 0, what: What::Fin })
+        self.facts.has(Facts::FIN_LOST) || (first && fits)
     }
 
-    /// Where a FIN is to carry no acknowledgement that is due, that one leaves first.
-    fn plan_ack_before_fin(&self, env: &Env<'_>) -> Option<Plan> {
-        let alone = !env.config.fin_carries_ack && self.facts.has(Facts::ACK_NOW) && self.facts.has(Facts::FIN_QUEUED);
-        alone.then(|| self.plan_ack(env))
+    fn plan_fin(&self, env: &Env<'_>) -> Plan {
+        let mut header = self.header(env);
+        header.flags |= Flags::FIN;
+        if self.facts.has(Facts::FIN_LOST) {
+            header.seq = self.snd_nxt - 1;
+        }
+        Plan { header, text_len: 0, ecn: 0, text_at: 0, what: What::Fin }
     }
 
     fn plan_ack(&self, env: &Env<'_>) -> Plan {
