@@ -198,3 +198,113 @@ impl HalfOpen {
         header
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::HalfOpenVerdict::*;
+    use super::*;
+    use crate::tcp::testing::{Bench, IRS, ISS};
+    use crate::wire::Addr;
+    use crate::wire::tcp::{Options, Timestamps};
+
+    fn entry(negotiated: &Negotiated) -> HalfOpen {
+        let (local_addr, remote_addr) = (Addr::from_v4([10, 0, 0, 1]), Addr::from_v4([10, 0, 0, 2]));
+        let tuple = FourTuple { local_addr, remote_addr, local_port: 1, remote_port: 2 };
+        HalfOpen::of(tuple, SeqNum(IRS), SeqNum(ISS), negotiated)
+    }
+
+    const PLAIN: Negotiated =
+        Negotiated { smss: 1_000, window_scale: None, sack_permitted: false, ts_recent: None, ecn: false };
+
+    fn verdict(entry: &HalfOpen, header: Header, text: &[u8]) -> HalfOpenVerdict {
+        let mut bench = Bench::with(TcpConfig::default(), false, false);
+        bench.with_env(|_, env| entry.on_segment(&Segment { header, text }, env))
+    }
+
+    fn window() -> u32 {
+        u32::from(syn_window(&TcpConfig::default()))
+    }
+
+    #[test]
+    fn what_was_agreed_on_comes_back_in_every_combination() {
+        for bits in 0..16u8 {
+            let has = |bit: u8| bits >> bit & 1 == 1;
+            let negotiated = Negotiated {
+                window_scale: has(0).then_some(14),
+                ecn: has(1),
+                sack_permitted: has(2),
+                ts_recent: has(3).then_some(7),
+                ..PLAIN
+            };
+            let mut entry = entry(&negotiated);
+            (0..300).for_each(|_| entry.count_resend());
+            assert!(!entry.set_ready(true) && entry.set_ready(false));
+            assert_eq!(entry.negotiated(), negotiated);
+            assert_eq!(entry.resent(), READY - 1, "as far as it counts");
+        }
+    }
+
+    /// RFC 9293 §3.10.7.4, first: by the first octet or the last, at each edge of the window.
+    #[test]
+    fn the_last_ack_must_lie_in_the_window() {
+        let (entry, nxt) = (entry(&PLAIN), IRS + 1);
+        let outside = AnswerAck(DropReason::OutOfWindow);
+        for (seq, len, expected) in [
+            (nxt, 0, Establish),
+            (nxt - 1, 0, outside),
+            (nxt + window() - 1, 0, Establish),
+            (nxt + window(), 0, outside),
+            (nxt - 3, 3, outside),
+            (nxt - 3, 4, Establish),
+            (nxt + window() - 1, 4, Establish),
+            (nxt + window(), 4, outside),
+        ] {
+            let header = Header { seq: SeqNum(seq), ack: SeqNum(ISS + 1), flags: Flags::ACK, ..Header::default() };
+            assert_eq!(verdict(&entry, header, &b"text"[..len]), expected, "{len} octets at {}", seq.wrapping_sub(nxt));
+        }
+    }
+
+    #[test]
+    fn resets_and_syns_at_the_edges() {
+        let (entry, nxt) = (entry(&PLAIN), IRS + 1);
+        let challenged = AnswerAck(DropReason::ResetChallenged);
+        for (flags, seq, expected) in [
+            (Flags::RST, nxt, Reset),
+            (Flags::RST, nxt + 1, challenged),
+            (Flags::RST, nxt + window() - 1, challenged),
+            (Flags::RST, nxt + window(), Drop(DropReason::OutOfWindow)),
+            (Flags::RST, nxt - 1, Drop(DropReason::OutOfWindow)),
+            (Flags::SYN, IRS, Resend),
+            (Flags::SYN, nxt, Replace),
+            (Flags::SYN, nxt + window() - 1, Replace),
+            (Flags::SYN, nxt + window(), AnswerAck(DropReason::OutOfWindow)),
+            (Flags::SYN, IRS - 1, AnswerAck(DropReason::OutOfWindow)),
+        ] {
+            let header = Header { seq: SeqNum(seq), flags, ..Header::default() };
+            assert_eq!(verdict(&entry, header, b""), expected, "{flags:?} at {}", seq.wrapping_sub(nxt));
+        }
+    }
+
+    /// RFC 7323 §3.2, §5.3: what was agreed on must be there, and not be older.
+    #[test]
+    fn the_last_ack_carries_the_timestamps_that_were_agreed_on() {
+        let with = entry(&Negotiated { ts_recent: Some(100), ..PLAIN });
+        let last = |timestamps| Header {
+            seq: SeqNum(IRS + 1),
+            ack: SeqNum(ISS + 1),
+            flags: Flags::ACK,
+            options: Options { timestamps, ..Options::default() },
+            ..Header::default()
+        };
+        let stamp = |tsval| Some(Timestamps { tsval, tsecr: 0 });
+        for (entry, timestamps, expected) in [
+            (&with, None, Drop(DropReason::TimestampMissing)),
+            (&with, stamp(99), AnswerAck(DropReason::Paws)),
+            (&with, stamp(100), Establish),
+            (&with, stamp(100 + (1 << 31) - 1), Establish),
+            (&entry(&PLAIN), stamp(1), Establish),
+        ] {
+            assert_eq!(verdict(entry, last(timestamps), b""), expected, "{timestamps:?}");
+        }
+    }
+}

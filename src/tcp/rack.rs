@@ -142,6 +142,16 @@ mod tests {
     }
 
     #[test]
+    fn a_retransmission_answered_after_just_the_shortest_round_trip_has_arrived() {
+        for (later_us, arrived) in [(999, false), (1_000, true)] {
+            let mut rack = Rack::default();
+            rack.on_arrival(&sent(0, 0), 1_000);
+            rack.on_arrival(&Sent { retransmitted: true, ..sent(200, 5_000) }, 5_000 + later_us);
+            assert_eq!(rack.wait_us(&sent(100, 4_000), 0, 9_000).is_some(), arrived, "after {later_us} µs");
+        }
+    }
+
+    #[test]
     fn duplicates_open_the_window_once_a_round_trip_and_sixteen_recoveries_without_close_it() {
         let mut rack = Rack::default();
         rack.on_arrival(&sent(100, 10), 1_010);

@@ -154,7 +154,11 @@ impl Tcb {
 #[cfg(test)]
 mod tests {
     use super::super::TcpConfig;
-    use super::super::testing::Bench;
+    use super::super::connection::Facts;
+    use super::super::testing::{Bench, ISS, MSS};
+    use crate::time::Duration;
+    use crate::wire::SeqNum;
+    use crate::wire::tcp::{Flags, Header, Options};
 
     /// A peer that answered after an hour: found by fuzzing.
     #[test]
@@ -166,6 +170,91 @@ mod tests {
             bench.tcb.rto_ms = 1_000;
             bench.tcb.transfer.as_mut().expect("text is under way").rtt.srtt_us = srtt_us;
             assert_eq!(bench.tcb.probe_timeout_ms(), probe_ms, "{srtt_us} µs");
+        }
+    }
+
+    /// Ten segments under way to a peer with SACK.
+    fn ten_in_flight() -> Bench {
+        let mut bench = Bench::with(TcpConfig::default(), true, false);
+        bench.write(60_000);
+        assert_eq!(bench.send().len(), 10);
+        bench
+    }
+
+    fn octets(segments: u32) -> u32 {
+        segments * u32::from(MSS)
+    }
+
+    #[test]
+    fn a_recovery_is_counted_once() {
+        let mut bench = ten_in_flight();
+        for segment in 1..6 {
+            bench.ack(0, 0, &[(octets(1), octets(segment + 1))]);
+        }
+        assert_eq!(bench.ledger.fast_retransmits, 1);
+    }
+
+    /// RFC 3168 §6.1.2: not more than once for a window of data, and a loss in it has paid already.
+    #[test]
+    fn a_mark_in_recovery_costs_nothing_more() {
+        let mut bench = ten_in_flight();
+        bench.tcb.facts.set(Facts::ECN);
+        for segment in 1..6 {
+            bench.ack(0, 0, &[(octets(1), octets(segment + 1))]);
+        }
+        let reduced = bench.cwnd();
+        assert!(reduced < octets(10));
+        marked(&mut bench, 0);
+        assert_eq!(bench.cwnd(), reduced);
+        assert!(!bench.tcb.facts.has(Facts::REDUCED), "nor is the peer told of a reduction by the mark");
+    }
+
+    #[test]
+    fn a_mark_outside_recovery_costs_once_for_each_flight() {
+        let mut bench = ten_in_flight();
+        bench.tcb.facts.set(Facts::ECN);
+        marked(&mut bench, octets(1));
+        let reduced = bench.cwnd();
+        assert!(reduced < octets(10), "{reduced}");
+        marked(&mut bench, octets(2));
+        assert!(bench.cwnd() >= reduced);
+    }
+
+    /// An acknowledgement with ECE.
+    fn marked(bench: &mut Bench, octets: u32) {
+        let (seq, ack, flags) = (SeqNum(bench.peer_nxt), SeqNum(ISS + 1) + octets, Flags::ACK | Flags::ECE);
+        let header = Header { seq, ack, flags, wnd: bench.wnd, ..Header::default() };
+        bench.receive(header, b"").unwrap();
+    }
+
+    /// RFC 8985 §7.4: a probe that mended a loss costs the window, one that the peer had already does not.
+    #[test]
+    fn a_probe_costs_when_it_mended_a_loss_and_not_when_it_came_twice() {
+        for (twice, costs) in [(false, true), (true, false)] {
+            let mut bench = Bench::with(TcpConfig::default(), true, false);
+            bench.write(500);
+            bench.send();
+            bench.now = bench.now + Duration::from_millis(50);
+            bench.ack(500, 0, &[]);
+            // Ten segments, not the last of which the peer lets wait.
+            bench.write(usize::from(MSS) * 4);
+            bench.send();
+            let before = bench.cwnd();
+            bench.wait(Duration::from_millis(130));
+            let probe = bench.send();
+            assert_eq!(probe.len(), 1, "the last segment again");
+            let end = 500 + octets(4);
+            if twice {
+                // Both copies came: the second is reported below the acknowledgement (RFC 2883).
+                let mut options = Options::default();
+                let at = |octet: u32| SeqNum(ISS + 1) + octet;
+                options.sack.push(at(end - octets(1)), at(end));
+                let (seq, ack, flags) = (SeqNum(bench.peer_nxt), at(end), Flags::ACK);
+                bench.receive(Header { seq, ack, flags, wnd: bench.wnd, options, ..Header::default() }, b"").unwrap();
+            } else {
+                bench.ack(end, 0, &[]);
+            }
+            assert_eq!(bench.cwnd() < before, costs, "twice: {twice}");
         }
     }
 }

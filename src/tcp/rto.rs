@@ -62,6 +62,19 @@ mod tests {
         assert_eq!(rtt.rto_ms(&TcpConfig::default()), 300);
     }
 
+    /// RFC 6298 §2.3, worked out by hand: alpha is 1/8, beta is 1/4, and the variation moves before the mean does.
+    #[test]
+    fn later_samples_move_the_mean_by_an_eighth_and_the_variation_by_a_quarter() {
+        let mut rtt = RttEstimator { srtt_us: 100_000, rttvar_us: 50_000 };
+        for (sample, srtt_us, rttvar_us, rto_ms) in
+            [(180_000, 110_000, 57_500, 340), (30_000, 100_000, 63_125, 353), (100_000, 100_000, 47_344, 290)]
+        {
+            rtt.sample(sample);
+            assert_eq!(rtt, RttEstimator { srtt_us, rttvar_us }, "after {sample} µs");
+            assert_eq!(rtt.rto_ms(&TcpConfig::default()), rto_ms);
+        }
+    }
+
     #[test]
     fn a_steady_path_converges_to_the_least_rto() {
         let (mut rtt, config) = (RttEstimator::default(), TcpConfig::default());

@@ -302,4 +302,43 @@ mod tests {
         gauges.transition(&mut state, Event::TimeWaitOver, &tuple, Instant::ZERO);
         assert_eq!(State::iter().map(|s| gauges.of(s)).sum::<u64>(), 0);
     }
+
+    #[test]
+    fn states_say_who_may_still_speak() {
+        use State::*;
+        let all = |holds: fn(State) -> bool| State::iter().filter(|state| holds(*state)).collect::<Vec<_>>();
+        assert_eq!(all(State::receives), [Established, FinWait1, FinWait2], "until the peer's FIN");
+        assert_eq!(all(State::sends), [SynSent, SynReceived, Established, CloseWait], "until our own");
+        let synchronized = [Established, FinWait1, FinWait2, CloseWait, Closing, LastAck, TimeWait];
+        assert_eq!(all(State::is_synchronized), synchronized);
+    }
+
+    #[test]
+    fn only_the_first_connections_are_traced_and_each_only_so_far() {
+        let mut gauges = StateGauges::tracing(2);
+        let tuple = |remote_port: u16| FourTuple {
+            local_addr: crate::wire::Addr::from_v4([10, 0, 0, 1]),
+            remote_addr: crate::wire::Addr::from_v4([10, 0, 0, 2]),
+            local_port: 1,
+            remote_port,
+        };
+        let mut listener = State::Closed;
+        gauges.transition(&mut listener, Event::PassiveOpen, &tuple(0), Instant::ZERO);
+        assert_eq!(gauges.trace().len(), 0, "a listener is no connection");
+        let mut late = State::Closed;
+        for port in [7, 8, 9] {
+            let mut state = State::Closed;
+            gauges.transition(&mut state, Event::ActiveOpen, &tuple(port), Instant::ZERO);
+            late = state;
+        }
+        gauges.transition(&mut late, Event::RecvSynAck, &tuple(9), Instant::ZERO);
+        let traced: Vec<u16> = gauges.trace().iter().map(|step| step.tuple.remote_port).collect();
+        assert_eq!(traced, [7, 8], "the third is not, nor from its middle on");
+        for _ in 0..TRACE_LIMIT_PER_CONNECTION {
+            let mut state = State::SynSent;
+            gauges.transition(&mut state, Event::Abort, &tuple(7), Instant::ZERO);
+            gauges.transition(&mut state, Event::ActiveOpen, &tuple(7), Instant::ZERO);
+        }
+        assert_eq!(gauges.trace().len(), 2 * TRACE_LIMIT_PER_CONNECTION, "and no peer makes it grow");
+    }
 }

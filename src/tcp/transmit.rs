@@ -338,10 +338,17 @@ impl Tcb {
             What::Fin => self.in_flight(1, true, env),
             What::Ack => {}
         }
-        if self.outstanding() && !matches!(plan.what, What::Syn) && !self.facts.has(Facts::TIMER) {
+        let starts = self.outstanding() && !matches!(plan.what, What::Syn) && !self.facts.has(Facts::TIMER);
+        if starts || (matches!(plan.what, What::New) && self.is_alone_no_more()) {
             self.arm(env);
         }
         self.acknowledged(&plan.header);
+    }
+
+    /// Whether a second segment has joined the only one in flight, so that the peer need not delay its acknowledgement, and
+    /// the tail is probed for sooner (RFC 8985 §7.2).
+    fn is_alone_no_more(&self) -> bool {
+        self.transfer.as_ref().is_some_and(|t| t.scoreboard.len() == 2) && self.probe_timeout_ms().is_some()
     }
 
     fn resent(&mut self, place: usize, header: &Header, env: &mut Env<'_>) {

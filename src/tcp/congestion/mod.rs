@@ -117,4 +117,17 @@ mod tests {
             assert_eq!(initial_window(smss, syn_was_lost), window);
         }
     }
+
+    #[test]
+    fn cubic_is_told_the_round_trip_in_seconds() {
+        let mut cubic = Cubic::new(20_000);
+        cubic.on_loss(20_000, 1_000);
+        let mut through = Congestion::Cubic(cubic);
+        for ack in 0..2_000 {
+            cubic.on_ack(1_000, 1_000, ack, 0.1);
+            through.on_ack(1_000, 1_000, ack, 100_000);
+        }
+        assert!(cubic.cwnd > 20_000, "it has grown beyond the loss");
+        assert_eq!(through.cwnd(), cubic.cwnd);
+    }
 }

@@ -1,0 +1,92 @@
+//! The order of SACK blocks, and what came twice, at their edges (RFC 2018 §4, RFC 2883 §4).
+
+use super::peer::*;
+use super::segment::*;
+use super::target::*;
+
+const TEXT: &[u8] = b"0123456789";
+
+/// Holes in front of four stretches of ten octets: at 101, 201, 301 and 401, in this order of arrival.
+fn four_stretches(p: &mut Peer) {
+    for seq in [101, 201, 301, 401] {
+        p.send(data(seq, TEXT).ack(1));
+        p.expect(ack(1));
+    }
+}
+
+#[test]
+fn a_report_of_what_came_twice_takes_the_place_of_the_oldest_block() {
+    covers!("2883-4", "2018-3");
+    everywhere(|p| {
+        p.accept_with(syn().sack_ok());
+        four_stretches(p);
+        p.send(data(201, TEXT).ack(1));
+        let got = p.expect(ack(1)).sack;
+        assert_eq!(got[..2], [(201, 211), (201, 211)], "what came twice, and the block that holds it");
+        assert_eq!(got.len(), 4, "as many as fit");
+        let others = [(101, 111), (301, 311), (401, 411)];
+        assert!(got[2..].iter().all(|block| others.contains(block)) && got[2] != got[3], "{got:?}");
+    });
+}
+
+#[test]
+fn a_part_of_a_block_that_came_twice_is_reported_as_that_part() {
+    covers!("2883-4");
+    everywhere(|p| {
+        p.accept_with(syn().sack_ok());
+        p.send(data(101, &[b'x'; 100]).ack(1));
+        assert_eq!(p.expect(ack(1)).sack, [(101, 201)]);
+        p.send(data(121, TEXT).ack(1));
+        assert_eq!(p.expect(ack(1)).sack, [(121, 131), (101, 201)]);
+    });
+}
+
+#[test]
+fn blocks_are_gone_when_all_is_in_order() {
+    covers!("2018-3");
+    everywhere(|p| {
+        p.accept_with(syn().sack_ok());
+        p.send(data(11, TEXT).ack(1));
+        assert_eq!(p.expect(ack(1)).sack, [(11, 21)]);
+        p.send(data(1, TEXT).ack(1));
+        assert_eq!(p.expect(ack(21)).sack, []);
+        p.send(data(21, TEXT).ack(1));
+        assert_eq!(p.expect(ack(31)).sack, []);
+    });
+}
+
+#[test]
+fn a_lost_report_does_not_lose_the_block() {
+    covers!("2018-3");
+    everywhere(|p| {
+        p.accept_with(syn().sack_ok());
+        four_stretches(p);
+        p.note("each of the last blocks is in three reports at least");
+        for seq in [501, 601] {
+            p.send(data(seq, TEXT).ack(1));
+            let got = p.expect(ack(1)).sack;
+            assert_eq!(got[..3], [(seq, seq + 10), (seq - 100, seq - 90), (seq - 200, seq - 190)]);
+        }
+    });
+}
+
+#[test]
+fn a_fin_that_came_twice_behind_a_hole_is_no_octet_of_text() {
+    covers!("2883-4", "9293-FINDATA");
+    everywhere(|p| {
+        p.accept_with(syn().sack_ok());
+        for _ in 0..2 {
+            p.send(seg(F | A).seq(11).ack(1).text(TEXT));
+            let got = p.expect(ack(1)).sack;
+            assert!(got.iter().all(|(left, right)| *left >= 11 && *right <= 22), "{got:?}");
+        }
+        p.send(data(1, TEXT).ack(1));
+        p.expect(ack(22));
+        p.expect_state("CLOSE-WAIT");
+        let mut read = vec![];
+        while let Read::Data(octets) = p.app_read() {
+            read.extend(octets);
+        }
+        assert_eq!(read, [TEXT, TEXT].concat());
+    });
+}
