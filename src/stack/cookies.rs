@@ -36,7 +36,7 @@ impl Shard {
         let carried = cookie::carried(&asked(&tuple, arrival.segment, our_mss, &self.config.tcp), v4);
         let iss = self.cookies.make(&tuple, irs, &carried, now);
         let ts_offset = self.isns.timestamp_offset(&tuple);
-        let mut header = HalfOpen::of(tuple, irs, iss, &carried).syn_ack(our_mss, ts_offset, &env!(self, now));
+        let mut header = HalfOpen::of(irs, iss, &carried).syn_ack(our_mss, ts_offset, &env!(self, now));
         if let Some(timestamps) = &mut header.options.timestamps {
             timestamps.tsval = cookie::tsval(timestamps.tsval, &carried);
         }
@@ -69,9 +69,9 @@ impl Shard {
                     self.end_half_open(place, HalfOpenEnding::Evicted, now);
                 }
                 let (irs, iss) = (header.seq - 1, header.ack - 1);
-                let entry = HalfOpen::of(*arrival.tuple, irs, iss, &carried);
+                let entry = HalfOpen::of(irs, iss, &carried);
                 let ts_offset = self.offset_behind(header, arrival, now);
-                let index = self.add_from_cookie(arrival.hash, &entry, ts_offset, now);
+                let index = self.add_from_cookie(arrival, &entry, ts_offset, now);
                 self.learn_from(now, arrival);
                 self.on_connection(now, index, arrival, reply)
             }
@@ -97,11 +97,12 @@ impl Shard {
 
     /// The connection of an entry that never was in the table. The state goes through SYN-RECEIVED all the same; the segment
     /// that completes the handshake is still to be processed. The caller has looked for room.
-    fn add_from_cookie(&mut self, hash: u64, entry: &HalfOpen, ts_offset: u32, now: Instant) -> u32 {
-        self.gauges.transition(&mut { State::Listen }, Event::RecvSyn, &entry.tuple, now);
-        let tcb = Tcb::from_half_open(entry, ts_offset, &env!(self, now));
-        let index = self.enter_connection(hash, tcb);
-        self.budgets.connect(&entry.tuple.remote_addr);
+    fn add_from_cookie(&mut self, arrival: &Arrival<'_>, entry: &HalfOpen, ts_offset: u32, now: Instant) -> u32 {
+        let tuple = arrival.tuple;
+        self.gauges.transition(&mut { State::Listen }, Event::RecvSyn, tuple, now);
+        let tcb = Tcb::from_half_open(*tuple, entry, ts_offset, &env!(self, now));
+        let index = self.enter_connection(arrival.hash, tcb);
+        self.budgets.connect(&tuple.remote_addr);
         self.ledger.cookies_accepted += 1;
         self.ledger.opened_passive += 1;
         self.defence.on_handshake();
@@ -138,7 +139,7 @@ impl Shard {
     }
 
     fn tell_outpost(&mut self) {
-        let (Some(outpost), isns) = (&mut self.outpost, &self.isns) else { return };
+        let (Some(outpost), isns, locals) = (&mut self.outpost, &self.isns, &self.locals) else { return };
         let mut room = TOLD_PER_TURN;
         let mut tell = |tuple: &FourTuple| outpost.tell(isns.word(tuple));
         let walk = &mut self.outpost_walk;
@@ -147,7 +148,7 @@ impl Shard {
             let place = walk.place;
             walk.place += 1;
             let more = match walk.table {
-                0 => self.half_open.peek(place, |entry| tell(&entry.tuple)),
+                0 => self.half_open.peek(place, |entry| tell(&entry.tuple(locals))),
                 1 => self.connections.peek(place, |tcb| tell(&tcb.tuple)),
                 2 => self.time_wait_v4.peek(place, |entry| tell(&entry.tuple)),
                 3 => self.time_wait_v6.peek(place, |entry| tell(&entry.tuple)),
@@ -188,6 +189,7 @@ mod tests {
     use crate::stack::budget::Budgets;
     use crate::stack::config::{DefenceConfig, SynDefence};
     use crate::stack::defence::Defence;
+    use crate::stack::half_open_slot::HalfOpenSlot;
     use crate::stack::steering::Share;
     use crate::stack::{Disposition, Limits, LocalAddr, Secrets, StackConfig};
     use crate::tcp::negotiation::Negotiated;
@@ -417,9 +419,8 @@ mod tests {
             assert_eq!(hand(shard, Instant::ZERO, &tuple(n), &last_ack(&syn_ack, 0)), None);
         };
         open(&mut shard, 1);
-        let half_open =
-            HalfOpen::of(tuple(2), SeqNum(1), SeqNum(2), &Negotiated::from_syn(&Options::default(), 1460, true));
-        shard.half_open.insert(half_open).unwrap();
+        let half_open = HalfOpen::of(SeqNum(1), SeqNum(2), &Negotiated::from_syn(&Options::default(), 1460, true));
+        shard.half_open.insert(HalfOpenSlot::new(&tuple(2), half_open, &shard.locals)).unwrap();
         for n in 3..300 {
             let entry = TimeWait { tuple: tuple(n), snd_nxt: SeqNum(1), rcv_nxt: SeqNum(2), ts_recent: None };
             shard.time_wait_v4.insert(&entry, 0);

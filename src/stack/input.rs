@@ -318,10 +318,10 @@ impl Shard {
             iss = snd_nxt + 1;
         }
         let our_mss = self.config.our_mss(arrival.tuple.local_addr.is_v4());
-        let entry = HalfOpen::new(*arrival.tuple, arrival.segment, iss, our_mss, &self.config.tcp);
+        let entry = HalfOpen::new(arrival.tuple, arrival.segment, iss, our_mss, &self.config.tcp);
         let from = if beyond.is_some() { State::TimeWait } else { State::Listen };
         let header = entry.syn_ack(our_mss, timestamp_offset(word), &env!(self, now));
-        self.add_half_open(arrival.hash, entry, from, now)?;
+        self.add_half_open(arrival, entry, from, now)?;
         *reply = Some(self.segment(arrival, header));
         Ok(Handled::SynReceived)
     }

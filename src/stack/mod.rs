@@ -13,6 +13,7 @@ mod cx;
 mod defence;
 mod flow_hash;
 pub mod flow_index;
+mod half_open_slot;
 mod hunger;
 mod idle;
 mod input;

@@ -126,7 +126,7 @@ impl Shard {
         if !entry.set_ready(false) {
             return Progress::Done;
         }
-        let tuple = entry.tuple;
+        let tuple = entry.tuple(&self.locals);
         let our_mss = self.config.our_mss(tuple.local_addr.is_v4());
         let ts_offset = self.isns.timestamp_offset(&tuple);
         let Some(entry) = self.half_open.get(place) else { return Progress::Done };

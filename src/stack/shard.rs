@@ -6,7 +6,9 @@ use super::config::{Ownership, StackConfig};
 use super::cookies::Walk;
 use super::defence::Defence;
 use super::flow_index::{Flow, FlowIndex, Phase};
+use super::half_open_slot::HalfOpenSlot;
 use super::idle::IdleWatch;
+use super::input::Arrival;
 use super::locals::Locals;
 use super::neighbours::{Neighbours, Station};
 use super::path_mtu::PathMtus;
@@ -40,12 +42,6 @@ impl Timed for Tcb {
     }
 }
 
-impl Timed for HalfOpen {
-    fn link(&mut self) -> &mut Link {
-        &mut self.link
-    }
-}
-
 /// TIME-WAIT entries that may expire in a turn besides twice as many as came with it.
 const EXPIRED_PER_TURN: u64 = 64;
 
@@ -71,7 +67,9 @@ pub(crate) struct Shard {
     pub heard: Vec<(Addr, Station)>,
     pub listening: Box<[u64; 1024]>,
     pub index: FlowIndex,
-    pub half_open: Slab<HalfOpen>,
+    pub half_open: Slab<HalfOpenSlot>,
+    /// Our addresses by number.
+    pub locals: Locals,
     pub half_open_wheel: Wheel,
     /// Where the search for an entry that gives way goes on.
     pub half_open_cursor: u32,
@@ -160,7 +158,8 @@ impl Shard {
             connections: Slab::with_generations(limits.connections.min(Flow::MAX_PLACE)),
             wheel: Wheel::new(tick),
             time_wait_v4: TimeWaitTable::new(config.tcp.time_wait, limits.time_wait, locals.clone()),
-            time_wait_v6: TimeWaitTable::new(config.tcp.time_wait, limits.time_wait, locals),
+            time_wait_v6: TimeWaitTable::new(config.tcp.time_wait, limits.time_wait, locals.clone()),
+            locals,
             time_wait_seen: 0,
             orphans: 0,
             idle_watch: IdleWatch::default(),
@@ -203,20 +202,22 @@ impl Shard {
     fn tuple_is(&self, flow: Flow, tuple: &FourTuple) -> bool {
         match flow.phase() {
             Phase::Connection => self.connections.get(flow.place()).is_some_and(|tcb| tcb.tuple == *tuple),
-            Phase::HalfOpen => self.half_open.get(flow.place()).is_some_and(|entry| entry.tuple == *tuple),
+            Phase::HalfOpen => {
+                self.half_open.get(flow.place()).is_some_and(|entry| entry.tuple(&self.locals) == *tuple)
+            }
             Phase::TimeWaitV4 => self.time_wait_v4.get(flow.place()).tuple == *tuple,
             Phase::TimeWaitV6 => self.time_wait_v6.get(flow.place()).tuple == *tuple,
         }
     }
 
     fn enter(&mut self, hash: u64, flow: Flow) {
-        let Shard { index, half_open, connections, time_wait_v4, time_wait_v6, .. } = self;
+        let Shard { index, half_open, locals, connections, time_wait_v4, time_wait_v6, .. } = self;
         let keyed = index.keyed();
         index.insert(hash, flow, |flow| {
             let place = flow.place();
             let tuple = match flow.phase() {
                 Phase::Connection => connections.get(place).map(|tcb| tcb.tuple),
-                Phase::HalfOpen => half_open.get(place).map(|entry| entry.tuple),
+                Phase::HalfOpen => half_open.get(place).map(|entry| entry.tuple(locals)),
                 Phase::TimeWaitV4 => Some(time_wait_v4.get(place).tuple),
                 Phase::TimeWaitV6 => Some(time_wait_v6.get(place).tuple),
             };
@@ -228,17 +229,24 @@ impl Shard {
 
     /// Enters a half-open entry and starts its timer.
     /// `from` is LISTEN, or TIME-WAIT when its SYN took an old connection's tuple.
-    pub fn add_half_open(&mut self, hash: u64, entry: HalfOpen, from: State, now: Instant) -> Result<u32, DropReason> {
-        let tuple = entry.tuple;
+    pub fn add_half_open(
+        &mut self,
+        arrival: &Arrival<'_>,
+        entry: HalfOpen,
+        from: State,
+        now: Instant,
+    ) -> Result<u32, DropReason> {
+        let tuple = arrival.tuple;
         if !self.make_room_for(Newcomer::HalfOpen, now) {
             return Err(DropReason::HalfOpenFull);
         }
-        let Ok(place) = self.half_open.insert(entry) else { return Err(DropReason::HalfOpenFull) };
+        let slot = HalfOpenSlot::new(tuple, entry, &self.locals);
+        let Ok(place) = self.half_open.insert(slot) else { return Err(DropReason::HalfOpenFull) };
         self.budgets.hold(&tuple.remote_addr);
         self.ledger.half_open_created += 1;
-        self.gauges.transition(&mut { from }, Event::RecvSyn, &tuple, now);
-        self.note_flow(&tuple);
-        self.enter(hash, Flow::new(Phase::HalfOpen, place));
+        self.gauges.transition(&mut { from }, Event::RecvSyn, tuple, now);
+        self.note_flow(tuple);
+        self.enter(arrival.hash, Flow::new(Phase::HalfOpen, place));
         self.arm_half_open(place, now);
         Ok(place)
     }
@@ -256,16 +264,17 @@ impl Shard {
     pub fn end_half_open(&mut self, place: u32, ending: HalfOpenEnding, now: Instant) {
         self.half_open_wheel.disarm(&mut self.half_open, place);
         let Some(entry) = self.half_open.remove(place) else { return };
-        self.budgets.give_back(&entry.tuple.remote_addr);
+        let tuple = entry.tuple(&self.locals);
+        self.budgets.give_back(&tuple.remote_addr);
         let event = match ending {
             HalfOpenEnding::Reset => Event::RecvRst,
             HalfOpenEnding::TimedOut => Event::TimedOut,
             _ => Event::Abort,
         };
-        self.gauges.transition(&mut { State::SynReceived }, event, &entry.tuple, now);
+        self.gauges.transition(&mut { State::SynReceived }, event, &tuple, now);
         self.ledger.half_open_endings.count(ending);
-        self.index.remove(self.index.hash(&entry.tuple), Flow::new(Phase::HalfOpen, place));
-        self.ports.release(&entry.tuple);
+        self.index.remove(self.index.hash(&tuple), Flow::new(Phase::HalfOpen, place));
+        self.ports.release(&tuple);
     }
 
     /// Makes a connection of a half-open entry; the segment that completes the handshake is still to be processed.
@@ -275,12 +284,13 @@ impl Shard {
         }
         self.half_open_wheel.disarm(&mut self.half_open, place);
         let Some(entry) = self.half_open.remove(place) else { return Err(DropReason::ConnectionsFull) };
-        self.budgets.give_back(&entry.tuple.remote_addr);
-        let ts_offset = self.isns.timestamp_offset(&entry.tuple);
-        let tcb = Tcb::from_half_open(&entry, ts_offset, &env!(self, now));
+        let tuple = entry.tuple(&self.locals);
+        self.budgets.give_back(&tuple.remote_addr);
+        let ts_offset = self.isns.timestamp_offset(&tuple);
+        let tcb = Tcb::from_half_open(tuple, &entry, ts_offset, &env!(self, now));
         let Ok(index) = self.connections.insert(tcb) else { unreachable!("the table was not full") };
-        self.budgets.connect(&entry.tuple.remote_addr);
-        self.note_flow(&entry.tuple);
+        self.budgets.connect(&tuple.remote_addr);
+        self.note_flow(&tuple);
         self.index.replace(hash, Flow::new(Phase::HalfOpen, place), Flow::new(Phase::Connection, index));
         self.defence.on_handshake();
         self.ledger.half_open_endings.count(HalfOpenEnding::Established);

@@ -5,16 +5,16 @@
 //! gives way.
 
 use super::flow_index::BYTES_PER_FLOW;
+use super::half_open_slot::HalfOpenSlot;
 use super::shard::Shard;
 use super::slab::Slab;
 use super::time_wait_table::{ENTRY_BYTES_V4, ENTRY_BYTES_V6};
 use crate::ledger::{HalfOpenEnding, TimeWaitEnding};
 use crate::tcp::Tcb;
-use crate::tcp::half_open::HalfOpen;
 use crate::time::Instant;
 
 /// Octets that a half-open entry takes, all in.
-pub const HALF_OPEN_BYTES: u64 = all_in(Slab::<HalfOpen>::ENTRY_BYTES as f64);
+pub const HALF_OPEN_BYTES: u64 = all_in(Slab::<HalfOpenSlot>::ENTRY_BYTES as f64);
 /// Octets that a connection takes without buffers, all in.
 pub const CONNECTION_BYTES: u64 = all_in(Slab::<Tcb>::ENTRY_BYTES_WITH_GENERATION as f64);
 /// Octets that a TIME-WAIT entry takes for IPv4, all in.

@@ -276,8 +276,8 @@ impl Tcb {
 
     /// The connection that a half-open entry becomes when the last ACK of its handshake arrives; that segment is still to
     /// be processed. The state stays SYN-RECEIVED until then.
-    pub(crate) fn from_half_open(entry: &HalfOpen, ts_offset: u32, env: &Env<'_>) -> Self {
-        let mut tcb = Tcb::new(entry.tuple, State::SynReceived, entry.iss);
+    pub(crate) fn from_half_open(tuple: FourTuple, entry: &HalfOpen, ts_offset: u32, env: &Env<'_>) -> Self {
+        let mut tcb = Tcb::new(tuple, State::SynReceived, entry.iss);
         tcb.snd_nxt = entry.iss + 1;
         tcb.ts_offset = ts_offset;
         tcb.negotiated(&entry.negotiated(), entry.irs, env);

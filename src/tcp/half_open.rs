@@ -9,10 +9,9 @@ use crate::wire::tcp::{Flags, Header, Segment};
 use crate::wire::{FourTuple, SeqNum, icmp};
 use std::num::NonZeroU8;
 
-/// One entry of the half-open table: SYN-RECEIVED from a passive open.
+/// What is known of a tuple in SYN-RECEIVED from a passive open; the tuple stands beside it.
 #[derive(Debug)]
 pub struct HalfOpen {
-    pub(crate) tuple: FourTuple,
     pub(crate) irs: SeqNum,
     pub(crate) iss: SeqNum,
     pub(crate) link: Link,
@@ -36,8 +35,8 @@ const READY: u8 = 1 << 7;
 
 const NEVER_ZERO: NonZeroU8 = NonZeroU8::new(1 << 7).unwrap();
 
-/// One cache line, also in a slot that may be empty.
-const _: () = assert!(size_of::<Option<HalfOpen>>() == 64);
+/// Also where it may be absent.
+const _: () = assert!(size_of::<Option<HalfOpen>>() == 28);
 
 /// What a segment to a half-open entry leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,14 +68,13 @@ pub(crate) fn asked(tuple: &FourTuple, syn: &Segment<'_>, our_mss: u16, config: 
 impl HalfOpen {
     /// The entry for a SYN that a listener accepts (RFC 9293 §3.10.7.2, third). Text on the SYN is not kept: the peer
     /// sends it again (RFC 9293 §3.10.7.2).
-    pub(crate) fn new(tuple: FourTuple, syn: &Segment<'_>, iss: SeqNum, our_mss: u16, config: &TcpConfig) -> Self {
-        HalfOpen::of(tuple, syn.header.seq, iss, &asked(&tuple, syn, our_mss, config))
+    pub(crate) fn new(tuple: &FourTuple, syn: &Segment<'_>, iss: SeqNum, our_mss: u16, config: &TcpConfig) -> Self {
+        HalfOpen::of(syn.header.seq, iss, &asked(tuple, syn, our_mss, config))
     }
 
     /// The entry for what was agreed on. Its SYN-ACK was sent once.
-    pub(crate) fn of(tuple: FourTuple, irs: SeqNum, iss: SeqNum, negotiated: &Negotiated) -> Self {
+    pub(crate) fn of(irs: SeqNum, iss: SeqNum, negotiated: &Negotiated) -> Self {
         HalfOpen {
-            tuple,
             irs,
             iss,
             link: Link::default(),
@@ -204,13 +202,10 @@ mod tests {
     use super::HalfOpenVerdict::*;
     use super::*;
     use crate::tcp::testing::{Bench, IRS, ISS};
-    use crate::wire::Addr;
     use crate::wire::tcp::{Options, Timestamps};
 
     fn entry(negotiated: &Negotiated) -> HalfOpen {
-        let (local_addr, remote_addr) = (Addr::from_v4([10, 0, 0, 1]), Addr::from_v4([10, 0, 0, 2]));
-        let tuple = FourTuple { local_addr, remote_addr, local_port: 1, remote_port: 2 };
-        HalfOpen::of(tuple, SeqNum(IRS), SeqNum(ISS), negotiated)
+        HalfOpen::of(SeqNum(IRS), SeqNum(ISS), negotiated)
     }
 
     const PLAIN: Negotiated =
