@@ -42,7 +42,7 @@ impl Tcb {
     /// The next segment that must leave, if any; nothing changes until [`Tcb::sent`]. `our_mss` is what our link carries.
     pub fn poll_transmit(&mut self, our_mss: u16, env: &Env<'_>) -> Option<Plan> {
         if self.facts.has(Facts::RST_DUE) {
-            return Some(self.plan_reset());
+            return Some(self.plan_reset(env));
         }
         if self.facts.has(Facts::LAST_ACK_DUE) {
             return Some(self.plan_ack(env));
@@ -96,9 +96,11 @@ impl Tcb {
         self.facts.has(DUE) || (self.ending.is_none() && (fin_due || has_data()))
     }
 
-    fn plan_reset(&self) -> Plan {
-        let header =
-            Header { seq: self.snd_nxt, ack: self.rcv_nxt, flags: Flags::RST | Flags::ACK, ..Header::default() };
+    /// The timestamps stand on it as well (RFC 7323 §3.2).
+    fn plan_reset(&self, env: &Env<'_>) -> Plan {
+        let (seq, ack, flags) = (self.snd_nxt, self.rcv_nxt, Flags::RST | Flags::ACK);
+        let options = Options { timestamps: self.timestamps(env), ..Options::default() };
+        let header = Header { seq, ack, flags, options, ..Header::default() };
         Plan { header, text_len: 0, ecn: 0, text_at: 0, what: What::Reset }
     }
 

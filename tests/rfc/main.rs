@@ -55,6 +55,8 @@ mod losing;
 mod ndp;
 mod opening;
 mod options;
+mod ping;
+mod push;
 mod recovery;
 mod resets;
 mod sack_blocks;

@@ -355,3 +355,20 @@ fn a_segment_that_came_twice_is_the_first_block() {
         assert_eq!(p.expect(ack(11)).sack, [(21, 31), (21, 31)], "inside a block that is reported as well");
     });
 }
+
+#[test]
+fn options_of_a_syn_mean_nothing_on_other_segments() {
+    covers!("9293-MUST-14", "7323-2.2", "2018-3");
+    everywhere(|p| {
+        p.accept_with(syn().wscale(0));
+        p.send(data(1, b"x"));
+        p.expect(ack(2));
+        p.send(seg(A | P).seq(2).text(b"y").wnd(3_000).mss(100).wscale(7).sack_ok());
+        p.expect(ack(3));
+        p.note("segments are as large, the window is as small, and there are no blocks");
+        p.app_write(&[b'y'; 6_000]);
+        assert_eq!(p.flight(), [1, 1_461]);
+        p.send(data(12, b"behind a hole").wnd(3_000));
+        assert_eq!(p.expect(ack(3)).sack, []);
+    });
+}

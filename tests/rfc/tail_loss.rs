@@ -121,3 +121,18 @@ fn without_sack_there_is_no_probe() {
         assert_eq!(again.seq, flight[0]);
     });
 }
+
+#[test]
+fn a_tail_with_its_fin_is_probed_for_with_both() {
+    covers!("8985-6", "9293-CLOSE-ACTIVE");
+    in_memory_only(WHY, |p| {
+        with_round_trips(p);
+        p.app_write(&[b'x'; 2 * 1_448]);
+        let flight = p.flight();
+        p.app_write(b"the end");
+        p.app_close();
+        let tail = p.expect(seg(F | A).seq(flight[1] + 1_448).text(b"the end"));
+        let probe = p.next(millis(220)).expect("a probe");
+        assert_eq!((probe.flags & F, probe.seq, &probe.text[..]), (F, tail.seq, &b"the end"[..]));
+    });
+}

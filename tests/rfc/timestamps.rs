@@ -104,3 +104,25 @@ fn within_23_days_ts_recent_still_counts() {
         assert_eq!(p.app_read(), Read::Nothing);
     });
 }
+
+#[test]
+fn a_reset_of_ours_carries_the_timestamps_that_were_agreed_on() {
+    covers!("7323-3.2-NEG", "9293-ABORT");
+    everywhere(|p| {
+        p.accept_with_timestamps();
+        p.app_abort();
+        let got = p.next(secs(1)).expect("a RST");
+        assert_eq!((got.flags & R, got.seq), (R, 1));
+        assert!(got.options.ts.is_some_and(|(_, tsecr)| tsecr >= TS_BASE), "{:?}", got.options.ts);
+    });
+}
+
+#[test]
+fn a_reset_carries_no_timestamps_that_were_not_agreed_on() {
+    covers!("7323-3.2-NEG", "9293-CLOSED-RST");
+    everywhere(|p| {
+        p.accept();
+        p.app_abort();
+        assert_eq!(p.next(secs(1)).expect("a RST").options.ts, None);
+    });
+}
