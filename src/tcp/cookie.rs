@@ -241,6 +241,16 @@ mod tests {
             prop_assert!(open(&here, SeqNum(irs.0 ^ 1 << bit), iss, None).is_err());
             prop_assert!(open(&tuple(v4, port ^ 1), irs, iss, None).is_err());
             prop_assert!(open(&tuple(!v4, port), irs, iss, None).is_err());
+            let flipped = |addr: Addr| {
+                let octets = (u128::from_be_bytes(*addr.octets()) ^ 1 << bit).to_be_bytes();
+                Addr::from_v6(octets)
+            };
+            let others = [
+                FourTuple { local_addr: flipped(here.local_addr), ..here },
+                FourTuple { remote_addr: flipped(here.remote_addr), ..here },
+                FourTuple { local_port: here.local_port ^ 1 << (bit % 16), ..here },
+            ];
+            prop_assert!(others.iter().all(|other| open(other, irs, iss, None).is_err()));
             prop_assert!(open(&here, irs, iss, Some(0xf)).is_err(), "timestamps that were not offered");
         }
     }

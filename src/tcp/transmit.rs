@@ -129,7 +129,8 @@ impl Tcb {
     }
 
     /// What was lost goes first. The segment at SND.UNA always may (RFC 5681 §3.2, RFC 6582 §3.2, RFC 6675 §5: nothing
-    /// else brings the acknowledgement forward); others as the congestion window allows.
+    /// else brings the acknowledgement forward); others as the congestion window allows, and none into a window that was
+    /// shut on them: there the first is the probe (RFC 9293 §3.8.6).
     fn plan_again(&mut self, env: &Env<'_>) -> Option<Plan> {
         let most = self.most_text();
         let transfer = self.transfer.as_ref()?;
@@ -137,7 +138,8 @@ impl Tcb {
         let lost = *lost;
         let cwnd = transfer.congestion.cwnd();
         let pipe = transfer.scoreboard.pipe();
-        let fits = pipe == 0 || lost.seq == self.snd_una || self.adjusted_pipe(pipe) + lost.len <= cwnd;
+        let open = self.snd_wnd > 0 && (pipe == 0 || self.adjusted_pipe(pipe) + lost.len <= cwnd);
+        let fits = lost.seq == self.snd_una || open;
         if !fits {
             return None;
         }

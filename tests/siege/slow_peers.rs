@@ -137,6 +137,36 @@ fn who_holds_the_window_shut_keeps_an_open_connection_and_never_a_closed_one() {
     assert!(is_clean(&mut site));
 }
 
+/// Who takes a window's text and then shuts the window draws the first segment of it again and again, not all of it.
+#[test]
+fn a_window_shut_on_text_that_is_under_way_draws_one_segment_at_a_time() {
+    let mut site = Site::new(|_| {});
+    let mut peers = open(&mut site, CHARGEN, 60_000);
+    peers.truncate(1);
+    peers[0].wnd = 0;
+    peers[0].acknowledge(&mut site);
+    let mut again = 0;
+    for _ in 0..1_000 {
+        let sent = site.pass(Duration::from_millis(100));
+        let mine = sent.iter().filter(|sent| peers[0].is_mine(sent)).count();
+        assert!(mine <= 1, "{mine} segments into a window of nothing");
+        again += mine;
+        if mine > 0 {
+            peers[0].acknowledge(&mut site);
+        }
+    }
+    assert!((5..20).contains(&again), "{again} in 100 s, with backoff");
+    // Opened again, everything comes.
+    let before = peers[0].ack;
+    peers[0].wnd = 60_000;
+    for _ in 0..10 {
+        let sent = peers[0].acknowledge(&mut site);
+        peers[0].hear(&sent);
+    }
+    let taken = peers[0].ack.distance_from(before);
+    assert!(taken > 50_000, "{taken}");
+}
+
 #[test]
 fn who_falls_silent_with_text_on_the_way_ends_at_the_user_timeout() {
     let mut site = Site::new(|_| {});
