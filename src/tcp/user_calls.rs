@@ -144,3 +144,52 @@ impl Tcb {
         self.facts.put(Facts::RST_DUE, !silent);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::TcpConfig;
+    use super::super::testing::Bench;
+    use super::super::transfer::Pools;
+    use super::*;
+
+    const HOURS: Duration = Duration::from_secs(7_200);
+
+    fn asking() -> Bench {
+        Bench::with(TcpConfig { keep_alive: Some(HOURS), ..TcpConfig::default() }, false, false)
+    }
+
+    #[test]
+    fn keep_alives_are_turned_on_and_off_for_one_connection() {
+        for (on, questions) in [(true, 1), (false, 0)] {
+            let mut bench = asking();
+            bench.wait(Duration::ZERO);
+            bench.tcb.set_keep_alive(on);
+            bench.wait(Duration::ZERO);
+            bench.wait(HOURS + Duration::from_secs(1));
+            assert_eq!(bench.send().len(), questions, "on: {on}");
+        }
+    }
+
+    #[test]
+    fn turning_keep_alives_off_stops_no_retransmission() {
+        let mut bench = asking();
+        bench.write(100);
+        bench.send();
+        bench.tcb.set_keep_alive(false);
+        bench.wait(Duration::from_secs(4));
+        assert_eq!(bench.send().len(), 1, "the text again");
+    }
+
+    #[test]
+    fn what_the_pool_has_no_room_for_is_refused_and_counted() {
+        let mut bench = asking();
+        bench.pools = Pools::new(1 << 14);
+        let whole = bench.with_env(|tcb, env| tcb.write(&[7; 100], env));
+        assert_eq!((whole, bench.tcb.facts.has(Facts::STARVED)), (Some(100), false));
+        let octets = bench.config.send_buffer as usize - 100;
+        assert!(octets > 1 << 14, "more than the pool has");
+        let taken = bench.with_env(|tcb, env| tcb.write(&vec![7; octets], env)).expect("open");
+        assert!(taken < octets && bench.tcb.facts.has(Facts::STARVED));
+        assert_eq!(bench.ledger.refused.buffers, (octets - taken) as u64);
+    }
+}

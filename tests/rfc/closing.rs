@@ -268,6 +268,32 @@ fn abort_in_the_other_states_that_have_something_to_say() {
 }
 
 #[test]
+fn abort_where_both_fins_are_out_says_nothing() {
+    covers!("9293-ABORT");
+    everywhere(|p| {
+        for (at, state) in ["CLOSING", "LAST-ACK"].into_iter().enumerate() {
+            p.on_port(40_210 + at as u16, |p| {
+                p.enter(state);
+                p.app_abort();
+                p.expect_no_answer();
+                assert_eq!(p.count(state), 0);
+            });
+        }
+    });
+}
+
+#[test]
+fn abort_in_syn_sent_says_nothing() {
+    covers!("9293-ABORT");
+    everywhere_without_listener(|p| {
+        p.connect();
+        p.app_abort();
+        p.expect_silence(secs(5));
+        assert_eq!(p.count("SYN-SENT"), 0);
+    });
+}
+
+#[test]
 fn closing_in_syn_sent_forgets_the_connection() {
     covers!("9293-CLOSE-SYNSENT");
     everywhere_without_listener(|p| {

@@ -35,6 +35,34 @@ fn after_a_lost_syn_ack_the_first_flight_is_one_segment() {
 }
 
 #[test]
+fn after_a_lost_syn_of_ours_the_first_flight_is_one_segment() {
+    covers!("5681-3.1");
+    let setup = |s: &mut super::in_memory::Setup| s.listen = false;
+    handfast_with("one lost SYN leaves the kernel's initial window at ten segments", setup, |p| {
+        p.connect();
+        p.expect_within(secs(2), seg(S).seq(0));
+        p.send(syn_ack().ack(1).mss(1_460));
+        p.expect(ack(1));
+        p.app_write(&[b'x'; 60_000]);
+        assert_eq!(p.flight(), [1]);
+    });
+}
+
+#[test]
+fn syns_that_cross_are_no_loss() {
+    covers!("5681-3.1", "9293-MUST-10");
+    everywhere_without_listener(|p| {
+        p.connect();
+        p.send(syn());
+        p.expect(syn_ack().seq(0).ack(1));
+        p.send(seg(S | A).seq(0).ack(1).mss(1_460));
+        p.pass(SOON);
+        p.app_write(&[b'x'; 60_000]);
+        assert_eq!(p.flight().len(), 10);
+    });
+}
+
+#[test]
 fn slow_start_doubles() {
     covers!("5681-3.1");
     everywhere(|p| {

@@ -41,3 +41,14 @@ fn a_push_without_text_means_nothing() {
         p.expect_state("ESTABLISHED");
     });
 }
+
+#[test]
+fn what_is_sent_again_is_pushed_as_well() {
+    covers!("9293-MUST-61");
+    everywhere(|p| {
+        p.accept();
+        p.app_write(b"lost");
+        assert_eq!(p.expect(data(1, b"lost")).flags & P, P);
+        assert_eq!(p.expect_within(secs(4), data(1, b"lost")).flags & P, P);
+    });
+}

@@ -147,6 +147,12 @@ mod tests {
         }
     }
 
+    /// RFC 9438 §4.3, §4.6: with a decrease to 0.7, Reno's equal adds 9/17 of a segment each round trip.
+    #[test]
+    fn alpha_is_that_of_the_decrease() {
+        assert!((ALPHA - 9.0 / 17.0).abs() < 1e-12, "{ALPHA}");
+    }
+
     #[test]
     fn a_loss_leaves_seven_tenths() {
         let mut cubic = Cubic::new(100_000);
