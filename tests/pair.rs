@@ -56,6 +56,10 @@ impl Transmit for Wire {
 #[derive(Default)]
 struct Peer {
     connect: Option<SocketAddr>,
+    /// Connections that it opens besides the first, and on which it sends the same.
+    more: usize,
+    /// Sends nothing back.
+    drops: bool,
     to_send: Vec<u8>,
     sent: usize,
     received: Vec<u8>,
@@ -64,7 +68,10 @@ struct Peer {
 
 impl Peer {
     fn pump(&mut self, cx: &mut Cx<'_>, conn: ConnId) {
-        if self.connect.is_some() {
+        if self.more > 0 {
+            assert_eq!(cx.write(conn, &self.to_send), Ok(self.to_send.len()));
+            cx.shutdown(conn);
+        } else if self.connect.is_some() {
             self.sent += cx.write(conn, &self.to_send[self.sent..]).unwrap_or(0);
             if self.sent == self.to_send.len() {
                 cx.shutdown(conn);
@@ -77,18 +84,23 @@ impl App for Peer {
     type Message = ();
     fn on_start(&mut self, cx: &mut Cx<'_>) {
         if let Some(server) = self.connect {
-            cx.connect(Connect::to(server)).unwrap();
+            for _ in 0..=self.more {
+                cx.connect(Connect::to(server)).unwrap();
+            }
         }
     }
     fn on_connect(&mut self, cx: &mut Cx<'_>, conn: ConnId) {
         self.pump(cx, conn);
     }
     fn on_readable(&mut self, cx: &mut Cx<'_>, conn: ConnId) {
-        if self.connect.is_some() {
+        if self.connect.is_some() || self.drops {
             while !cx.peek(conn).is_empty() {
                 let octets = cx.peek(conn).to_vec();
                 cx.consume(conn, octets.len());
                 self.received.extend(octets);
+            }
+            if self.connect.is_none() && cx.at_end(conn) {
+                cx.close(conn);
             }
             return;
         }
@@ -116,12 +128,17 @@ impl App for Peer {
 }
 
 fn run(octets: usize, family: Family, tcp: TcpConfig) -> (Stack<Peer>, Stack<Peer>, Instant) {
-    let mut now = Instant::from_millis(1_000_000);
     let to_send: Vec<u8> = (0..octets).map(|i| (i * 7 + i / 251) as u8).collect();
     let server = SocketAddr::new(family.host(2).addr.into(), 7);
     let client = Peer { connect: Some(server), to_send, ..Peer::default() };
     let config = |host| StackConfig { tcp, ..config(host, family) };
-    let mut stacks = [Stack::new(config(1), client, now), Stack::new(config(2), Peer::default(), now)];
+    play([(config(1), client), (config(2), Peer::default())])
+}
+
+/// Two hosts from their beginning until nothing is left to do.
+fn play(hosts: [(StackConfig, Peer); 2]) -> (Stack<Peer>, Stack<Peer>, Instant) {
+    let mut now = Instant::from_millis(1_000_000);
+    let mut stacks = hosts.map(|(config, peer)| Stack::new(config, peer, now));
     let mut wires = [Wire(VecDeque::new()), Wire(VecDeque::new())];
     for _ in 0..1_000_000 {
         let mut busy = false;
@@ -184,4 +201,18 @@ fn a_fin_carries_the_acknowledgement_that_is_due_unless_told_otherwise() {
         let sent = |stack: &Stack<Peer>| stack.snapshot().frames.sent - 1;
         assert_eq!((sent(&client), sent(&server)), frames, "FIN carries ACK: {fin_carries_ack}");
     }
+}
+
+/// All send at once, and what the first of a burst sent must not keep out what the others did, when the application would
+/// read it.
+#[test]
+fn a_burst_of_more_connections_than_blocks_is_taken_whole() {
+    let server = SocketAddr::new(Family::V4.host(2).addr.into(), 7);
+    let client = Peer { connect: Some(server), more: 49, to_send: b"a question".to_vec(), ..Peer::default() };
+    let mut small = config(2, Family::V4);
+    small.limits.buffer_bytes = 4 * 4_096;
+    let (client, server, _) = play([(config(1, Family::V4), client), (small, Peer { drops: true, ..Peer::default() })]);
+    assert_eq!(server.app().received.len(), 50 * 10);
+    assert_eq!((client.app().ended.len(), client.snapshot().connections.retransmitted), (50, 0));
+    assert_eq!(server.snapshot().refused["buffer_bytes"], 0);
 }

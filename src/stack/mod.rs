@@ -50,7 +50,7 @@ use crate::ledger::{DropReason, HalfOpenEnding, Handled};
 use crate::outpost::{Outpost, SharedMemory};
 use crate::stats::Snapshot;
 use crate::tcp::timer::is_due;
-use crate::tcp::{Env, Facts, News};
+use crate::tcp::{Env, Facts, News, buffer};
 use crate::time::{Duration, Instant};
 use crate::wire::{Addr, MacAddr};
 use neighbours::{Learn, Station};
@@ -96,13 +96,17 @@ impl<A: App> Stack<A> {
 
     /// Processes the first `len` octets of `buffer` as a received frame, and says what is to be done with it.
     pub fn on_frame(&mut self, now: Instant, buffer: &mut [u8], len: usize) -> Disposition {
-        self.shard.on_frame(now, buffer, len)
+        let what = self.shard.on_frame(now, buffer, len);
+        self.let_read(now);
+        what
     }
 
     /// As [`Stack::on_frame`], for a frame that another worker handed over.
     pub fn on_taken_frame(&mut self, now: Instant, buffer: &mut [u8], len: usize) -> Disposition {
         self.shard.ledger.frames_taken += 1;
-        self.shard.on_frame(now, buffer, len)
+        let what = self.shard.on_frame(now, buffer, len);
+        self.let_read(now);
+        what
     }
 
     /// The owner of the flow got a copy of the frame; or, `false`, there was no room for it.
@@ -266,6 +270,15 @@ impl<A: App> Stack<A> {
     /// Counters and gauges as they stand.
     pub fn snapshot(&self) -> Snapshot {
         self.shard.snapshot()
+    }
+
+    /// When what came with this burst holds the last block, the application is told before the turn's end: it may read,
+    /// and who comes last in every burst would else find no room in any.
+    #[inline]
+    fn let_read(&mut self, now: Instant) {
+        if self.shard.pools.blocks.is_out_of(buffer::Share::Receive) && !self.shard.telling.is_empty() {
+            self.tell(now);
+        }
     }
 
     /// Calls the application back until nothing is left to tell.

@@ -38,7 +38,7 @@ impl BlockPool {
     }
 
     fn take(&mut self, share: Share) -> Option<Block> {
-        if self.left(share) == 0 {
+        if self.is_out_of(share) {
             return None;
         }
         self.in_use[share as usize] += 1;
@@ -58,6 +58,12 @@ impl BlockPool {
     fn left(&self, share: Share) -> usize {
         let reserve = (self.limit / 8).max(1).min(self.limit / 2);
         (self.limit - reserve).saturating_sub(self.in_use[share as usize]).min(self.free_blocks())
+    }
+
+    /// Whether this share may take no block at all.
+    #[inline]
+    pub fn is_out_of(&self, share: Share) -> bool {
+        self.left(share) == 0
     }
 
     /// Whether more than a sixteenth of the pool can be taken for this share.
