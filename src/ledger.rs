@@ -321,6 +321,8 @@ pub struct Refusals {
     pub buffers: u64,
     /// Connections that gave up what came out of order, to make room for what is in order.
     pub early: u64,
+    /// Connections that were reset because writes of others waited for the blocks of what their peers did not take.
+    pub silent: u64,
     /// Connections closed by the application that were reset, as too many waited for their end.
     pub orphans: u64,
     /// Destinations whose path MTU could not be kept.

@@ -72,8 +72,7 @@ pub struct Args {
     /// Worlds whose frames carry a VLAN tag
     #[arg(long, value_name = "SHARE", value_parser = share)]
     vlans: Option<f64>,
-    /// Hosts whose pool of buffers is so small that it runs out; some of their connections may come to stand still
-    /// [default: none]
+    /// Hosts whose pool of buffers is so small that it runs out
     #[arg(long, value_name = "SHARE", value_parser = share)]
     tiny_pools: Option<f64>,
     /// Worlds in which a router tells what the path carries
@@ -182,6 +181,7 @@ fn page(config: &SimConfig, report: &Report) -> String {
         ("connections over IPv6", t.ipv6),
         ("path MTUs told", t.told_mtu),
         ("octets without a buffer", t.starved),
+        ("  silent peers given up", t.silent),
         ("hosts killed", t.kills),
         ("clocks skipped", t.skips),
         ("turns", t.turns),

@@ -40,6 +40,8 @@ pub struct Tally {
     /// Times that received data found the pool of buffers empty, or a connection gave up data that came out of order for
     /// others.
     pub starved: u64,
+    /// Connections reset because others waited for the blocks of what their peers did not take.
+    pub silent: u64,
     /// Turns: each hands what has arrived to one stack, runs its timers and lets it send.
     pub turns: u64,
     /// How often all of a stack's invariants were checked, beside those that are checked with each frame.
@@ -83,6 +85,7 @@ impl Tally {
             (&mut self.tagged, other.tagged),
             (&mut self.told_mtu, other.told_mtu),
             (&mut self.starved, other.starved),
+            (&mut self.silent, other.silent),
             (&mut self.turns, other.turns),
             (&mut self.checks, other.checks),
             (&mut self.virtual_seconds, other.virtual_seconds),

@@ -185,6 +185,7 @@ impl World {
         for host in &self.hosts {
             let refused = host.stack.snapshot().refused;
             self.tally.starved += refused["buffer_bytes"] + refused["early_data"];
+            self.tally.silent += refused["silent_peers"];
         }
         self.hosts.iter().enumerate().try_for_each(|(number, host)| {
             let empty = host.stack.check_invariants().and_then(|()| host.stack.check_empty());

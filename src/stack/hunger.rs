@@ -13,6 +13,7 @@ impl Shard {
     pub fn wait_for_blocks(&mut self, index: u32) {
         let Some(tcb) = self.connections.get_mut(index) else { return };
         tcb.facts.set(Facts::HUNGRY);
+        self.pools.hungry += 1;
         self.starved.push_back(self.id(index));
         // Those that ended while they waited stay in the list, but not for ever.
         if self.starved.len() > 2 * self.connections.len() + 64 {
@@ -33,13 +34,11 @@ impl Shard {
             return;
         }
         while let Some(conn) = self.starved.pop_front() {
-            if self.tcb(conn).is_none() {
-                continue;
-            }
-            if let Some(tcb) = self.connections.get_mut(conn.index) {
-                tcb.facts.clear(Facts::HUNGRY);
-                tcb.news.add(News::WRITABLE);
-            }
+            let waits = self.tcb(conn).is_some_and(|tcb| tcb.facts.has(Facts::HUNGRY));
+            let Some(tcb) = self.connections.get_mut(conn.index).filter(|_| waits) else { continue };
+            tcb.facts.clear(Facts::HUNGRY);
+            tcb.news.add(News::WRITABLE);
+            self.pools.hungry -= 1;
             return self.settle(conn.index, now);
         }
     }

@@ -164,7 +164,19 @@ impl Shard {
             law(!tcb.facts.has(Facts::READY) || ready.contains(&index), || format!("READY, but in no list: {tcb:?}"))?;
             law(!tcb.facts.has(Facts::TELLING) || telling.contains(&index), || format!("TELLING, but not: {tcb:?}"))?;
         }
-        Ok(())
+        self.check_hunger()
+    }
+
+    /// Who waits for blocks is in the list, once, and counted.
+    fn check_hunger(&self) -> Checked {
+        let waits = |index: &u32| self.connections.get(*index).is_some_and(|tcb| tcb.facts.has(Facts::HUNGRY));
+        let hungry: Vec<u32> = self.connections.indices().filter(waits).collect();
+        let counted = self.pools.hungry as usize;
+        law(counted == hungry.len(), || format!("hungry: {counted} counted, {} there", hungry.len()))?;
+        hungry.into_iter().try_for_each(|index| {
+            let times = self.starved.iter().filter(|conn| **conn == self.id(index)).count();
+            law(times == 1, || format!("hungry: connection {index} waits {times} times"))
+        })
     }
 
     fn check_pools(&self) -> Checked {

@@ -120,6 +120,7 @@ impl Shard {
             ("ports", refused.ports),
             ("buffer_bytes", refused.buffers),
             ("early_data", refused.early),
+            ("silent_peers", refused.silent),
             ("orphans", refused.orphans),
             ("path_mtus", refused.path_mtus),
             ("time_wait_shed", refused.time_wait_shed),

@@ -164,6 +164,7 @@ impl Tcb {
         let (flight, now_us) = (self.data_in_flight(), env.now_us());
         let echo_age_ms = self.echo_age_ms(segment, env);
         let Some(transfer) = &mut self.transfer else { return };
+        transfer.silence = 0;
         transfer.rack.on_echo(echo_age_ms);
         transfer.scoreboard.sack(segment.header.options.sack.as_slice(), now_us, &mut transfer.rack);
         if let Some(twice) = self.duplicate_of(segment) {

@@ -322,6 +322,7 @@ impl Tcb {
         debug_assert!(self.ending.is_none(), "a connection ends once");
         self.ending = Some(ending);
         env.ledger.endings.count(ending);
+        env.pools.hungry -= u32::from(self.facts.take(Facts::HUNGRY));
         self.facts.clear(
             Facts::TIMER
                 | Facts::TAIL_DUE
@@ -329,7 +330,8 @@ impl Tcb {
                 | Facts::ACK_NOW
                 | Facts::SYN_DUE
                 | Facts::FIN_LOST
-                | Facts::PROBE_DUE,
+                | Facts::PROBE_DUE
+                | Facts::STARVED,
         );
         let keep = ending == Ending::Closed && !self.facts.has(Facts::APP_CLOSED) && self.readable() > 0;
         if !keep {

@@ -8,6 +8,9 @@ use super::state::{Event, State};
 use super::timer::{earlier, is_due};
 use crate::ledger::Ending;
 
+/// R1: retransmissions without an answer after which something is wrong (RFC 9293 §3.8.3, SHLD-10: at least 3).
+const R1: u8 = 3;
+
 impl Tcb {
     /// Starts the retransmission timer, or the shorter one after which the tail is probed for loss.
     pub(super) fn arm(&mut self, env: &Env<'_>) {
@@ -132,6 +135,14 @@ impl Tcb {
         let patience = self.patience(env);
         self.backoff = self.backoff.saturating_add(1);
         self.unanswered = self.unanswered.saturating_add(1);
+        if let Some(transfer) = &mut self.transfer {
+            transfer.silence = transfer.silence.saturating_add(1);
+        }
+        if self.starves_others(env) {
+            env.ledger.refused.silent += 1;
+            self.abort(Ending::TimedOut, env);
+            return;
+        }
         if waited_ms(self.rto_ms, self.backoff, self.unanswered, env.config) >= patience.as_millis() as u64 {
             if self.holds_window_shut() {
                 // The peer is there and would wait for ever.
@@ -160,6 +171,19 @@ impl Tcb {
             _ if self.holds_window_shut() => env.config.orphan_timeout.min(self.user_timeout(env)),
             _ => self.user_timeout(env),
         }
+    }
+
+    /// Whether what it keeps for a peer that takes nothing is what others wait for, who could write if it did not. Then a
+    /// peer that says nothing has R1 to answer (RFC 9293 §3.8.3, SHLD-10), and one that answers and takes nothing, by its
+    /// window or not, as long as an orphan's. A connection may be given up when memory runs out (RFC 6429 §4); peers that
+    /// die, or are out to harm, would else hold all blocks for R2, one crowd after the other.
+    fn starves_others(&self, env: &Env<'_>) -> bool {
+        let Some(transfer) = self.transfer.as_ref().filter(|transfer| !transfer.send.is_empty()) else { return false };
+        if !self.state.is_synchronized() || !env.pools.starves() {
+            return false;
+        }
+        let waited_ms = waited_ms(self.rto_ms, self.backoff, self.backoff, env.config);
+        self.unanswered.min(transfer.silence) > R1 || waited_ms >= env.config.orphan_timeout.as_millis() as u64
     }
 
     fn user_timeout(&self, env: &Env<'_>) -> crate::time::Duration {
@@ -226,5 +250,47 @@ impl Tcb {
         if self.data_in_flight() > u32::from(smaller) {
             self.lower_smss(smaller, env);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::TcpConfig;
+    use super::super::buffer::BLOCK;
+    use super::super::testing::Bench;
+    use super::super::transfer::Pools;
+    use crate::ledger::Ending;
+    use crate::time::Duration;
+
+    /// Milliseconds until it gives up a peer that takes nothing, of a pool that its data fills.
+    fn patience_ms(wanted: bool, answers: bool, wnd: u16) -> u64 {
+        let mut bench = Bench::with(TcpConfig::default(), true, false);
+        bench.pools = Pools::new((4 * BLOCK) as u64);
+        bench.pools.hungry = u32::from(wanted);
+        bench.wnd = wnd;
+        bench.ack(0, 0, &[]);
+        bench.write(3 * BLOCK);
+        let began = bench.now;
+        while bench.tcb.ending.is_none() {
+            bench.wait(Duration::from_millis(100));
+            if !bench.send().is_empty() && answers {
+                bench.ack(0, 0, &[]);
+            }
+        }
+        assert_eq!((bench.tcb.ending, bench.pools.blocks.used_bytes()), (Some(Ending::TimedOut), 0));
+        assert_eq!(bench.ledger.refused.silent, u64::from(wanted));
+        bench.now.since(began).as_millis() as u64
+    }
+
+    #[test]
+    fn a_peer_that_takes_nothing_is_given_up_sooner_where_others_want_the_blocks() {
+        let r2 = 300_000..420_000;
+        assert!(r2.contains(&patience_ms(false, false, 60_000)));
+        assert!(r2.contains(&patience_ms(false, true, 60_000)));
+        // R1: three retransmissions, and the time of one more.
+        assert!((3_000..20_000).contains(&patience_ms(true, false, 60_000)));
+        // It is there: as long as an orphan's.
+        assert!((60_000..130_000).contains(&patience_ms(true, true, 60_000)));
+        assert!((60_000..130_000).contains(&patience_ms(true, true, 0)));
     }
 }

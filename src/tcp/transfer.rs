@@ -39,6 +39,8 @@ pub struct Transfer {
     pub larger_smss: Option<(u16, u32)>,
     /// Duplicate acknowledgements in a row (RFC 5681 §2).
     pub dup_acks: u32,
+    /// Timeouts since the peer was last heard, if only to say nothing new; no less than those since the last progress.
+    pub silence: u8,
     /// SND.NXT when loss recovery began; `None` outside of recovery (RFC 6582 §3.2).
     pub recover: Option<SeqNum>,
     /// What it takes to take the last reduction of the window back, while that may turn out to have been unnecessary.
@@ -80,6 +82,7 @@ impl Default for Transfer {
             marked_until: None,
             larger_smss: None,
             dup_acks: 0,
+            silence: 0,
             recover: None,
             undo: None,
             recv: ByteQueue::new(Share::Receive),
@@ -130,12 +133,19 @@ pub struct Pools {
     transfers: usize,
     /// Data in order found no block: what came out of order anywhere is to make room.
     pub pressed: bool,
+    /// Connections whose writes found no block, and that wait to be told of one.
+    pub hungry: u32,
 }
 
 impl Pools {
     /// Empty pools; buffers take at most `buffer_bytes`.
     pub fn new(buffer_bytes: u64) -> Self {
-        Pools { blocks: BlockPool::new(buffer_bytes), spare: Vec::new(), transfers: 0, pressed: false }
+        Pools { blocks: BlockPool::new(buffer_bytes), spare: Vec::new(), transfers: 0, pressed: false, hungry: 0 }
+    }
+
+    /// Whether some write waits for a block, and there is none for it.
+    pub fn starves(&self) -> bool {
+        self.hungry > 0 && !self.blocks.has_room(Share::Send)
     }
 
     /// A fresh transfer. There are never more than connections, whose table is bounded.
