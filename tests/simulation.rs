@@ -137,3 +137,20 @@ fn an_old_syn_does_not_open_a_connection_twice() {
 fn an_ack_in_syn_received_offers_no_more_than_the_syn_ack() {
     replay(11109404184911657852);
 }
+
+/// Connections whose peers were gone held all blocks for R2, those behind them in the line did so after them, and who could
+/// have talked came last.
+#[test]
+fn peers_that_are_gone_do_not_keep_a_pool_from_those_that_live() {
+    let asked = Asked { tiny_pools: Some(1.0), kills: Some(2), ..Asked::default() };
+    for (seed, asked) in [
+        (6146754040887104327, Asked { tiny_pools: Some(0.5), ..Asked::default() }),
+        (1476057742736492914, asked),
+        (522186890186150058, asked),
+    ] {
+        let config = SimConfig { seed, connections: 500, per_world: 500, threads: 1, asked, ..SimConfig::default() };
+        let report = run(&config, &|_| ());
+        assert!(report.failure.is_none(), "{:?}", report.failure.map(|failure| failure.what));
+        assert!(report.tally.silent > 0);
+    }
+}

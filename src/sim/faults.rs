@@ -56,10 +56,11 @@ impl Scene {
         let ipv6 = random.pick(&[0.0, 0.5, 0.5, 1.0]);
         let (tagged, tag) = (random.chance(asked.vlans.unwrap_or(0.25)), 1 + random.below(4_094) as u16);
         let told_mtu = random.chance(asked.told_mtu.unwrap_or(0.5));
+        let tiny_pools = random.pick(&[0.0, 0.0, 0.0, 0.5]);
         Scene {
             ipv6: asked.ipv6.unwrap_or(ipv6),
             vlan: tagged.then_some(tag),
-            tiny_pools: asked.tiny_pools.unwrap_or(0.0),
+            tiny_pools: asked.tiny_pools.unwrap_or(tiny_pools),
             told_mtu,
         }
     }

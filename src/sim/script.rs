@@ -66,6 +66,13 @@ pub struct Plan {
     pub v6: bool,
 }
 
+impl Plan {
+    /// Whether an end stops reading for a while.
+    pub fn stalls(&self) -> bool {
+        self.scripts.iter().any(|script| script.read_stall.is_some())
+    }
+}
+
 /// The port that listens on every host.
 pub const SERVICE: u16 = 7;
 /// First of the ports that stacks choose by themselves.

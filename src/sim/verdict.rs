@@ -3,6 +3,7 @@
 
 use super::app::{End, Ground, Outcome, Tuple, address};
 use super::host::Defended;
+use super::script::Plan;
 use super::world::{World, flow_key};
 use crate::ledger::Ending;
 use crate::wire::Addr;
@@ -12,8 +13,9 @@ use std::collections::BTreeMap;
 const MANY: u32 = 4;
 
 /// The same where a handshake may have been by cookie: with its last ACK lost the server knows nothing of it, and a peer
-/// that waits for the server to speak waits for ever (RFC 4987 §3.6).
-const MANY_WITH_COOKIES: u32 = 1;
+/// that waits for the server to speak waits for ever (RFC 4987 §3.6). And where blocks are wanted: a few losses in a row
+/// are taken for a peer's silence.
+const MANY_WHERE_LITTLE_DOES: u32 = 1;
 
 /// Judges every connection of a world that has come to its end, and counts the endings.
 ///
@@ -32,14 +34,18 @@ pub fn check(world: &mut World) -> Result<(), String> {
         .iter()
         .flat_map(|(tuple, plans)| plans.iter().map(move |plan| (*plan, (*tuple, plans.len() > 1))))
         .collect();
+    // Where blocks are wanted, who stands still or does not read may be taken for one that is gone, and keeps others' data
+    // out; everybody else has time enough.
+    let still = world.tally.skips > 0 || ground.plans.iter().any(Plan::stalls);
+    let crowded_out = world.tally.starved > 0 && still;
     for (plan, sides) in &ends {
         let Some((tuple, shared)) = tuples.get(plan) else { continue };
         let at = |host: usize, port: u16| (Addr::from(address(host, tuple.4)), port);
         let key = flow_key(at(tuple.0, tuple.1), at(tuple.2, tuple.3));
         let losses = world.lost.get(&key).copied().unwrap_or(0);
-        let many = if world.defended == Defended::Roomy { MANY } else { MANY_WITH_COOKIES };
-        // What finds no buffer is as good as lost, and is not counted for each connection.
-        let spared = world.tally.kills == 0 && world.tally.starved == 0 && !shared && losses < many;
+        let patient = world.defended == Defended::Roomy && world.tally.starved == 0;
+        let many = if patient { MANY } else { MANY_WHERE_LITTLE_DOES };
+        let spared = world.tally.kills == 0 && !crowded_out && !shared && losses < many;
         judge(&ground, *plan, sides, spared).map_err(|what| {
             format!(
                 "connection {plan}, {tuple:?}, {losses} frames lost: {what}; {:?}; {sides:?}",
