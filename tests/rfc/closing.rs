@@ -283,6 +283,24 @@ fn abort_where_both_fins_are_out_says_nothing() {
 }
 
 #[test]
+fn abort_resets_where_our_fin_still_waits_behind_text() {
+    covers!("9293-ABORT");
+    handfast_only("what the kernel does there is not ours to say", |p| {
+        p.accept();
+        p.send(fin(1).wnd(0));
+        p.pass(SOON);
+        p.app_write(TEXT);
+        p.app_close();
+        p.pass(SOON);
+        p.expect_state("LAST-ACK");
+        p.app_abort();
+        let reset = p.next(secs(1)).expect("a RST");
+        assert_eq!(reset.flags & (R | F), R);
+        assert_eq!(p.count("LAST-ACK"), 0);
+    });
+}
+
+#[test]
 fn abort_in_syn_sent_says_nothing() {
     covers!("9293-ABORT");
     everywhere_without_listener(|p| {

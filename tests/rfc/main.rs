@@ -34,6 +34,7 @@ mod veth;
 mod acknowledging;
 mod addresses;
 mod arp;
+mod black_hole;
 mod checks;
 mod closed_window;
 mod closing;
