@@ -2,23 +2,21 @@
 //!
 //! What can be answered without state is answered in place: the frame that came in becomes the frame that goes out.
 
+use super::Disposition;
 use super::flow_index::{Flow, Phase};
 use super::neighbours::{Learn, Station};
 use super::shard::{Shard, env};
-use super::shedding::Newcomer;
-use super::{Disposition, Step};
 use crate::ledger::{DropReason, HalfOpenEnding, Handled};
 use crate::ownership::Ownership;
 use crate::tcp::closed::reset_for;
-use crate::tcp::half_open::{HalfOpen, HalfOpenVerdict};
-use crate::tcp::isn::{isn, timestamp_offset};
+use crate::tcp::half_open::HalfOpenVerdict;
 use crate::tcp::time_wait::TimeWaitVerdict;
-use crate::tcp::{Env, Facts, State};
+use crate::tcp::{Env, Facts};
 use crate::time::Instant;
 use crate::wire::arp::{Arp, Operation};
 use crate::wire::frame::{self, Carried, Envelope, Incoming, Ip, Link, TxChecksum};
 use crate::wire::tcp::{Flags, Header, Segment};
-use crate::wire::{Addr, FourTuple, SeqNum, icmp, ndp};
+use crate::wire::{Addr, FourTuple, icmp, ndp};
 
 pub(super) type Outcome = Result<Handled, DropReason>;
 
@@ -29,7 +27,7 @@ pub(super) const HOP_LIMIT: u8 = 64;
 const CONGESTION_EXPERIENCED: u8 = 0b11;
 
 /// Why an entry that the index names must be there.
-const INDEXED: &str = "the index names only entries that are there";
+pub(super) const INDEXED: &str = "the index names only entries that are there";
 
 /// A segment with what carried it.
 pub(super) struct Arrival<'a> {
@@ -267,70 +265,6 @@ impl Shard {
         }
         self.admit(now, arrival)?;
         self.on_syn(now, arrival, None, reply)
-    }
-
-    /// Whether a SYN is to be answered at all.
-    fn admit(&mut self, now: Instant, arrival: &Arrival<'_>) -> Result<(), DropReason> {
-        let remote = &arrival.tuple.remote_addr;
-        if self.routes.next_hop(remote).is_none() {
-            return Err(DropReason::NoRoute);
-        }
-        if !self.budgets.may_connect(remote) {
-            return Err(DropReason::PrefixConnections);
-        }
-        if self.budgets.admits(remote, now) { Ok(()) } else { Err(DropReason::PrefixRate) }
-    }
-
-    fn may_hold(&self, arrival: &Arrival<'_>) -> bool {
-        self.budgets.may_hold(&arrival.tuple.remote_addr, self.half_open.len())
-    }
-
-    /// Whether the half-open table has room for an entry of this source.
-    fn check_room(&self, arrival: &Arrival<'_>) -> Result<(), DropReason> {
-        if self.half_open.is_full() {
-            return Err(DropReason::HalfOpenFull);
-        }
-        if self.may_hold(arrival) { Ok(()) } else { Err(DropReason::PrefixShare) }
-    }
-
-    /// A SYN for a listener is answered: by an entry of the table, or by a cookie. `beyond` is the SND.NXT of an old
-    /// connection of this tuple: a number beyond those only the table can promise.
-    fn on_syn(
-        &mut self,
-        now: Instant,
-        arrival: &Arrival<'_>,
-        beyond: Option<SeqNum>,
-        reply: &mut Option<Reply>,
-    ) -> Outcome {
-        let may_hold = self.may_hold(arrival);
-        let has_room = self.defence.step() > Step::Table || self.make_room_for(Newcomer::HalfOpen, now);
-        if self.defence.on_syn(self.half_open.len(), may_hold && has_room, now) && beyond.is_none() {
-            self.budgets.cookies += u64::from(!may_hold);
-            return self.answer_with_cookie(now, arrival, reply);
-        }
-        self.check_room(arrival)?;
-        let word = self.isns.word(arrival.tuple);
-        let mut iss = isn(word, now);
-        if let Some(snd_nxt) = beyond
-            && iss.at_or_before(snd_nxt)
-        {
-            // RFC 9293 §3.6.1 (MAY-2): an ISN larger than the largest number of the old connection.
-            iss = snd_nxt + 1;
-        }
-        let our_mss = self.config.our_mss(arrival.tuple.local_addr.is_v4());
-        let entry = HalfOpen::new(arrival.tuple, arrival.segment, iss, our_mss, &self.config.tcp);
-        let from = if beyond.is_some() { State::TimeWait } else { State::Listen };
-        let header = entry.syn_ack(our_mss, timestamp_offset(word), &env!(self, now));
-        self.add_half_open(arrival, entry, from, now)?;
-        *reply = Some(self.segment(arrival, header));
-        Ok(Handled::SynReceived)
-    }
-
-    fn answer_syn_again(&mut self, now: Instant, place: u32, arrival: &Arrival<'_>, reply: &mut Option<Reply>) {
-        let ts_offset = self.isns.timestamp_offset(arrival.tuple);
-        let our_mss = self.config.our_mss(arrival.tuple.local_addr.is_v4());
-        let header = self.half_open.get(place).expect(INDEXED).syn_ack(our_mss, ts_offset, &env!(self, now));
-        *reply = Some(self.segment(arrival, header));
     }
 
     pub(super) fn reset(&mut self, now: Instant, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {

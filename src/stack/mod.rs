@@ -31,6 +31,7 @@ mod shedding;
 pub mod slab;
 mod spiral;
 pub mod steering;
+mod syn;
 pub mod time_wait_table;
 mod timer_queue;
 pub mod wheel;
