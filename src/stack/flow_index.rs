@@ -153,10 +153,22 @@ impl FlowIndex {
         self.moving.clear();
     }
 
-    /// Makes a table anew, in the size that it needs.
+    /// Makes a table anew, in the size that it needs: in its own memory, if it has that.
     fn refit(&mut self, number: u64, rehash: &impl Fn(&Flow) -> u64) {
-        self.take_out(number, rehash);
-        self.put_in(number);
+        let fits = !is_too_large(self.part_mut(number))
+            && room_for(self.part_mut(number).len()) <= full(self.part_mut(number));
+        if !fits {
+            self.take_out(number, rehash);
+            self.put_in(number);
+        } else {
+            let FlowIndex { chunks, moving, most_moved, .. } = self;
+            let table = &mut chunks[(number / CHUNK) as usize][(number % CHUNK) as usize];
+            moving.extend(table.drain().map(|flow| (rehash(&flow), flow)));
+            *most_moved = moving.len().max(*most_moved);
+            for (hash, flow) in &*moving {
+                table.insert_unique(*hash, *flow, |_| unreachable!("there is room for all"));
+            }
+        }
         self.moving.clear();
     }
 
@@ -227,8 +239,21 @@ fn room_for(flows: usize) -> usize {
 /// Whether a table must be made anew before it takes another flow: it is full, or clearly larger than it need be.
 #[inline]
 fn is_unfit(table: &HashTable<Flow>) -> bool {
+    table.len() == table.capacity() || is_too_large(table)
+}
+
+#[inline]
+fn is_too_large(table: &HashTable<Flow>) -> bool {
     let half = table.num_buckets() / 16 * 7;
-    table.len() == table.capacity() || (table.len() > 64 && room_for(table.len()) < half - half / 32)
+    table.len() > 64 && room_for(table.len()) < half - half / 32
+}
+
+/// What a table holds when no removed flow has left a mark in it.
+fn full(table: &HashTable<Flow>) -> usize {
+    match table.num_buckets() {
+        few @ 0..8 => few.saturating_sub(1),
+        many => many / 8 * 7,
+    }
 }
 
 fn chunk() -> Box<[HashTable<Flow>]> {
