@@ -62,13 +62,13 @@ impl Shard {
 
     fn transmit_connection(&mut self, now: Instant, index: u32, out: &mut impl Transmit) -> Progress {
         let progress = self.transmit_segments(now, index, out);
-        if progress == Progress::Done
-            && let Some(tcb) = self.connections.get_mut(index)
-        {
-            tcb.facts.clear(Facts::READY);
+        let Some(tcb) = self.connections.get_mut(index) else { return progress };
+        tcb.facts.put(Facts::READY, progress != Progress::Done);
+        if tcb.ending.is_some() {
+            self.free_if_done(index);
+        } else {
+            self.schedule(index, now);
         }
-        self.schedule(index, now);
-        self.free_if_done(index);
         progress
     }
 

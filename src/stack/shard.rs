@@ -205,9 +205,13 @@ impl Shard {
             Phase::HalfOpen => {
                 self.half_open.get(flow.place()).is_some_and(|entry| entry.tuple(&self.locals) == *tuple)
             }
-            Phase::TimeWaitV4 => self.time_wait_v4.get(flow.place()).tuple == *tuple,
-            Phase::TimeWaitV6 => self.time_wait_v6.get(flow.place()).tuple == *tuple,
+            Phase::TimeWaitV4 | Phase::TimeWaitV6 => self.time_wait_is(flow, tuple),
         }
+    }
+
+    #[inline(never)]
+    fn time_wait_is(&self, flow: Flow, tuple: &FourTuple) -> bool {
+        self.time_wait(flow).tuple == *tuple
     }
 
     fn enter(&mut self, hash: u64, flow: Flow) {
@@ -333,13 +337,12 @@ impl Shard {
 
     /// Sees to all that follows from a change of a connection: tables, timers, lists. Called after every change.
     pub fn settle(&mut self, index: u32, now: Instant) {
-        let Some(tcb) = self.connections.get_mut(index) else { return };
-        let retires = tcb.state == State::TimeWait && tcb.ending.is_none();
-        if retires {
-            self.retire_into_time_wait(index, now);
+        let Some(mut tcb) = self.connections.get_mut(index) else { return };
+        if tcb.retires() || tcb.is_orphan() != tcb.facts.has(Facts::ORPHAN) {
+            self.tend_leaving(index, now);
+            let Some(changed) = self.connections.get_mut(index) else { return };
+            tcb = changed;
         }
-        self.tend_orphan(index, now);
-        let Some(tcb) = self.connections.get_mut(index) else { return };
         if tcb.has_news() && !tcb.facts.has(Facts::TELLING | Facts::TOLD) {
             tcb.facts.set(Facts::TELLING);
             self.telling.push_back(index);
@@ -359,9 +362,17 @@ impl Shard {
         }
     }
 
+    /// A connection that the application has closed, or that has come to TIME-WAIT.
+    #[inline(never)]
+    fn tend_leaving(&mut self, index: u32, now: Instant) {
+        if self.connections.get(index).is_some_and(Tcb::retires) {
+            self.retire_into_time_wait(index, now);
+        }
+        self.tend_orphan(index, now);
+    }
+
     /// Counts orphans. One too many is reset, the newest: those before it are nearer to their end. While draining all are
     /// orphans, and nothing new comes.
-    #[inline]
     fn tend_orphan(&mut self, index: u32, now: Instant) {
         let Some(tcb) = self.connections.get_mut(index) else { return };
         match (tcb.is_orphan(), tcb.facts.has(Facts::ORPHAN)) {

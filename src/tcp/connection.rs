@@ -388,6 +388,12 @@ impl Tcb {
         self.facts.has(Facts::APP_CLOSED) && self.ending.is_none()
     }
 
+    /// Whether an entry of the TIME-WAIT table is to take its place.
+    #[inline]
+    pub(crate) fn retires(&self) -> bool {
+        self.state == State::TimeWait && self.ending.is_none()
+    }
+
     /// Whether the application will hear of what comes.
     pub(crate) fn has_reader(&self) -> bool {
         !self.facts.has(Facts::APP_CLOSED)
@@ -423,5 +429,6 @@ pub(crate) fn syn_window(config: &TcpConfig) -> u16 {
 
 /// The least shift with which the whole receive buffer can be offered.
 pub(crate) fn window_shift(config: &TcpConfig) -> u8 {
-    (0..14).find(|shift| config.recv_buffer >> shift <= u32::from(u16::MAX)).unwrap_or(14)
+    let bits = u32::BITS - config.recv_buffer.leading_zeros();
+    bits.saturating_sub(u16::BITS).min(14) as u8
 }

@@ -39,6 +39,7 @@ impl Sum {
     pub fn octets(self, octets: &[u8]) -> Sum {
         // A segment without text is nearly always one of these; the loop would take three times as long over them.
         match octets.len() {
+            0 => self,
             20 => octets.first_chunk().map_or(self, |header: &[u8; 20]| self.array(header)),
             32 => octets.first_chunk().map_or(self, |header: &[u8; 32]| self.array(header)),
             _ => self.any_octets(octets),

@@ -54,7 +54,9 @@ pub fn emit_tcp(
     let tcp_len = header_len + text_len;
     let start = emit_ip(buf, link, &ip, ip::TCP, tcp_len);
     let (head, text) = buf[start..start + tcp_len].split_at_mut(header_len);
-    fill(text);
+    if text_len > 0 {
+        fill(text);
+    }
     let pseudo_sum = Sum::ZERO.pseudo_header(&ip.src, &ip.dst, ip::TCP, tcp_len);
     let field = |header_sum| match checksum {
         TxChecksum::Full => pseudo_sum.plus(header_sum).octets(text).checksum(),

@@ -114,6 +114,9 @@ impl Options {
     /// Octets that [`emit`] writes for them: a multiple of 4, at most [`MAX_OPTIONS`].
     #[inline(always)]
     pub fn encoded_len(&self) -> usize {
+        if self.are_timestamps() {
+            return 12;
+        }
         let fixed = 4 * usize::from(self.mss.is_some()) + 4 * usize::from(self.window_scale.is_some());
         let fixed = fixed
             + match (self.timestamps.is_some(), self.sack_permitted) {
@@ -125,6 +128,13 @@ impl Options {
             0 => fixed,
             blocks => fixed + 4 + 8 * blocks,
         }
+    }
+
+    /// Whether they are timestamps and nothing else, as in nearly every segment.
+    #[inline(always)]
+    fn are_timestamps(&self) -> bool {
+        let others = self.sack_permitted || self.mss.is_some() || self.window_scale.is_some();
+        self.timestamps.is_some() && !others && self.sack.as_slice().is_empty()
     }
 
     /// SACK blocks for which there is room behind `used` octets of other options.
