@@ -118,7 +118,7 @@ impl FlowIndex {
     }
 
     /// The flow that [`FlowIndex::find`] would very likely give (7 bits of the hash agree), without a look at its entry:
-    /// so that a whole burst's entries can be asked of memory before the first is needed.
+    /// so that many can be asked of memory before the first is needed.
     #[inline]
     pub fn guess(&self, hash: u64) -> Option<Flow> {
         self.find(hash, |_| true)

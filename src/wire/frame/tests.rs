@@ -46,6 +46,22 @@ fn with_ipv4(frame: &str, change: impl FnOnce(&mut [u8])) -> Vec<u8> {
 }
 
 #[test]
+fn a_glance_sees_the_tuple_that_parsing_finds() {
+    for digits in VALID {
+        let frame = hex(digits);
+        let seen = glance(&frame);
+        match read(&frame) {
+            Ok(Incoming::Tcp { link: Link { vlan: None, .. }, tuple, .. }) if tuple.local_addr.is_v4() => {
+                assert_eq!(seen, Some(tuple));
+            }
+            _ => assert_eq!(seen, None, "{digits}"),
+        }
+        assert_eq!(glance(&frame[..frame.len().min(37)]), None);
+    }
+    assert!(glance(&hex(golden::SYN_V4)).is_some());
+}
+
+#[test]
 fn golden_syn_is_read_and_written() {
     let frame = hex(golden::SYN_V4);
     assert!(checksums_are_right(&frame));
