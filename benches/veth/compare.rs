@@ -1,6 +1,7 @@
 //! Connections a second in every pairing of the kernel's TCP and Handfast, and the ceiling of the link, round by round.
 
 use crate::machine;
+use crate::plot::{self, Bars, Panel};
 use crate::site::{self, CLIENT_CORE, CLIENTS, Outcome, PORT, Program, SERVER, SERVER_CORE, Site, Tcp};
 use crate::spread::{Spread, thousands};
 use clap::Args;
@@ -8,7 +9,7 @@ use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 use handfast::lab::{LEFT, RIGHT};
 use serde::Serialize;
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Args, Clone, Debug)]
 pub struct Options {
@@ -24,12 +25,15 @@ pub struct Options {
     /// Write all figures there as JSON
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Draw them there as SVG
+    #[arg(long)]
+    plot: Option<PathBuf>,
 }
 
 impl Options {
     /// Long enough to see that everything runs, too short for figures.
     pub fn trial() -> Options {
-        Options { rounds: 1, seconds: 0.5, concurrency: 64, json: None }
+        Options { rounds: 1, seconds: 0.5, concurrency: 64, json: None, plot: None }
     }
 }
 
@@ -139,6 +143,9 @@ pub fn run(options: &Options) -> Outcome<()> {
     if let Some(path) = &options.json {
         std::fs::write(path, serde_json::to_string_pretty(&report)?)?;
     }
+    if let Some(path) = &options.plot {
+        report.draw(path)?;
+    }
     Ok(())
 }
 
@@ -234,6 +241,21 @@ impl Report {
             rows,
         }
     }
+
+    fn draw(&self, path: &Path) -> Outcome<()> {
+        let ceilings = [("7 frames", self.ceiling_textbook), ("5 frames", self.ceiling_merged)]
+            .map(|(frames, rate)| (format!("ceiling of the link, {frames}"), (rate, rate, rate)));
+        let bar = |row: &Row| (row.pairing.to_string(), row.connections_per_second.times(1.0));
+        let bars = self.rows.iter().map(bar).chain(ceilings).collect();
+        let title = "Connections a second, opened and closed, one core each".into();
+        plot::write(path, &[Panel::Bars(Bars { title, bars })], &self.note())
+    }
+
+    /// What the figures must be read with.
+    fn note(&self) -> String {
+        let rounds = self.rows[0].rounds.len();
+        format!("copy mode, veth; median (least–most) of {rounds} rounds; {}; {}", self.machine, self.command)
+    }
 }
 
 impl Row {
@@ -288,12 +310,6 @@ impl std::fmt::Display for Report {
         ] {
             writeln!(f, "handfast, {what}: {:.0} % of the ceiling, {times:.2} times the kernel", share * 100.0)?;
         }
-        writeln!(
-            f,
-            "copy mode, veth; median (least–most) of {} rounds; {}; {}",
-            self.rows[0].rounds.len(),
-            self.machine,
-            self.command
-        )
+        writeln!(f, "{}", self.note())
     }
 }

@@ -6,6 +6,7 @@
 
 use crate::compare::figure;
 use crate::machine;
+use crate::plot::{self, Curve, Curves, Measured, Panel, SeriesLabelPosition};
 use crate::site::{self, CLIENT_CORE, CLIENTS, Outcome, PORT, Program, SERVER, SERVER_CORE, Site, Tcp};
 use crate::spread::{Spread, thousands};
 use clap::Args;
@@ -13,7 +14,7 @@ use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 use handfast::lab::{LEFT, RIGHT};
 use serde::Serialize;
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Where the flood says it comes from (RFC 2544), and what is told to answer it.
@@ -35,6 +36,9 @@ pub struct Options {
     /// Write all figures there as JSON
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Draw them there as SVG
+    #[arg(long)]
+    plot: Option<PathBuf>,
 }
 
 /// Who is flooded.
@@ -92,6 +96,9 @@ pub fn run(options: &Options) -> Outcome<()> {
     print!("{report}");
     if let Some(path) = &options.json {
         std::fs::write(path, serde_json::to_string_pretty(&report)?)?;
+    }
+    if let Some(path) = &options.plot {
+        report.draw(path)?;
     }
     Ok(())
 }
@@ -175,6 +182,47 @@ impl Row {
     }
 }
 
+impl Report {
+    fn draw(&self, path: &Path) -> Outcome<()> {
+        let curves = |of: fn(&Row) -> Measured| -> Vec<Curve> {
+            SERVERS
+                .map(|server| {
+                    let rows = self.rows.iter().filter(|row| row.server == server);
+                    (called(server), rows.map(|row| (row.flood_per_second.median, of(row))).collect())
+                })
+                .into()
+        };
+        let x = "SYNs a second from strangers";
+        let panel = |title: &str, y, log_y, of| {
+            let legend = SeriesLabelPosition::LowerRight;
+            Panel::Curves(Curves { title: title.into(), x, y, log_x: false, log_y, legend, curves: curves(of) })
+        };
+        let panels = [
+            panel("Honest connections that complete", "%", false, |row| row.honest_completed_percent.times(1.0)),
+            panel("Their handshakes, 99th percentile", "µs", true, |row| row.handshake_p99_us.times(1.0)),
+            panel("Their handshakes, median", "µs", true, |row| row.handshake_p50_us.times(1.0)),
+        ];
+        plot::write(path, &panels, &self.note())
+    }
+
+    /// What the figures must be read with.
+    fn note(&self) -> String {
+        format!(
+            "{} honest connections a second, SYNs sent again after 1 s, given up after 3 s; copy mode, veth, threaded \
+             NAPI on each side's core; median (least–most) of {} rounds; {}; {}",
+            self.honest_per_second,
+            self.rows.first().map_or(0, |row| row.rounds.len()),
+            self.machine,
+            self.command
+        )
+    }
+}
+
+/// A server's name for people.
+fn called(server: &str) -> String {
+    if server == KERNEL { "Linux, cookies".into() } else { format!("handfast, {server}") }
+}
+
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut table = Table::new();
@@ -191,7 +239,7 @@ impl std::fmt::Display for Report {
         for row in &self.rows {
             let percent = &row.honest_completed_percent;
             table.add_row([
-                if row.server == KERNEL { "Linux, cookies".into() } else { format!("handfast, {}", row.server) },
+                called(row.server),
                 format!("{:.0} %", row.level * 100.0),
                 row.flood_per_second.to_string(),
                 row.answered_per_second.to_string(),
@@ -204,14 +252,6 @@ impl std::fmt::Display for Report {
             column.set_cell_alignment(CellAlignment::Right);
         }
         writeln!(f, "{table}")?;
-        writeln!(
-            f,
-            "{} honest connections a second, SYNs sent again after 1 s, given up after 3 s; copy mode, veth, threaded \
-             NAPI on each side's core; median (least–most) of {} rounds; {}; {}",
-            self.honest_per_second,
-            self.rows.first().map_or(0, |row| row.rounds.len()),
-            self.machine,
-            self.command
-        )
+        writeln!(f, "{}", self.note())
     }
 }

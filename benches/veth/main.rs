@@ -10,6 +10,8 @@ mod flood;
 mod kernel;
 #[path = "../machine.rs"]
 mod machine;
+#[path = "../plot.rs"]
+mod plot;
 mod raw;
 mod site;
 mod spread;

@@ -23,6 +23,13 @@ impl Spread {
     }
 }
 
+impl Spread {
+    /// As a plot takes it, in other units.
+    pub fn times(&self, factor: f64) -> (f64, f64, f64) {
+        (self.median * factor, self.min * factor, self.max * factor)
+    }
+}
+
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({}–{})", thousands(self.median), thousands(self.min), thousands(self.max))
