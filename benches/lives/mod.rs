@@ -69,8 +69,24 @@ pub struct Ring {
 }
 
 impl Ring {
-    fn new(size: usize) -> Self {
+    /// Room for so many.
+    pub fn new(size: usize) -> Self {
         Ring { frames: (0..size).map(|_| Box::new([0; 2048])).collect(), lens: vec![0; size], used: 0 }
+    }
+
+    /// How many it holds.
+    pub fn len(&self) -> usize {
+        self.used
+    }
+
+    /// Takes all out.
+    pub fn clear(&mut self) {
+        self.used = 0;
+    }
+
+    /// The sequence number of each segment that it holds.
+    pub fn seqs(&self) -> impl Iterator<Item = SeqNum> + '_ {
+        self.frames.iter().zip(&self.lens).take(self.used).map(|(frame, len)| seq_of(&frame[..*len]))
     }
 }
 
@@ -188,9 +204,7 @@ impl Lives {
         self.iss = [SeqNum(0); BURST];
         self.send(Flags::SYN, 100, 0);
         self.step(BURST, "a SYN-ACK for each SYN");
-        for (iss, (frame, len)) in self.iss.iter_mut().zip(self.out.frames.iter().zip(&self.out.lens)) {
-            *iss = seq_of(&frame[..*len]);
-        }
+        self.iss.iter_mut().zip(self.out.seqs()).for_each(|(iss, seq)| *iss = seq);
     }
 
     /// From FIN-WAIT-1 on at the client's; the server answers its FIN by so many segments.

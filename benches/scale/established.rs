@@ -1,6 +1,7 @@
 //! Millions of established connections that say nothing: what each takes.
 
-use super::rig::{BURST, Manner, Rig, Say, mib, resident, take_turns};
+use super::rig::{Rig, Say, mib, resident, take_turns};
+use crate::lives::BURST;
 use clap::Args;
 use handfast::stack::{DefenceConfig, Limits};
 use handfast::time::Duration;
@@ -25,14 +26,14 @@ fn say(rig: &mut Rig, first: u64, flags: Flags, seq: u32, acks: &[SeqNum]) -> Ve
         rig.hears(peer, &Say { flags, seq, ack: *ack });
     }
     rig.turn(STEP);
-    rig.sent().collect()
+    rig.sent().seqs().collect()
 }
 
 pub fn run(options: &Options) {
     println!("{} idle connections, {}", options.connections, if options.v6 { "IPv6" } else { "IPv4" });
     let connections = options.connections.next_multiple_of(BURST as u64);
     let limits = Limits { connections: connections as u32, ..Limits::default() };
-    let mut rig = Rig::new(Manner::ClosesAfter, options.v6, limits, DefenceConfig::default());
+    let mut rig = Rig::new(false, options.v6, limits, DefenceConfig::default());
     let before = resident();
     let mut last = Vec::new();
     for first in (0..connections).step_by(BURST) {

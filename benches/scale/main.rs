@@ -4,6 +4,8 @@
 //! `cargo bench --bench scale -- time-wait --entries 240000000` and so on; without a subcommand a trial of each.
 
 mod established;
+#[path = "../lives/mod.rs"]
+mod lives;
 #[path = "../machine.rs"]
 mod machine;
 mod rig;

@@ -1,69 +1,20 @@
 //! A server's stack under a scripted peer: frames lie in memory as a driver's rings would hold them, and only what the
 //! stack does with them is measured.
 
-use handfast::stack::{
-    App, ConnId, CookieKeys, Cx, DefenceConfig, Limits, LocalAddr, Secrets, Stack, StackConfig, Transmit,
-};
+use crate::lives::{BURST, Closer, Ring, serve};
+use handfast::stack::{CookieKeys, DefenceConfig, Limits, LocalAddr, Secrets, Stack, StackConfig, Transmit};
 use handfast::time::{Duration, Instant};
-use handfast::wire::frame::{self, Envelope, Incoming, Link, TxChecksum, VerifyChecksum};
+use handfast::wire::frame::{self, Envelope, Link, TxChecksum};
 use handfast::wire::tcp::{Flags, Header, Options, Timestamps};
 use handfast::wire::{Addr, FourTuple, MacAddr, SeqNum};
 use hdrhistogram::Histogram;
 use std::hint::black_box;
 use std::time::Instant as Clock;
 
-/// Frames that one turn takes in.
-pub const BURST: usize = 64;
 const SERVER: Addr = Addr::from_v4([10, 0, 0, 1]);
 const SERVER_V6: Addr = Addr::from_v6([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
 const SERVER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 const PORT: u16 = 7;
-
-/// What a service does with a connection.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Manner {
-    /// Closes it at once: TIME-WAIT is ours.
-    ClosesFirst,
-    /// Closes when the peer has.
-    ClosesAfter,
-}
-
-impl App for Manner {
-    type Message = ();
-    fn on_accept(&mut self, cx: &mut Cx<'_>, conn: ConnId) {
-        if *self == Manner::ClosesFirst {
-            cx.close(conn);
-        }
-    }
-    fn on_readable(&mut self, _cx: &mut Cx<'_>, _conn: ConnId) {}
-    fn on_half_close(&mut self, cx: &mut Cx<'_>, conn: ConnId) {
-        cx.close(conn);
-    }
-}
-
-/// Frames as a driver's ring would hold them.
-struct Ring {
-    // Boxes, as frames are moved about.
-    #[allow(clippy::vec_box)]
-    frames: Vec<Box<[u8; 2048]>>,
-    lens: Vec<usize>,
-    used: usize,
-}
-
-impl Ring {
-    fn new() -> Self {
-        let size = 2 * BURST;
-        Ring { frames: (0..size).map(|_| Box::new([0; 2048])).collect(), lens: vec![0; size], used: 0 }
-    }
-}
-
-impl Transmit for Ring {
-    fn transmit(&mut self, write: impl FnOnce(&mut [u8]) -> usize) -> bool {
-        self.lens[self.used] = write(&mut self.frames[self.used][..]);
-        self.used += 1;
-        true
-    }
-}
 
 /// What the peer says.
 pub struct Say {
@@ -74,7 +25,7 @@ pub struct Say {
 
 /// The stack, its clock and its rings.
 pub struct Rig {
-    pub stack: Stack<Manner>,
+    pub stack: Stack<Closer>,
     pub now: Instant,
     v6: bool,
     input: Ring,
@@ -84,14 +35,15 @@ pub struct Rig {
 }
 
 impl Rig {
-    pub fn new(manner: Manner, v6: bool, limits: Limits, defence: DefenceConfig) -> Rig {
+    pub fn new(closes_first: bool, v6: bool, limits: Limits, defence: DefenceConfig) -> Rig {
         let addresses = [(SERVER, 8), (SERVER_V6, 64)].map(|(addr, prefix_len)| LocalAddr { addr, prefix_len });
         let secrets = Secrets { isn: [1; 16], flow_hash: [2; 16], cookie: CookieKeys::alone([3; 16]) };
         let plain = StackConfig::new(SERVER_MAC, addresses.to_vec(), secrets);
         let now = Instant::from_millis(1_000);
-        let stack = Stack::new(StackConfig { listen: vec![PORT], limits, defence, ..plain }, manner, now);
+        let stack =
+            Stack::new(StackConfig { listen: vec![PORT], limits, defence, ..plain }, Closer { closes_first }, now);
         let turns = Histogram::new_with_bounds(1, 1 << 40, 3).expect("bounds of a histogram");
-        Rig { stack, now, v6, input: Ring::new(), output: Ring::new(), turns }
+        Rig { stack, now, v6, input: Ring::new(2 * BURST), output: Ring::new(2 * BURST), turns }
     }
 
     /// The peer of that number says something. Each number has a tuple of its own.
@@ -118,33 +70,17 @@ impl Rig {
     /// machine is counted. How long the turn took by the clock goes to [`Rig::turns`].
     pub fn turn(&mut self, passed: Duration) -> std::time::Duration {
         self.now = self.now + passed;
-        self.output.used = 0;
+        self.output.clear();
         let (start, busy) = (Clock::now(), processor_time());
-        for i in 0..self.input.used {
-            let frame = black_box(&mut self.input.frames[i][..]);
-            if let Some(reply) = self.stack.on_frame(self.now, frame, self.input.lens[i]).reply() {
-                std::mem::swap(&mut self.input.frames[i], &mut self.output.frames[self.output.used]);
-                self.output.lens[self.output.used] = reply;
-                self.output.used += 1;
-                self.stack.on_sent(Some(reply));
-            }
-        }
-        self.stack.on_timers(self.now);
-        self.stack.poll_transmit(self.now, &mut self.output);
+        serve(&mut self.stack, self.now, black_box(&mut self.input), &mut self.output);
         let busy = processor_time() - busy;
         self.turns.saturating_record(start.elapsed().as_nanos() as u64);
-        self.input.used = 0;
         busy
     }
 
-    /// The sequence number of each frame that the last turn sent.
-    pub fn sent(&self) -> impl ExactSizeIterator<Item = SeqNum> + '_ {
-        (0..self.output.used).map(|i| {
-            match frame::parse(&self.output.frames[i][..self.output.lens[i]], VerifyChecksum::Yes) {
-                Ok(Incoming::Tcp { segment, .. }) => segment.header.seq,
-                other => panic!("not a segment: {other:?}"),
-            }
-        })
+    /// What the last turn sent.
+    pub fn sent(&self) -> &Ring {
+        &self.output
     }
 }
 

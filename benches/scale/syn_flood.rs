@@ -1,6 +1,7 @@
 //! A long SYN flood from addresses that never answer: memory must stay what it is.
 
-use super::rig::{BURST, Manner, Rig, Say, mib, resident, take_turns};
+use super::rig::{Rig, Say, mib, resident, take_turns};
+use crate::lives::BURST;
 use clap::Args;
 use handfast::stack::{DefenceConfig, Limits, SynDefence};
 use handfast::time::Duration;
@@ -36,7 +37,7 @@ pub fn run(options: &Options) {
 
 fn flood(syns: u64, mode: SynDefence) {
     let defence = DefenceConfig { mode, ..DefenceConfig::default() };
-    let mut rig = Rig::new(Manner::ClosesAfter, false, Limits::default(), defence);
+    let mut rig = Rig::new(false, false, Limits::default(), defence);
     let mut warm = None;
     let mut took = std::time::Duration::ZERO;
     for first in (0..syns).step_by(BURST) {

@@ -1,6 +1,7 @@
 //! Millions of TIME-WAIT entries, each waiting its full time, made by whole lives of connections that we close first.
 
-use super::rig::{BURST, Manner, Rig, Say, mib, resident, take_turns};
+use super::rig::{Rig, Say, mib, resident, take_turns};
+use crate::lives::BURST;
 use clap::Args;
 use handfast::stack::{DefenceConfig, Limits, TcpConfig};
 use handfast::time::Duration;
@@ -47,7 +48,7 @@ impl Lives {
         };
         let syns = say(self, Flags::SYN, 100, 0);
         let mut iss = self.iss;
-        iss.iter_mut().zip(self.rig.sent()).for_each(|(iss, seq)| *iss = seq);
+        iss.iter_mut().zip(self.rig.sent().seqs()).for_each(|(iss, seq)| *iss = seq);
         self.iss = iss;
         let acks = say(self, Flags::ACK, 101, 1);
         let fins = say(self, Flags::FIN | Flags::ACK, 101, 2);
@@ -82,7 +83,7 @@ pub fn run(options: &Options) {
     let limits = Limits { time_wait: (options.entries + options.entries / 8) as u32 + 4_096, ..Limits::default() };
     let step = Duration::from_nanos(BURST as u64 * 1_000_000_000 / options.closes / 3);
     let mut lives = Lives {
-        rig: Rig::new(Manner::ClosesFirst, options.v6, limits, DefenceConfig::default()),
+        rig: Rig::new(true, options.v6, limits, DefenceConfig::default()),
         step,
         next: 0,
         iss: [SeqNum(0); BURST],
