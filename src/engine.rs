@@ -6,6 +6,7 @@
 
 mod answering;
 mod handle;
+mod link_state;
 mod placement;
 mod sharing;
 mod steering;
@@ -17,7 +18,7 @@ pub use placement::Interrupts;
 use crate::SetupError;
 use crate::driver::Driver;
 use crate::driver::af_xdp::{self, PortConfig};
-use crate::host::{self, NeighbourWatch};
+use crate::host::{self, LinkWatch, NeighbourWatch};
 use crate::stack::steering::{Rss, Share};
 use crate::stack::{
     App, CookieKeys, DefenceConfig, Limits, LocalAddr, MOST_ADDRESSES, Ownership, RxChecksum, Secrets, Stack,
@@ -147,12 +148,14 @@ pub struct Link {
 /// Running workers. Dropping it without [`Engine::join`] leaves them running until the process ends.
 pub struct Engine<A: App> {
     handle: Handle<A::Message>,
-    threads: Vec<JoinHandle<std::io::Result<Finished<A>>>>,
+    threads: Vec<JoinHandle<Finished<A>>>,
     ended: Receiver<usize>,
     /// Where the workers hand frames over; there when there are several.
     exchange: Option<Arc<Exchange>>,
     /// Where the host owns ARP; ends when it is dropped.
     watch: Option<NeighbourWatch>,
+    /// Where there is an interface: what happens to it, and what they cannot bear.
+    link: Option<LinkWatch<SetupError>>,
 }
 
 /// What all workers left when they had ended.
@@ -161,6 +164,8 @@ pub struct Ended<A> {
     pub snapshot: Snapshot,
     /// Each of them, in the order of the drivers.
     pub workers: Vec<Finished<A>>,
+    /// Why they could not go on, where they ended for that.
+    pub failure: Option<SetupError>,
 }
 
 impl<A: App + Send + 'static> Engine<A>
@@ -220,14 +225,19 @@ where
         }
         let drivers = opened.drivers.into_iter().enumerate().map(|(index, driver)| wrap(index, driver)).collect();
         let mut engine = Self::prepared(config, link, drivers, Prepared { secrets, cores }, make_app)?;
+        let program = opened.program.id();
         engine.handle.hold(opened.program);
         if shared {
             let handle = engine.handle();
             let watch = host::neighbour_watch(facts.index, move |addr, mac| handle.neighbour(addr, mac));
             match watch {
                 Ok(watch) => engine.watch = Some(watch),
-                Err(e) => return Err(engine.abandon(watch_error(&facts.name, e))),
+                Err(e) => return Err(engine.abandon(watch_error("the neighbours on", &facts.name, e))),
             }
+        }
+        match link_state::watch(&facts, program, engine.handle()) {
+            Ok(link) => engine.link = Some(link),
+            Err(e) => return Err(engine.abandon(watch_error("interface", &facts.name, e))),
         }
         Ok(engine)
     }
@@ -293,7 +303,8 @@ where
                 None
             }
         });
-        let engine = Engine { handle: Handle::new(received.collect()), threads, ended, exchange, watch: None };
+        let engine =
+            Engine { handle: Handle::new(received.collect()), threads, ended, exchange, watch: None, link: None };
         match failure {
             None => Ok(engine),
             Some(failure) => Err(engine.abandon(failure)),
@@ -338,27 +349,40 @@ where
     /// Waits until every worker has ended, detaches the XDP program, and sums up.
     ///
     /// # Errors
-    /// A worker failed (its interface is gone) or panicked; the program is detached all the same.
-    pub fn join(mut self) -> Result<Ended<A>, SetupError> {
+    /// The workers could not go on (their interface is gone), or one panicked; the program is detached all the same.
+    pub fn join(self) -> Result<Ended<A>, SetupError> {
+        let mut ended = self.finish()?;
+        ended.failure.take().map_or(Ok(ended), Err)
+    }
+
+    /// As [`Engine::join`], but what was counted is there also when the workers could not go on.
+    ///
+    /// # Errors
+    /// A worker panicked.
+    pub fn finish(mut self) -> Result<Ended<A>, SetupError> {
         let mut workers = Vec::with_capacity(self.threads.len());
-        let mut failure = None;
+        let (mut failure, mut panic) = (None, None);
         for (index, thread) in std::mem::take(&mut self.threads).into_iter().enumerate() {
             match thread.join() {
-                Ok(Ok(finished)) => workers.push(finished),
-                Ok(Err(e)) => {
-                    failure.get_or_insert_with(|| {
-                        worker_error(index, &e.to_string(), "`ip link` shows whether the interface is there and up")
-                    });
+                Ok(finished) => {
+                    if let Some(e) = &finished.failure {
+                        failure.get_or_insert_with(|| {
+                            worker_error(index, &e.to_string(), "`ip link` shows whether the interface is there and up")
+                        });
+                    }
+                    workers.push(finished);
                 }
                 Err(_) => {
-                    failure.get_or_insert_with(|| worker_error(index, "it panicked", "please report this as a bug"));
+                    panic.get_or_insert_with(|| worker_error(index, "it panicked", "please report this as a bug"));
                 }
             }
         }
         self.watch = None;
+        // Before the program is detached by us; who watches the interface knows better what a worker has run into.
+        let failure = self.link.take().and_then(LinkWatch::stop).or(failure);
         let program = self.handle.release();
-        if let Some(failure) = failure {
-            return Err(failure);
+        if let Some(panic) = panic {
+            return Err(panic);
         }
         let mut snapshot = Snapshot::sum(workers.iter().map(|worker| &worker.snapshot));
         if let Some(exchange) = &self.exchange {
@@ -367,7 +391,7 @@ where
         if let Some(program) = &program {
             snapshot.add_verdicts(&program.verdicts()?);
         }
-        Ok(Ended { snapshot, workers })
+        Ok(Ended { snapshot, workers, failure })
     }
 }
 
@@ -404,7 +428,7 @@ fn run_worker<D: Driver, A: App>(
     driver: D,
     make_app: &(dyn Fn(usize) -> A + Send + Sync),
     tell_mailbox: Sender<Mailbox<A::Message>>,
-) -> std::io::Result<Finished<A>> {
+) -> Finished<A> {
     let _tell_end = TellEnd(plan.index, plan.ended);
     let pinned = plan.core.filter(|core| core_affinity::set_for_current(*core));
     let core = pinned.map(|core| core.id);
@@ -440,8 +464,8 @@ fn draw(secret: &mut [u8]) -> Result<(), SetupError> {
     })
 }
 
-fn watch_error(interface: &str, e: std::io::Error) -> SetupError {
-    SetupError::new(format!("watching the neighbours on {interface}"), e.to_string(), "is netlink allowed here?")
+fn watch_error(what: &str, interface: &str, e: std::io::Error) -> SetupError {
+    SetupError::new(format!("watching {what} {interface}"), e.to_string(), "is netlink allowed here?")
 }
 
 fn thread_error(index: usize, e: std::io::Error) -> SetupError {

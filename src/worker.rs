@@ -117,6 +117,8 @@ pub struct Finished<A> {
     pub transitions: Vec<Transition>,
     /// The application, with what it has gathered.
     pub app: A,
+    /// What the driver could not mend, if it ended for that.
+    pub failure: Option<io::Error>,
 }
 
 impl<D: Driver, A: App> Worker<D, A> {
@@ -153,11 +155,14 @@ impl<D: Driver, A: App> Worker<D, A> {
         (worker, mailbox)
     }
 
-    /// Runs on the calling thread until drained, or until the application stops it.
-    ///
-    /// # Errors
-    /// What [`Driver::flush`] and [`Driver::wait`] could not mend; the ledger up to then is lost.
-    pub fn run(mut self) -> io::Result<Finished<A>> {
+    /// Runs on the calling thread until drained, until the application stops it, or until [`Driver::flush`] or
+    /// [`Driver::wait`] fails, which is told beside the ledger up to then.
+    pub fn run(mut self) -> Finished<A> {
+        let failure = self.live().err();
+        self.finish(failure)
+    }
+
+    fn live(&mut self) -> io::Result<()> {
         let mut last: Option<Instant> = None;
         loop {
             let now = clock::now();
@@ -165,7 +170,7 @@ impl<D: Driver, A: App> Worker<D, A> {
             let busy = self.turn(now)?;
             last = busy.then_some(now);
             if self.is_finished(now) {
-                return self.finish();
+                return Ok(());
             }
             self.tell_of_switch();
             if busy {
@@ -367,14 +372,14 @@ impl<D: Driver, A: App> Worker<D, A> {
         self.stack.is_idle() || now >= until
     }
 
-    /// Resets what is left, and lets the RSTs leave as far as there is room within a short time.
-    fn finish(mut self) -> io::Result<Finished<A>> {
+    /// Resets what is left, and lets the RSTs leave as far as there is room within a short time, and somewhere to go.
+    fn finish(mut self, mut failure: Option<io::Error>) -> Finished<A> {
         let until = clock::now() + LAST_WORDS;
         self.stack.abort_all(clock::now());
-        loop {
+        while failure.is_none() {
             let now = clock::now();
             self.emit(now);
-            self.driver.flush()?;
+            failure = self.driver.flush().err();
             if !self.unsent || now >= until {
                 break;
             }
@@ -383,7 +388,7 @@ impl<D: Driver, A: App> Worker<D, A> {
         self.stack.finish(clock::now());
         let snapshot = self.snapshot();
         let (app, transitions) = self.stack.into_parts();
-        Ok(Finished { snapshot, transitions, app })
+        Finished { snapshot, transitions, app, failure }
     }
 }
 

@@ -85,9 +85,10 @@ pub fn run(args: Args) -> Outcome {
     tracing::info!("`handfast stats --admin {}` shows what it does", path.display());
 
     wait_for_end(&engine, &interrupts, args.drain, secret);
-    let ended = engine.join()?;
+    let mut ended = engine.finish()?;
     drop(admin);
-    report(&ended)
+    let outcome = report(&ended);
+    ended.failure.take().map_or(outcome, Err)
 }
 
 fn app_maker(args: &Args, config: &EngineConfig) -> impl Fn(usize) -> Services + Send + Sync + 'static {
@@ -146,10 +147,8 @@ fn wait_for_end(engine: &Engine<Services>, interrupts: &Interrupts, drain: Durat
                 tracing::info!("ending: open connections have {seconds} s to close; a second signal ends at once");
                 break;
             }
-            recv(engine.ended()) -> worker => {
-                tracing::error!("worker {} ended by itself, so all do", worker.map_or("?".into(), |w| w.to_string()));
-                break;
-            }
+            // Why, is told when all have ended.
+            recv(engine.ended()) -> _ => break,
             recv(looks) -> _ => {
                 let looked = secret.as_mut().map_or(Ok(()), |secret| look_after(engine, secret));
                 if let Err(e) = &looked

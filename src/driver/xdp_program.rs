@@ -153,6 +153,12 @@ impl XdpProgram {
         })
     }
 
+    /// The program's number, as `bpftool prog` shows it: `bpf(BPF_OBJ_GET_INFO_BY_FD)`. A kernel that does not tell is
+    /// taken as it is.
+    pub fn id(&self) -> Option<u32> {
+        self.program().info().ok().map(|info| info.id())
+    }
+
     /// Where the program runs.
     pub fn attached(&self) -> Attached {
         self.attached

@@ -5,6 +5,7 @@
 
 mod ethtool;
 mod interrupts;
+mod link_watch;
 mod neighbours;
 mod netlink;
 mod rss;
@@ -12,6 +13,7 @@ mod xdp_sockets;
 
 pub use ethtool::{RingSizes, ring_sizes};
 pub use interrupts::{QueueInterrupt, move_interrupt, near_cores, queue_interrupts};
+pub use link_watch::{LinkWatch, link_watch};
 pub use neighbours::{NeighbourWatch, neighbour_watch, neighbours, resolve};
 pub use rss::{ReceiveSteering, receive_steering};
 pub use xdp_sockets::{XdpSocket, xdp_holders, xdp_sockets};
@@ -108,12 +110,7 @@ fn read_interface(name: &str) -> io::Result<Option<InterfaceFacts>> {
     }
     let mut request = LinkMessage::default();
     request.attributes.push(LinkAttribute::IfName(name.to_string()));
-    let answer = match netlink.ask(Message::GetLink(request)) {
-        Ok(answer) => answer,
-        Err(e) if e.raw_os_error() == Some(libc::ENODEV) => return Ok(None),
-        Err(e) => return Err(e),
-    };
-    let Some(mut facts) = answer.iter().find_map(link_of) else { return Ok(None) };
+    let Some(mut facts) = link_facts(&mut netlink, request)? else { return Ok(None) };
     for message in netlink.dump(Message::GetAddress(AddressMessage::default()))? {
         if let Message::NewAddress(address) = message
             && address.header.index == facts.index
@@ -121,9 +118,20 @@ fn read_interface(name: &str) -> io::Result<Option<InterfaceFacts>> {
             facts.addresses.extend(addr_of(&address).map(|addr| (addr, address.header.prefix_len)));
         }
     }
-    facts.driver = ethtool::driver_name(name).unwrap_or_default();
+    Ok(Some(facts))
+}
+
+/// All but the addresses of the interface that `request` names by name or index; `None` when there is none.
+fn link_facts(netlink: &mut Netlink, request: LinkMessage) -> io::Result<Option<InterfaceFacts>> {
+    let answer = match netlink.ask(Message::GetLink(request)) {
+        Ok(answer) => answer,
+        Err(e) if e.raw_os_error() == Some(libc::ENODEV) => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    let Some(mut facts) = answer.iter().find_map(link_of) else { return Ok(None) };
+    facts.driver = ethtool::driver_name(&facts.name).unwrap_or_default();
     // Netlink tells how many there could be, ethtool how many are in use.
-    if let Ok((rx, tx)) = ethtool::queues(name)
+    if let Ok((rx, tx)) = ethtool::queues(&facts.name)
         && rx > 0
     {
         (facts.rx_queues, facts.tx_queues) = (rx, tx);

@@ -1,0 +1,211 @@
+//! What may happen to an interface while the workers run, and what is said of it: a line where they can go on, an error
+//! where they cannot.
+
+use super::Handle;
+use crate::SetupError;
+use crate::driver::program_name;
+use crate::host::{self, InterfaceFacts, LinkWatch};
+use crate::time::Duration;
+use std::cmp::Ordering;
+use std::io;
+use std::ops::ControlFlow;
+
+/// Watches the interface that was like this at start: says what happens to it, and ends the workers, without waiting, when
+/// they cannot go on.
+pub(super) fn watch<M: Send + 'static>(
+    start: &InterfaceFacts,
+    program: Option<u32>,
+    workers: Handle<M>,
+) -> io::Result<LinkWatch<SetupError>> {
+    let mut state = LinkState::new(start.clone(), program);
+    host::link_watch(start.index, move |now| match state.look(now) {
+        Ok(lines) => {
+            lines.iter().for_each(|line| tracing::warn!("{line}"));
+            ControlFlow::Continue(())
+        }
+        Err(e) => {
+            workers.drain(Duration::ZERO);
+            ControlFlow::Break(e)
+        }
+    })
+}
+
+/// An interface as it was last seen, beside what the workers were started with.
+struct LinkState {
+    start: InterfaceFacts,
+    last: InterfaceFacts,
+    /// The number of our XDP program, where the kernel tells it.
+    program: Option<u32>,
+}
+
+impl LinkState {
+    /// The interface as it was at start, with the number of the program that is attached to it since.
+    fn new(start: InterfaceFacts, program: Option<u32>) -> LinkState {
+        LinkState { last: InterfaceFacts { xdp_program: program, ..start.clone() }, start, program }
+    }
+
+    /// What has changed since it was last seen: a line for each change that the workers bear.
+    ///
+    /// # Errors
+    /// They cannot go on.
+    fn look(&mut self, now: Option<InterfaceFacts>) -> Result<Vec<String>, SetupError> {
+        let Some(now) = now else { return Err(self.gone()) };
+        if self.program.is_some() && now.xdp_program != self.program {
+            return Err(self.without_program(&now));
+        }
+        let lines = [self.renamed(&now), self.link(&now), self.mtu(&now), self.mac(&now), self.queues(&now)];
+        self.last = now;
+        Ok(lines.into_iter().flatten().collect())
+    }
+
+    fn gone(&self) -> SetupError {
+        SetupError::new(
+            format!("interface {}", self.last.name),
+            "it is gone: removed, or moved to another network namespace",
+            "`ip -br link` shows what there is; start again when it is back",
+        )
+    }
+
+    /// The kernel refuses `ip link set IF xdp off` and a second program while our BPF link holds the place, so this is
+    /// somebody who has taken the link itself away.
+    fn without_program(&self, now: &InterfaceFacts) -> SetupError {
+        let cause = match now.xdp_program {
+            None => "our XDP program was detached by somebody else, so all frames go to the kernel".to_string(),
+            Some(id) => format!(
+                "our XDP program was detached, and program {id}{} is there instead",
+                program_name(id).map_or(String::new(), |name| format!(" ({name})"))
+            ),
+        };
+        let cure = "`bpftool net` and `bpftool link` show what is there; start again when the place is free";
+        SetupError::new(format!("interface {}", now.name), cause, cure)
+    }
+
+    fn renamed(&self, now: &InterfaceFacts) -> Option<String> {
+        (now.name != self.last.name).then(|| format!("interface {} is called {} now", self.last.name, now.name))
+    }
+
+    fn link(&self, now: &InterfaceFacts) -> Option<String> {
+        let name = &now.name;
+        match ((self.last.up, self.last.carrier), (now.up, now.carrier)) {
+            (before, now) if before == now => None,
+            (_, (false, _)) if !self.last.up => None,
+            (_, (false, _)) => Some(format!(
+                "{name} was set down: nothing comes or goes until `ip link set {name} up`; we wait for that"
+            )),
+            (_, (true, false)) => {
+                Some(format!("{name} has no carrier: nothing comes or goes until it has; we wait for that"))
+            }
+            (_, (true, true)) => Some(format!("{name} is up and has a carrier")),
+        }
+    }
+
+    fn mtu(&self, now: &InterfaceFacts) -> Option<String> {
+        let (name, start, now) = (&now.name, self.start.mtu, now.mtu);
+        if now == self.last.mtu {
+            return None;
+        }
+        Some(match now.cmp(&start) {
+            Ordering::Less => format!(
+                "{name} has an MTU of {now} now, and we go on with {start}: larger packets are lost; start again, or \
+                 `ip link set {name} mtu {start}`"
+            ),
+            Ordering::Equal => format!("{name} has its MTU of {now} again"),
+            Ordering::Greater => {
+                format!("{name} has an MTU of {now} now, and we go on with {start}; start again to use it")
+            }
+        })
+    }
+
+    fn mac(&self, now: &InterfaceFacts) -> Option<String> {
+        (now.mac != self.last.mac).then(|| {
+            let (name, start, now) = (&now.name, self.start.mac, now.mac);
+            format!(
+                "{name} has the Ethernet address {now} now, and we go on with {start}, which the NIC may filter out; start \
+                 again, or `ip link set {name} address {start}`"
+            )
+        })
+    }
+
+    /// The kernel takes away no queue that a socket is bound to.
+    fn queues(&self, now: &InterfaceFacts) -> Option<String> {
+        (now.rx_queues != self.last.rx_queues).then(|| {
+            let (name, start, now) = (&now.name, self.start.rx_queues, now.rx_queues);
+            match now == start {
+                true => format!("{name} has {now} rx queues again, and each has its worker"),
+                false => format!(
+                    "{name} has {now} rx queues now, and {start} have a worker: what comes in on another goes to the \
+                     kernel; start again, or set them back to {start} with `ethtool -L {name}`"
+                ),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::MacAddr;
+
+    fn facts() -> InterfaceFacts {
+        InterfaceFacts {
+            name: "eth0".into(),
+            mtu: 1500,
+            up: true,
+            carrier: true,
+            rx_queues: 2,
+            xdp_program: Some(7),
+            ..InterfaceFacts::default()
+        }
+    }
+
+    fn state() -> LinkState {
+        LinkState::new(InterfaceFacts { xdp_program: None, ..facts() }, Some(7))
+    }
+
+    #[test]
+    fn what_the_workers_bear_is_told_once() {
+        for (now, part) in [
+            (InterfaceFacts { up: false, carrier: false, ..facts() }, "ip link set eth0 up"),
+            (InterfaceFacts { carrier: false, ..facts() }, "no carrier"),
+            (InterfaceFacts { mtu: 1400, ..facts() }, "larger packets are lost"),
+            (InterfaceFacts { mtu: 9000, ..facts() }, "go on with 1500"),
+            (InterfaceFacts { mac: MacAddr([2; 6]), ..facts() }, "02:02:02:02:02:02 now"),
+            (InterfaceFacts { rx_queues: 4, ..facts() }, "4 rx queues now, and 2 have a worker"),
+            (InterfaceFacts { name: "wan".into(), ..facts() }, "is called wan now"),
+        ] {
+            let mut state = state();
+            assert_eq!(state.look(Some(facts())).unwrap(), [""; 0], "nothing has changed yet");
+            let lines = state.look(Some(now.clone())).unwrap();
+            assert!(lines.len() == 1 && lines[0].contains(part), "{lines:?}");
+            assert_eq!(state.look(Some(now)).unwrap(), [""; 0], "told already: {part}");
+        }
+    }
+
+    #[test]
+    fn a_link_that_goes_down_in_two_steps_and_comes_back_is_told_of() {
+        let mut state = state();
+        let mut lines = |up, carrier| state.look(Some(InterfaceFacts { up, carrier, ..facts() })).unwrap();
+        assert!(lines(false, true)[0].contains("set down"));
+        assert_eq!(lines(false, false), [""; 0], "a carrier means nothing to a link that is down");
+        assert!(lines(true, false)[0].contains("no carrier"));
+        assert!(lines(true, true)[0].contains("is up and has a carrier"));
+    }
+
+    #[test]
+    fn what_ends_them_says_what_where_and_the_cure() {
+        for (now, part) in [
+            (None, "interface eth0: it is gone"),
+            (Some(InterfaceFacts { xdp_program: None, ..facts() }), "all frames go to the kernel"),
+            (Some(InterfaceFacts { xdp_program: Some(u32::MAX), ..facts() }), "program 4294967295 is there instead"),
+        ] {
+            let error = state().look(now).unwrap_err();
+            assert!(error.to_string().contains(part) && error.cure.contains("start again"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_program_whose_number_is_not_known_is_not_missed() {
+        let start = InterfaceFacts { xdp_program: None, ..facts() };
+        assert!(LinkState::new(start, None).look(Some(facts())).is_ok());
+    }
+}

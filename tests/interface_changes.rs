@@ -1,0 +1,229 @@
+//! What may happen to an interface while `handfast serve` runs on it: it recovers and says so, or it ends with one line, exit
+//! code 2 and its ledger.
+
+mod common;
+
+use handfast::lab::{LEFT, Lab, LabConfig, RIGHT};
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long it may take until something is noticed on a busy machine; it takes two seconds at most on an idle one.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A lab with `handfast serve` on its right side.
+struct Served {
+    lab: Lab,
+    child: Child,
+    out: BufReader<ChildStdout>,
+    log: PathBuf,
+}
+
+impl Served {
+    /// `None`, and said aloud, where labs cannot be made. The interface could have one queue more than it has.
+    fn start(name: &str, queues: u32, flags: &str) -> Option<Served> {
+        let lab = common::lab(name, &LabConfig { queues: queues + 1, ..LabConfig::default() })?;
+        for (namespace, link) in [(&lab.left, LEFT), (&lab.right, RIGHT)] {
+            let queues = queues.to_string();
+            namespace.run("ethtool", &["-L", link, "rx", &queues, "tx", &queues]).unwrap();
+        }
+        let file = |kind| std::env::temp_dir().join(format!("hf-changes-{}-{name}.{kind}", std::process::id()));
+        let mut child = Command::new("ip")
+            .args([
+                "netns",
+                "exec",
+                lab.right.name(),
+                env!("CARGO_BIN_EXE_handfast"),
+                "serve",
+                "--service",
+                "daytime@13",
+            ])
+            .args(["--interface", RIGHT, "--address", "10.77.0.2/24", "--no-pin", "--admin"])
+            .arg(file("sock"))
+            .args(flags.split_whitespace())
+            .stdout(Stdio::piped())
+            .stderr(std::fs::File::create(file("log")).unwrap())
+            .spawn()
+            .unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut greeting = String::new();
+        out.read_line(&mut greeting).unwrap();
+        assert!(greeting.starts_with("serving "), "{greeting}");
+        let served = Served { lab, child, out, log: file("log") };
+        assert!(served.answers(), "it does not serve to begin with");
+        Some(served)
+    }
+
+    /// Whether a kernel client gets what it came for, before long.
+    fn answers(&self) -> bool {
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            if self.answers_at_once() {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn answers_at_once(&self) -> bool {
+        let ask = || {
+            let mut stream = TcpStream::connect_timeout(&([10, 77, 0, 2], 13).into(), Duration::from_secs(2)).ok()?;
+            stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text).ok().filter(|octets| *octets > 0)
+        };
+        self.lab.left.inside(ask).unwrap().is_some()
+    }
+
+    fn ip(&self, args: &[&str]) {
+        self.lab.right.run("ip", args).unwrap();
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Waits until the log says this.
+    fn says(&self, part: &str) {
+        let start = Instant::now();
+        while !self.log().contains(part) {
+            assert!(start.elapsed() < PATIENCE, "it does not say `{part}`: {}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// It goes on until it is told to end, and does so in order.
+    fn goes_on(mut self) {
+        assert!(self.child.try_wait().unwrap().is_none(), "it has ended: {}", self.log());
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        let (code, ledger) = self.ended();
+        assert_eq!((code, ledger.ends_with("ledger: exact\n")), (Some(0), true), "{ledger}{}", self.log());
+    }
+
+    /// It ends by itself, with its ledger, this in its last line, and exit code 2.
+    fn ends_saying(mut self, parts: &[&str]) {
+        let (code, ledger) = self.ended();
+        let log = self.log();
+        let last = log.lines().last().unwrap_or_default();
+        assert_eq!(code, Some(2), "{ledger}{log}");
+        assert!(ledger.ends_with("ledger: exact\n") && ledger.contains("opened = ended + open: "), "{ledger}");
+        assert!(last.starts_with("handfast: "), "{log}");
+        parts.iter().for_each(|part| assert!(last.contains(part), "`{part}` in {last}"));
+        // The line is the only one that complains.
+        assert!(!log.contains("ERROR") && !log.contains("panicked"), "{log}");
+    }
+
+    /// Waits for its end: exit code, and the rest of stdout.
+    fn ended(&mut self) -> (Option<i32>, String) {
+        let start = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(start.elapsed() < PATIENCE, "it goes on and on: {}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        let mut ledger = String::new();
+        self.out.read_to_string(&mut ledger).unwrap();
+        (status.code(), ledger)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_file(&self.log);
+    }
+}
+
+#[test]
+fn a_removed_interface_ends_it_with_the_ledger() {
+    for idle in ["adaptive", "spin"] {
+        let Some(served) = Served::start(&format!("removed_{idle}"), 2, &format!("--idle {idle}")) else { return };
+        served.ip(&["link", "del", RIGHT]);
+        served.ends_saying(&["interface hf-b: it is gone", "`ip -br link`"]);
+    }
+}
+
+#[test]
+fn an_interface_that_moves_to_another_namespace_ends_it_with_the_ledger() {
+    let Some(served) = Served::start("moved", 1, "") else { return };
+    served.ip(&["link", "set", RIGHT, "netns", served.lab.left.name()]);
+    served.ends_saying(&["interface hf-b: it is gone", "another network namespace"]);
+}
+
+#[test]
+fn a_link_that_goes_down_is_waited_for() {
+    let Some(served) = Served::start("down", 1, "") else { return };
+    served.ip(&["link", "set", RIGHT, "down"]);
+    served.says("hf-b was set down: nothing comes or goes until `ip link set hf-b up`");
+    assert!(!served.answers_at_once());
+    served.ip(&["link", "set", RIGHT, "up"]);
+    served.says("hf-b is up and has a carrier");
+    assert!(served.answers(), "{}", served.log());
+    served.lab.left.run("ip", &["link", "set", LEFT, "down"]).unwrap();
+    served.says("hf-b has no carrier");
+    served.goes_on();
+}
+
+#[test]
+fn the_program_can_be_neither_removed_nor_replaced_by_ip_link() {
+    let Some(served) = Served::start("refused", 1, "") else { return };
+    let object = concat!(env!("CARGO_MANIFEST_DIR"), "/xdp/handfast.bpf.o");
+    for mode in ["xdp", "xdpdrv", "xdpgeneric"] {
+        for what in [&["off"][..], &["obj", object, "sec", "xdp"]] {
+            let mut args = vec!["link", "set", RIGHT, mode];
+            args.extend(what);
+            let done = served.lab.right.run("ip", &args);
+            // There is nothing of the other mode to be switched off.
+            assert!(done.is_err() || (mode, what[0]) == ("xdpgeneric", "off"), "{args:?} was let pass");
+        }
+    }
+    assert!(served.answers(), "{}", served.log());
+    served.goes_on();
+}
+
+#[test]
+fn a_program_that_is_detached_by_its_link_ends_it_with_the_ledger() {
+    let Some(served) = Served::start("detached", 1, "") else { return };
+    let links = match served.lab.right.run("bpftool", &["link", "show"]) {
+        Ok(links) => links,
+        Err(e) => return common::skip("detaching by its link", &e.to_string()),
+    };
+    let shown = served.lab.right.run("ip", &["link", "show", RIGHT]).unwrap();
+    let program = shown.split("prog/xdp id ").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
+    // A line is `12: xdp  prog 34`; the links of all namespaces are shown.
+    let ours = links.lines().find(|line| line.split_whitespace().skip_while(|w| *w != "prog").nth(1) == Some(program));
+    let id = ours.and_then(|line| line.split(':').next()).unwrap_or_else(|| panic!("program {program} in {links}"));
+    served.lab.right.run("bpftool", &["link", "detach", "id", id]).unwrap();
+    served.ends_saying(&["interface hf-b: our XDP program was detached", "`bpftool net`", "start again"]);
+}
+
+#[test]
+fn other_changes_are_told_and_borne() {
+    let Some(served) = Served::start("borne", 1, "") else { return };
+    served.ip(&["link", "set", RIGHT, "mtu", "1400"]);
+    served.says("hf-b has an MTU of 1400 now, and we go on with 1500: larger packets are lost");
+    served.ip(&["link", "set", RIGHT, "mtu", "1500"]);
+    served.ip(&["link", "set", RIGHT, "address", "02:00:00:00:00:77"]);
+    served.says("hf-b has the Ethernet address 02:00:00:00:00:77 now");
+    assert!(served.answers(), "{}", served.log());
+    served.goes_on();
+}
+
+#[test]
+fn queues_that_are_added_are_told_of_and_none_with_a_worker_is_taken_away() {
+    let Some(served) = Served::start("queues", 2, "") else { return };
+    let set = |n| served.lab.right.run("ethtool", &["-L", RIGHT, "rx", n, "tx", n]);
+    assert!(set("1").is_err(), "a queue with a worker was taken away");
+    set("3").unwrap();
+    served.says("hf-b has 3 rx queues now, and 2 have a worker");
+    set("2").unwrap();
+    served.says("hf-b has 2 rx queues again");
+    assert!(served.answers(), "{}", served.log());
+    served.goes_on();
+}
