@@ -21,8 +21,8 @@ use crate::driver::af_xdp::{self, PortConfig};
 use crate::host::{self, LinkWatch, NeighbourWatch};
 use crate::stack::steering::{Rss, Share};
 use crate::stack::{
-    App, CookieKeys, DefenceConfig, Limits, LocalAddr, MOST_ADDRESSES, Ownership, RxChecksum, Secrets, Stack,
-    StackConfig, TcpConfig,
+    App, CookieKeys, DefenceConfig, Limits, LocalAddr, MOST_ADDRESSES, MOST_ROUTES, Ownership, Route, RxChecksum,
+    Secrets, Stack, StackConfig, TcpConfig,
 };
 use crate::stats::{Snapshot, WorkerInfo};
 use crate::time::Duration;
@@ -38,8 +38,11 @@ use std::thread::JoinHandle;
 pub struct EngineConfig {
     /// Our addresses.
     pub addresses: Vec<LocalAddr>,
-    /// Next hops for what is not on-link, the first of each family is used.
+    /// Next hops for what is not on-link and on no route, the first of each family is used.
     pub gateways: Vec<Addr>,
+    /// Ways to some networks, [`MOST_ROUTES`] at most: the longest prefix wins, then who comes first. Where addresses are
+    /// shared the host's routes out of the interface are added at start.
+    pub routes: Vec<Route>,
     /// Neighbours known at start.
     pub neighbours: Vec<(Addr, MacAddr)>,
     /// Who else owns our addresses.
@@ -89,6 +92,7 @@ impl EngineConfig {
         EngineConfig {
             addresses,
             gateways: Vec::new(),
+            routes: Vec::new(),
             neighbours: Vec::new(),
             ownership: Ownership::Exclusive,
             rx_checksum: RxChecksum::Verify,
@@ -122,6 +126,7 @@ impl EngineConfig {
             mtu: link.mtu,
             addresses: self.addresses.clone(),
             gateways: self.gateways.clone(),
+            routes: self.routes.clone(),
             neighbours: self.neighbours.clone(),
             ownership: self.ownership,
             rx_checksum: self.rx_checksum,
@@ -265,7 +270,7 @@ where
         Prepared { secrets, cores }: Prepared,
         make_app: impl Fn(usize) -> A + Send + Sync + 'static,
     ) -> Result<Self, SetupError> {
-        check_count(&config.addresses)?;
+        check_counts(&config)?;
         let count = drivers.len();
         let steering = Arc::new(steering::of_all(config.rss.as_ref(), count)?);
         let exchange = (count > 1).then(|| Exchange::new(drivers.iter().map(Driver::waker)));
@@ -439,11 +444,15 @@ fn run_worker<D: Driver, A: App>(
     worker.run()
 }
 
-fn check_count(addresses: &[LocalAddr]) -> Result<(), SetupError> {
-    if addresses.len() <= MOST_ADDRESSES {
+fn check_counts(config: &EngineConfig) -> Result<(), SetupError> {
+    let (addresses, routes) = (config.addresses.len(), config.routes.len());
+    let cause = if addresses > MOST_ADDRESSES {
+        format!("{addresses} addresses, and a stack numbers at most {MOST_ADDRESSES}")
+    } else if routes > MOST_ROUTES {
+        format!("{routes} routes, and a stack knows at most {MOST_ROUTES}")
+    } else {
         return Ok(());
-    }
-    let cause = format!("{} addresses, and a stack numbers at most {MOST_ADDRESSES}", addresses.len());
+    };
     Err(SetupError::new("setting up the stack", cause, "give it fewer"))
 }
 

@@ -15,7 +15,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`time`], [`ledger`], [`clock`] | instants as arguments; what became of every frame and connection; the one reader of the clock |
-//! | [`Ownership`], [`SetupError`] | words that all layers share: whose an address is; what went wrong, why, and the cure |
+//! | [`Ownership`], [`Route`], [`SetupError`] | words that all layers share: whose an address is; a way out; what went wrong, why, and the cure |
 //! | [`outpost`] | memory that a worker shares with the XDP program, to have floods answered there |
 //! | [`wire`] | octets ↔ headers, no state: Ethernet, ARP, IPv4, IPv6, ICMP, NDP, TCP |
 //! | [`tcp`] | one connection: segments and time in, segments and events out; a file for each chapter of RFC 9293 |
@@ -86,6 +86,7 @@ pub mod ledger;
 pub mod load;
 pub mod outpost;
 mod ownership;
+mod route;
 pub mod services;
 mod setup_error;
 pub mod sim;
@@ -97,4 +98,5 @@ pub mod wire;
 pub mod worker;
 
 pub use ownership::Ownership;
+pub use route::Route;
 pub use setup_error::SetupError;

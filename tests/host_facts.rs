@@ -2,7 +2,7 @@
 
 mod common;
 
-use handfast::host::{gateway, interface, neighbour_watch, neighbours, resolve, routes};
+use handfast::host::{Route, interface, neighbour_watch, neighbours, resolve, routes};
 use handfast::lab::{LEFT, LabConfig, RIGHT};
 use handfast::wire::{Addr, MacAddr};
 use std::time::Duration;
@@ -20,11 +20,31 @@ fn facts_routes_and_neighbours_of_a_veth() {
         assert_ne!(facts.mac, MacAddr::default());
         assert!(interface(RIGHT).is_err(), "the other end is elsewhere");
 
-        lab.left.run("ip", &["route", "add", "default", "via", "10.77.0.254"]).unwrap();
-        assert_eq!(gateway(facts.index, true).unwrap(), Some(Addr::from_v4([10, 77, 0, 254])));
-        assert_eq!(gateway(facts.index, false).unwrap(), None);
-        let on_link = |r: &handfast::host::Route| r.destination == Addr::from_v4([10, 77, 0, 0]) && r.prefix_len == 24;
-        assert!(routes(facts.index).unwrap().iter().any(on_link));
+        for route in [
+            "default via 10.77.0.253 metric 7",
+            "default via 10.77.0.254 metric 5",
+            "10.79.0.0/16 nexthop dev lo nexthop via 10.77.0.252 dev hf-a",
+            "10.80.0.0/16 via inet6 fe80::9 dev hf-a",
+            "blackhole 10.81.0.0/16",
+            "10.82.0.0/16 dev lo",
+        ] {
+            let args: Vec<&str> = ["route", "add"].into_iter().chain(route.split_whitespace()).collect();
+            lab.left.run("ip", &args).unwrap();
+        }
+        let of = |destination, prefix_len, gateway| Route { destination, prefix_len, gateway: Some(gateway) };
+        let v4 = |octets| Addr::from_v4(octets);
+        let link_local: Addr = "fe80::9".parse::<std::net::Ipv6Addr>().unwrap().into();
+        let all: Vec<Route> = routes(facts.index).unwrap().into_iter().filter(|r| r.destination.is_v4()).collect();
+        let defaults: Vec<_> = all.iter().filter(|r| r.prefix_len == 0).map(|r| r.gateway).collect();
+        assert_eq!(defaults, [Some(v4([10, 77, 0, 254])), Some(v4([10, 77, 0, 253]))], "the lower metric comes first");
+        for route in [
+            Route { destination: v4([10, 77, 0, 0]), prefix_len: 24, gateway: None },
+            of(v4([10, 79, 0, 0]), 16, v4([10, 77, 0, 252])),
+            of(v4([10, 80, 0, 0]), 16, link_local),
+        ] {
+            assert!(all.contains(&route), "{route:?} in {all:?}");
+        }
+        assert_eq!(all.len(), 5, "those of other interfaces and to nowhere are left out: {all:?}");
     };
     lab.left.inside(inside).unwrap();
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use handfast::lab::{Lab, LabConfig, RIGHT};
+use handfast::lab::{LEFT, Lab, LabConfig, Namespace, RIGHT};
 use serde_json::Value;
 use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener};
@@ -19,7 +19,7 @@ fn lab(test: &str) -> Option<Lab> {
     common::lab(test, &LabConfig::default())
 }
 
-/// A kernel listener at the left end that reads each connection to its end and closes it.
+/// A kernel listener that reads each connection to its end and closes it.
 struct KernelServer {
     stop: Arc<AtomicBool>,
     served: Arc<AtomicU64>,
@@ -27,10 +27,10 @@ struct KernelServer {
 }
 
 impl KernelServer {
-    fn start(lab: &Lab, address: &str) -> Self {
+    fn start(at: &Namespace, address: &str) -> Self {
         let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let listen = || TcpListener::bind(address.parse::<SocketAddr>().unwrap()).unwrap();
-        let listener = lab.left.inside(listen).unwrap();
+        let listener = at.inside(listen).unwrap();
         listener.set_nonblocking(true).unwrap();
         let (stopped, count) = (stop.clone(), served.clone());
         let thread = std::thread::spawn(move || {
@@ -68,7 +68,7 @@ fn load(lab: &Lab, args: &[&str]) -> Value {
 #[test]
 fn every_connection_to_a_kernel_listener_is_closed_without_a_failure() {
     let Some(lab) = lab("every_connection_to_a_kernel_listener") else { return };
-    let server = KernelServer::start(&lab, "10.77.0.1:8080");
+    let server = KernelServer::start(&lab.left, "10.77.0.1:8080");
     let args = ["--target", "10.77.0.1:8080", "--connections", "5000", "--concurrency", "16"];
     let report = load(&lab, &args);
     let failed: u64 = ["refused", "timeout", "reset"].iter().map(|k| report["failed"][k].as_u64().unwrap()).sum();
@@ -100,13 +100,54 @@ fn a_closed_port_of_the_kernel_is_reported_as_refused() {
 fn from_a_shared_address_the_host_finds_the_way() {
     let Some(lab) = lab("from_a_shared_address_the_host_finds_the_way") else { return };
     lab.right.run("ip", &["addr", "add", "10.77.0.2/24", "dev", RIGHT]).unwrap();
-    let _server = KernelServer::start(&lab, "10.77.0.1:8080");
+    let _server = KernelServer::start(&lab.left, "10.77.0.1:8080");
     let report = load(&lab, &["--share-address", "--target", "10.77.0.1:8080", "--connections", "100"]);
     assert_eq!(report["closed"], 100, "{report}");
     let args =
         ["load", "--interface", RIGHT, "--address", "10.77.0.2/24", "--share-address", "--target", "10.77.0.9:1"];
     let error = lab.right.run(HANDFAST, &args).unwrap_err().to_string();
     assert!(error.contains("Ethernet address of 10.77.0.9") && error.contains("nobody answered"), "{error}");
+}
+
+/// Two routers on one link, each with a network of its own behind it that the other cannot reach, and no default route.
+#[test]
+fn from_a_shared_address_each_target_is_reached_by_the_hosts_route_to_it() {
+    let Some(lab) = lab("from_a_shared_address_each_target_is_reached") else { return };
+    let other = Namespace::create().unwrap();
+    let ip = |at: &Namespace, args: &str| at.run("ip", &args.split_whitespace().collect::<Vec<_>>()).unwrap();
+    // The link-local ones are those from which kernels ask for neighbours.
+    for address in ["fd77::1/64", "fe80::1/64"] {
+        ip(&lab.left, &format!("addr add {address} dev {LEFT} nodad"));
+    }
+    ip(&lab.left, &format!("link add gw link {LEFT} type macvlan mode bridge"));
+    ip(&lab.left, &format!("link set gw netns {}", other.name()));
+    for args in ["addr add 10.77.0.12/24 dev gw", "addr add fd77::12/64 dev gw nodad", "link set gw up"] {
+        ip(&other, args);
+    }
+    for args in ["addr add 10.77.0.2/24", "addr add fd77::2/64 nodad", "addr add fe80::2/64 nodad"] {
+        ip(&lab.right, &format!("{args} dev {RIGHT}"));
+    }
+    for route in [
+        "10.88.0.0/16 via 10.77.0.1",
+        "10.88.1.0/24 via 10.77.0.12",
+        "fd88::/32 via fd77::1",
+        "fd88:0:1::/48 via fd77::12",
+    ] {
+        ip(&lab.right, &format!("route add {route}"));
+    }
+    for (at, address, from, target) in [
+        (&lab.left, "10.88.0.1/32", "10.77.0.2/24", "10.88.0.1:8080"),
+        (&other, "10.88.1.1/32", "10.77.0.2/24", "10.88.1.1:8080"),
+        (&lab.left, "fd88::1/128", "fd77::2/64", "[fd88::1]:8080"),
+        (&other, "fd88:0:1::1/128", "fd77::2/64", "[fd88:0:1::1]:8080"),
+    ] {
+        ip(at, &format!("addr add {address} dev lo"));
+        let _server = KernelServer::start(at, target);
+        let args =
+            ["load", "--interface", RIGHT, "--share-address", "--json", "--connections", "50", "--address", from];
+        let report = lab.right.run(HANDFAST, &[&args[..], &["--target", target]].concat()).unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&report).unwrap()["closed"], 50, "{target}: {report}");
+    }
 }
 
 #[test]

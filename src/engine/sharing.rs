@@ -4,7 +4,7 @@
 use super::EngineConfig;
 use crate::SetupError;
 use crate::host::{self, InterfaceFacts};
-use crate::stack::Ownership;
+use crate::stack::{MOST_ROUTES, Ownership, Route, Routes};
 use crate::wire::Addr;
 use std::time::Duration;
 
@@ -38,7 +38,8 @@ pub(super) fn check_addresses(config: &EngineConfig, host: &InterfaceFacts) -> R
     Ok(())
 }
 
-/// Where the host owns ARP: its gateways if none were given, its neighbours, and the next hops to what must be reachable.
+/// Where the host owns ARP: its routes, its gateways if none were given, its neighbours, and the next hops to what must be
+/// reachable.
 ///
 /// # Errors
 /// A gateway that was asked for, or the next hop to a peer, does not answer.
@@ -51,43 +52,64 @@ pub(super) fn learn_from_host(config: &mut EngineConfig, host: &InterfaceFacts) 
         )
     };
     let given = config.gateways.clone();
-    for v4 in [true, false] {
-        let wanted = config.addresses.iter().any(|local| local.addr.is_v4() == v4);
-        if wanted && !given.iter().any(|gateway| gateway.is_v4() == v4) {
-            config.gateways.extend(host::gateway(host.index, v4).map_err(fail)?);
-        }
+    let left_out = add_routes(config, host::routes(host.index).map_err(fail)?);
+    if left_out > 0 {
+        tracing::warn!("{left_out} of the host's routes out of {} are not followed: {MOST_ROUTES} are", host.name);
     }
     config.neighbours.extend(host::neighbours(host.index).map_err(fail)?);
-    let needed: Vec<Addr> = config.reach.iter().filter_map(|peer| next_hop(config, *peer)).collect();
-    for hop in needed.iter().chain(&config.gateways.clone()).copied() {
-        if resolve(config, host.index, hop).map_err(fail)? {
-            continue;
-        }
-        if given.contains(&hop) || needed.contains(&hop) {
+    let routes = Routes::new(&config.addresses, &config.routes, &config.gateways);
+    let needed: Vec<Addr> = config.reach.iter().filter_map(|peer| routes.next_hop(peer)).collect();
+    for hop in needed.iter().chain(&given).copied() {
+        if !resolve(config, host.index, hop, RESOLVE_WITHIN).map_err(fail)? {
             return Err(SetupError::new(
                 format!("finding the Ethernet address of {hop} on {}", host.name),
                 "nobody answered",
                 "is the address right, and the host up and on this link?",
             ));
         }
-        tracing::warn!("the host's gateway {hop} does not answer");
+    }
+    // For the rest together no longer than for one: an answer that comes later is heard by the watch.
+    let start = std::time::Instant::now();
+    for hop in routes.gateways() {
+        let within = RESOLVE_WITHIN.saturating_sub(start.elapsed());
+        if !resolve(config, host.index, hop, within).map_err(fail)? {
+            tracing::warn!("the host's gateway {hop} does not answer");
+        }
     }
     Ok(())
 }
 
-/// The first hop on the way to a peer; `None` where there is no route, which the stack says by itself.
-fn next_hop(config: &EngineConfig, peer: Addr) -> Option<Addr> {
-    let on_link = config.addresses.iter().any(|local| local.addr.shares_prefix(&peer, local.prefix_len));
-    let gateway = || config.gateways.iter().copied().find(|gateway| gateway.is_v4() == peer.is_v4());
-    if on_link { Some(peer) } else { gateway() }
+/// Takes the host's routes after our own, its default routes only for families that have no gateway; gives how many found
+/// no room. The widest networks come first, as most goes there.
+fn add_routes(config: &mut EngineConfig, mut of_host: Vec<Route>) -> usize {
+    let given = config.gateways.clone();
+    of_host.sort_by_key(|route| route.prefix_len);
+    let mut left_out = 0;
+    for route in of_host {
+        let v4 = route.destination.is_v4();
+        let ours = config.addresses.iter().any(|local| local.addr.is_v4() == v4);
+        let on_link = route.gateway.is_none()
+            && config.addresses.iter().any(|local| {
+                local.prefix_len == route.prefix_len && local.addr.shares_prefix(&route.destination, local.prefix_len)
+            });
+        match route.gateway {
+            _ if !ours || on_link => {}
+            _ if route.prefix_len == 0 && given.iter().any(|gateway| gateway.is_v4() == v4) => {}
+            // Among the gateways the XDP program, which knows no routes, sees that there is a way back to all.
+            Some(gateway) if route.prefix_len == 0 && gateway.is_v4() == v4 => config.gateways.push(gateway),
+            _ if config.routes.len() < MOST_ROUTES => config.routes.push(route),
+            _ => left_out += 1,
+        }
+    }
+    left_out
 }
 
 /// Whether the next hop is known, or the host found it out.
-fn resolve(config: &mut EngineConfig, if_index: u32, hop: Addr) -> std::io::Result<bool> {
+fn resolve(config: &mut EngineConfig, if_index: u32, hop: Addr, within: Duration) -> std::io::Result<bool> {
     if config.neighbours.iter().any(|(known, _)| *known == hop) {
         return Ok(true);
     }
-    let mac = host::resolve(if_index, hop, RESOLVE_WITHIN)?;
+    let mac = host::resolve(if_index, hop, within)?;
     config.neighbours.extend(mac.map(|mac| (hop, mac)));
     Ok(mac.is_some())
 }
@@ -113,14 +135,24 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_is_reached_on_link_or_by_the_gateway_of_its_family() {
-        let local = LocalAddr { addr: Addr::from_v4([10, 0, 0, 2]), prefix_len: 24 };
-        let gateway = Addr::from_v4([10, 0, 0, 1]);
-        let mut config = EngineConfig::new(vec![local]);
-        let (near, far) = (Addr::from_v4([10, 0, 0, 9]), Addr::from_v4([192, 0, 2, 1]));
-        assert_eq!((next_hop(&config, near), next_hop(&config, far)), (Some(near), None));
-        config.gateways = vec![gateway];
-        assert_eq!((next_hop(&config, near), next_hop(&config, far)), (Some(near), Some(gateway)));
-        assert_eq!(next_hop(&config, Addr::from_v6([0x20; 16])), None);
+    fn the_hosts_routes_come_after_ours_and_its_default_only_where_no_gateway_was_given() {
+        let addr = |octets| Addr::from_v4(octets);
+        let route = |destination, prefix_len, gateway| Route { destination, prefix_len, gateway };
+        let local = |addr, prefix_len| LocalAddr { addr, prefix_len };
+        let router = addr([10, 0, 0, 1]);
+        let of_host = vec![
+            route(addr([10, 9, 0, 0]), 16, Some(addr([10, 0, 0, 11]))),
+            route(addr([10, 0, 0, 0]), 24, None),
+            route(Addr::UNSPECIFIED_V4, 0, Some(router)),
+            route(Addr::UNSPECIFIED_V4, 0, Some(addr([10, 0, 0, 99]))),
+            route(Addr::from_v6([0; 16]), 0, Some(Addr::from_v6([0xfe; 16]))), // we have no address of that family
+        ];
+        let mut config = EngineConfig::new(vec![local(addr([10, 0, 0, 2]), 24)]);
+        assert_eq!(add_routes(&mut config, of_host.clone()), 0);
+        assert_eq!((config.gateways[0], config.routes.as_slice()), (router, &of_host[..1]));
+        let mut config = EngineConfig { gateways: vec![addr([10, 0, 0, 7])], ..EngineConfig::new(config.addresses) };
+        config.routes = vec![of_host[0]; MOST_ROUTES];
+        assert_eq!(add_routes(&mut config, of_host), 1, "there is room for no more");
+        assert_eq!((config.gateways.len(), config.routes.len()), (1, MOST_ROUTES));
     }
 }

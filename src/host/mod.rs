@@ -18,13 +18,17 @@ pub use neighbours::{NeighbourWatch, neighbour_watch, neighbours, resolve};
 pub use rss::{ReceiveSteering, receive_steering};
 pub use xdp_sockets::{XdpSocket, xdp_holders, xdp_sockets};
 
+pub use crate::Route;
 use crate::SetupError;
 use crate::wire::{Addr, MacAddr};
 use netlink::Netlink;
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp};
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteNextHop, RouteNextHopFlags, RouteType,
+    RouteVia,
+};
 use std::io;
 
 /// An interface as the kernel shows it.
@@ -54,17 +58,6 @@ pub struct InterfaceFacts {
     pub xdp_program: Option<u32>,
 }
 
-/// A route out of an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// The network it leads to; unspecified for the default route.
-    pub destination: Addr,
-    /// The network's prefix length, counted within the family.
-    pub prefix_len: u8,
-    /// The next hop; `None` when the network is on the link.
-    pub gateway: Option<Addr>,
-}
-
 /// What the kernel knows of the interface called `name`: netlink, and ioctl(SIOCETHTOOL). Needs no privilege.
 ///
 /// # Errors
@@ -80,7 +73,8 @@ pub fn interface(name: &str) -> Result<InterfaceFacts, SetupError> {
     })
 }
 
-/// The routes of the main table that leave by the interface: netlink.
+/// The routes of the main table that leave by the interface, the more preferred first (metric): netlink. Of a route with
+/// several next hops the first one on the interface is told.
 ///
 /// # Errors
 /// When the kernel does not answer.
@@ -90,16 +84,9 @@ pub fn routes(if_index: u32) -> io::Result<Vec<Route>> {
         Message::NewRoute(route) => route_of(&route, if_index),
         _ => None,
     });
-    Ok(routes.collect())
-}
-
-/// The next hop of the interface's default route for IPv4, or for IPv6.
-///
-/// # Errors
-/// As [`routes`].
-pub fn gateway(if_index: u32, v4: bool) -> io::Result<Option<Addr>> {
-    let default = |route: &Route| route.prefix_len == 0 && route.destination.is_v4() == v4;
-    Ok(routes(if_index)?.into_iter().filter(default).find_map(|route| route.gateway))
+    let mut routes: Vec<(u32, Route)> = routes.collect();
+    routes.sort_by_key(|(metric, _)| *metric);
+    Ok(routes.into_iter().map(|(_, route)| route).collect())
 }
 
 fn read_interface(name: &str) -> io::Result<Option<InterfaceFacts>> {
@@ -184,26 +171,49 @@ fn addr_of(message: &AddressMessage) -> Option<Addr> {
     })
 }
 
-fn route_of(message: &RouteMessage, if_index: u32) -> Option<Route> {
-    if message.header.table != RouteHeader::RT_TABLE_MAIN {
+/// A usable route by the interface, with its metric.
+fn route_of(message: &RouteMessage, if_index: u32) -> Option<(u32, Route)> {
+    let header = &message.header;
+    let dead = RouteFlags::Dead | RouteFlags::Linkdown;
+    if header.table != RouteHeader::RT_TABLE_MAIN || header.kind != RouteType::Unicast || header.flags.intersects(dead)
+    {
         return None;
     }
-    let (mut destination, mut gateway, mut by) = (None, None, None);
+    let (mut destination, mut by, mut metric) = (None, None, 0);
+    let mut gateway = gateway_among(&message.attributes);
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Destination(addr) => destination = route_addr(addr),
-            RouteAttribute::Gateway(addr) => gateway = route_addr(addr),
             RouteAttribute::Oif(index) => by = Some(*index),
+            RouteAttribute::Priority(number) => metric = *number,
+            RouteAttribute::MultiPath(hops) => {
+                let dead = RouteNextHopFlags::Dead | RouteNextHopFlags::Linkdown;
+                let ours = |hop: &&RouteNextHop| hop.interface_index == if_index && !hop.flags.intersects(dead);
+                if let Some(hop) = hops.iter().find(ours) {
+                    (by, gateway) = (Some(if_index), gateway_among(&hop.attributes));
+                }
+            }
             _ => {}
         }
     }
-    let unspecified = match u8::from(message.header.address_family).into() {
+    let unspecified = match u8::from(header.address_family).into() {
         libc::AF_INET => Addr::UNSPECIFIED_V4,
         libc::AF_INET6 => Addr::from_v6([0; 16]),
         _ => return None,
     };
-    let prefix_len = message.header.destination_prefix_length;
-    (by == Some(if_index)).then_some(Route { destination: destination.unwrap_or(unspecified), prefix_len, gateway })
+    let destination = destination.unwrap_or(unspecified);
+    let route = Route { destination, prefix_len: header.destination_prefix_length, gateway };
+    (by == Some(if_index)).then_some((metric, route))
+}
+
+/// The next hop, which may be of the other family (RFC 5549).
+fn gateway_among(attributes: &[RouteAttribute]) -> Option<Addr> {
+    attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Gateway(addr) => route_addr(addr),
+        RouteAttribute::Via(RouteVia::Inet(addr)) => Some((*addr).into()),
+        RouteAttribute::Via(RouteVia::Inet6(addr)) => Some((*addr).into()),
+        _ => None,
+    })
 }
 
 fn route_addr(addr: &RouteAddress) -> Option<Addr> {

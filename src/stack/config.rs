@@ -2,6 +2,7 @@
 
 pub use super::defence::{DefenceConfig, SynDefence};
 pub use crate::ownership::Ownership;
+pub use crate::route::Route;
 pub use crate::tcp::TcpConfig;
 pub use crate::tcp::cookie::CookieKeys;
 use crate::wire::{Addr, MacAddr};
@@ -90,8 +91,10 @@ pub struct StackConfig {
     pub mtu: u16,
     /// Our addresses.
     pub addresses: Vec<LocalAddr>,
-    /// Next hops for what is not on-link, the first of each family is used.
+    /// Next hops for what is not on-link and on no route, the first of each family is used.
     pub gateways: Vec<Addr>,
+    /// Ways to some networks, [`MOST_ROUTES`](super::MOST_ROUTES) at most: the longest prefix wins, then who comes first.
+    pub routes: Vec<Route>,
     /// Neighbours known at start (where the host owns ARP, the only ones besides those that write to us first).
     pub neighbours: Vec<(Addr, MacAddr)>,
     /// Who else owns our addresses.
@@ -128,6 +131,7 @@ impl StackConfig {
             mtu: 1500,
             addresses,
             gateways: vec![],
+            routes: vec![],
             neighbours: vec![],
             ownership: Ownership::Exclusive,
             rx_checksum: RxChecksum::Verify,

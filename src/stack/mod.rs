@@ -39,13 +39,14 @@ pub mod wheel;
 pub use crate::tcp::{TcpConfig, Transition};
 pub use app::{App, ConnId, Connect, ConnectError, SendError};
 pub use config::{
-    CookieKeys, DefenceConfig, Limits, LocalAddr, Ownership, RxChecksum, Secrets, StackConfig, SynDefence,
+    CookieKeys, DefenceConfig, Limits, LocalAddr, Ownership, Route, RxChecksum, Secrets, StackConfig, SynDefence,
 };
 pub use cx::{Cx, TupleRoom};
 pub use defence::{Step, Switch};
 pub use invariants::Standing;
 pub use locals::MOST_ADDRESSES;
 pub use output::Transmit;
+pub use routes::{MOST_ROUTES, Routes};
 
 use crate::ledger::{DropReason, HalfOpenEnding, Handled};
 use crate::outpost::{Outpost, SharedMemory};

@@ -129,8 +129,9 @@ impl Shard {
         let key = &config.secrets.flow_hash;
         let mut gauges = StateGauges::tracing(config.traced_connections as usize);
         let mut neighbours = Neighbours::new(key, limits.neighbours, config.ownership == Ownership::Exclusive);
-        for gateway in &config.gateways {
-            neighbours.pin(*gateway, None, tick);
+        let routes = Routes::new(&config.addresses, &config.routes, &config.gateways);
+        for gateway in routes.gateways() {
+            neighbours.pin(gateway, None, tick);
         }
         for (addr, mac) in &config.neighbours {
             neighbours.pin(*addr, Some(*mac), tick);
@@ -151,7 +152,7 @@ impl Shard {
             defence: Defence::new(config.defence, limits.half_open as usize, now),
             outpost: None,
             outpost_walk: Walk::default(),
-            routes: Routes::new(&config),
+            routes,
             neighbours,
             ports: Ports::new(config.ephemeral_ports, share.clone()),
             share,
