@@ -55,7 +55,9 @@ const UMEM_OCTETS: u64 = 8192 * af_xdp::CHUNK as u64;
 
 /// The capabilities that are needed, with their numbers in the kernel.
 const CAPABILITIES: [(&str, u32); 5] =
-    [("cap_net_admin", 12), ("cap_net_raw", 13), ("cap_ipc_lock", 14), ("cap_perfmon", 38), ("cap_bpf", 39)];
+    [("cap_net_admin", 12), ("cap_net_raw", 13), ("cap_ipc_lock", CAP_IPC_LOCK), ("cap_perfmon", 38), ("cap_bpf", 39)];
+
+const CAP_IPC_LOCK: u32 = 14;
 
 /// It stands for `cap_perfmon` and `cap_bpf` as well.
 const CAP_SYS_ADMIN: u32 = 21;
@@ -89,18 +91,29 @@ fn capabilities() -> Finding {
     let Some(effective) = effective_capabilities(&status) else {
         return Finding::lack("privileges", State::Unknown, "/proc/self/status cannot be read", "run as root");
     };
-    let missing = missing_capabilities(effective);
+    let missing = missing_capabilities(effective, getrlimit(Resource::Memlock).maximum);
     if missing.is_empty() {
-        return Finding::good("privileges", "net_admin, net_raw, ipc_lock, perfmon and bpf");
+        let found = match may_lock(effective) {
+            true => "net_admin, net_raw, ipc_lock, perfmon and bpf",
+            false => "net_admin, net_raw, perfmon and bpf; in ipc_lock's place a raised limit of locked memory",
+        };
+        return Finding::good("privileges", found);
     }
     Finding::lack("privileges", State::Bad, format!("missing {}", missing.join(", ")), PRIVILEGE)
 }
 
-fn missing_capabilities(effective: u64) -> Vec<&'static str> {
+/// The capabilities that are needed and not there. Who may lock as much as a queue takes, or has no limit, needs no
+/// CAP_IPC_LOCK.
+fn missing_capabilities(effective: u64, lockable: Option<u64>) -> Vec<&'static str> {
     let has = |bit: u32| effective >> bit & 1 == 1;
-    let granted = |bit: u32| has(bit) || (bit >= 38 && has(CAP_SYS_ADMIN));
+    let enough = lockable.is_none_or(|octets| octets >= UMEM_OCTETS);
+    let granted = |bit: u32| has(bit) || (bit >= 38 && has(CAP_SYS_ADMIN)) || (bit == CAP_IPC_LOCK && enough);
     let lacking = CAPABILITIES.iter().filter(|(_, bit)| !granted(*bit));
     lacking.map(|(name, _)| *name).collect()
+}
+
+fn may_lock(effective: u64) -> bool {
+    effective >> CAP_IPC_LOCK & 1 == 1
 }
 
 /// The mask of effective capabilities in the text of `/proc/PID/status`.
@@ -113,7 +126,7 @@ fn locked_memory() -> Finding {
     let topic = "locked memory";
     let limit = getrlimit(Resource::Memlock);
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let may_lock = effective_capabilities(&status).is_some_and(|effective| effective >> 14 & 1 == 1);
+    let may_lock = effective_capabilities(&status).is_some_and(may_lock);
     match limit.maximum {
         _ if may_lock => Finding::good(topic, "no limit for this process (ipc_lock)"),
         None => Finding::good(topic, "no limit"),
@@ -148,6 +161,10 @@ fn xdp_program() -> Finding {
 
 fn huge_pages() -> Finding {
     let topic = "huge pages";
+    let queues = huge_queues(&fs::read_to_string("/proc/meminfo").unwrap_or_default());
+    if queues > 0 {
+        return Finding::good(topic, format!("free ones for the UMEM of {queues} queues"));
+    }
     let cure = "`echo madvise > /sys/kernel/mm/transparent_hugepage/enabled`";
     match fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled") {
         Ok(modes) if modes.contains("[never]") => {
@@ -160,6 +177,18 @@ fn huge_pages() -> Finding {
             "this kernel has no transparent huge pages: more TLB misses",
             "use a kernel built with CONFIG_TRANSPARENT_HUGEPAGE; it works without",
         ),
+    }
+}
+
+/// For the UMEM of how many queues there are huge pages of 2 MiB, by the text of /proc/meminfo.
+fn huge_queues(meminfo: &str) -> u64 {
+    let of = |name: &str| {
+        let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    match (of("Hugepagesize:"), of("HugePages_Free:")) {
+        (Some(2048), Some(free)) => (free << 21) / UMEM_OCTETS,
+        _ => 0,
     }
 }
 
@@ -186,9 +215,33 @@ mod tests {
     #[test]
     fn capabilities_are_read_from_the_mask() {
         let status = "Name:\tx\nCapInh:\t0000000000000000\nCapEff:\t0000008000007000\n";
-        assert_eq!(missing_capabilities(effective_capabilities(status).unwrap()), ["cap_perfmon"]);
-        assert_eq!(missing_capabilities(1 << CAP_SYS_ADMIN), ["cap_net_admin", "cap_net_raw", "cap_ipc_lock"]);
+        let default = Some(8 << 20);
+        assert_eq!(missing_capabilities(effective_capabilities(status).unwrap(), default), ["cap_perfmon"]);
+        assert_eq!(missing_capabilities(1 << CAP_SYS_ADMIN, default), ["cap_net_admin", "cap_net_raw", "cap_ipc_lock"]);
         assert_eq!(effective_capabilities("Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn a_raised_limit_of_locked_memory_is_as_good_as_ipc_lock() {
+        let others = 1 << 12 | 1 << 13 | 1 << 38 | 1 << 39;
+        for (lockable, missing) in
+            [(Some(UMEM_OCTETS - 1), &["cap_ipc_lock"][..]), (Some(UMEM_OCTETS), &[]), (None, &[])]
+        {
+            assert_eq!(missing_capabilities(others, lockable), missing, "{lockable:?}");
+        }
+    }
+
+    #[test]
+    fn huge_pages_that_suffice_for_a_queue_are_named() {
+        let free =
+            |count: u64| format!("HugePages_Total:      99\nHugePages_Free:    {count}\nHugepagesize:    2048 kB\n");
+        assert_eq!(huge_queues(&free(7)), 0);
+        assert_eq!(huge_queues(&free(17)), 2);
+        assert_eq!(
+            huge_queues("Hugepagesize: 1048576 kB\nHugePages_Free: 4\n"),
+            0,
+            "not of the size that is asked for"
+        );
     }
 
     #[test]
