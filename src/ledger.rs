@@ -36,6 +36,9 @@ pub struct KernelLosses {
     pub rx_invalid_descs: u64,
     /// Frames in the tx ring that the kernel refused.
     pub tx_invalid_descs: u64,
+    /// Times that none of the frames submitted had left for a second, although the kernel was asked again.
+    #[serde(default)]
+    pub tx_stalls: u64,
 }
 
 /// What a received frame was good for.

@@ -146,6 +146,9 @@ pub struct WorkerInfo {
     pub core: Option<usize>,
     /// [`Driver::describe`](crate::driver::Driver::describe).
     pub driver: String,
+    /// [`Driver::memory`](crate::driver::Driver::memory).
+    #[serde(default)]
+    pub memory: String,
     /// Connections open now.
     #[serde(default)]
     pub connections: u64,
@@ -427,6 +430,7 @@ fn merge_losses(sum: &mut KernelLosses, other: &KernelLosses) {
     sum.rx_fill_ring_empty += other.rx_fill_ring_empty;
     sum.rx_invalid_descs += other.rx_invalid_descs;
     sum.tx_invalid_descs += other.tx_invalid_descs;
+    sum.tx_stalls += other.tx_stalls;
 }
 
 fn add_map(sum: &mut BTreeMap<String, u64>, other: &BTreeMap<String, u64>) {

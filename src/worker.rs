@@ -82,6 +82,9 @@ const SPIN: Duration = Duration::from_micros(50);
 /// The longest sleep: a lost wake-up costs no more than this.
 const LONGEST_SLEEP: Duration = Duration::from_millis(500);
 
+/// How often it is looked whether sending goes on.
+const TEND_EVERY: Duration = Duration::from_millis(100);
+
 /// How long the last segments may take to find room when a worker ends.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
@@ -103,6 +106,8 @@ pub struct Worker<D: Driver, A: App> {
     unsent: bool,
     /// Somebody was told that the link leaves checksums undone.
     warned: bool,
+    /// When it is next looked whether sending goes on.
+    tend_at: Instant,
     /// When it began to run.
     began: Instant,
     /// How long its turns had something to do, summed up.
@@ -149,6 +154,7 @@ impl<D: Driver, A: App> Worker<D, A> {
             drain_until: None,
             unsent: false,
             warned: false,
+            tend_at: busy_at,
             began: busy_at,
             busy: Duration::ZERO,
         };
@@ -235,6 +241,10 @@ impl<D: Driver, A: App> Worker<D, A> {
         self.stack.on_timers(now);
         let sent = self.emit(now);
         self.driver.flush()?;
+        if now >= self.tend_at {
+            self.tend_at = now + TEND_EVERY;
+            self.driver.tend(now)?;
+        }
         Ok(commands || received || taken || sent)
     }
 

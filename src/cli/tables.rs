@@ -60,6 +60,7 @@ pub(super) fn snapshot(snapshot: &Snapshot) -> String {
         ("fill ring found empty", k.rx_fill_ring_empty),
         ("chunks refused", k.rx_invalid_descs),
         ("sent frames refused", k.tx_invalid_descs),
+        ("sending stood still", k.tx_stalls),
     ];
     section(&mut page, "Lost by the kernel", lost.into_iter().filter(|(_, count)| *count > 0));
     pools(&mut page, snapshot);
@@ -125,15 +126,15 @@ fn pools(page: &mut String, snapshot: &Snapshot) {
 }
 
 fn workers(page: &mut String, snapshot: &Snapshot) {
-    let header = ["Queue", "core", "driver", "connections", "received", "handed over", "taken", "refused"];
+    let header = ["Queue", "core", "driver", "memory", "connections", "received", "handed over", "taken", "refused"];
     let mut table = new_table(header);
     for worker in &snapshot.workers {
         let core = worker.core.map_or("any".to_string(), |core| core.to_string());
         let numbers = [worker.connections, worker.received, worker.handed_over, worker.taken, worker.refused];
-        let words = [worker.queue.to_string(), core, worker.driver.clone()];
+        let words = [worker.queue.to_string(), core, worker.driver.clone(), worker.memory.clone()];
         table.add_row(words.into_iter().chain(numbers.map(|n| n.to_string())));
     }
-    finish(page, table, 3);
+    finish(page, table, 4);
 }
 
 fn new_table<const N: usize>(header: [&str; N]) -> Table {

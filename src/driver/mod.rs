@@ -27,7 +27,7 @@ pub use xdp_program::{AttachMode, Attached, TestRunVerdict, XdpProgram};
 pub use xdp_verdict::Verdict;
 
 use crate::outpost::SharedMemory;
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 use std::io;
 use std::sync::Arc;
 
@@ -85,6 +85,14 @@ pub trait Driver {
     /// As [`Driver::flush`].
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;
 
+    /// Looks whether sending goes on, and mends what can be mended if it does not. Called now and then, between turns.
+    ///
+    /// # Errors
+    /// As [`Driver::flush`].
+    fn tend(&mut self, _now: Instant) -> io::Result<()> {
+        Ok(())
+    }
+
     /// A handle that wakes this driver's [`Driver::wait`].
     fn waker(&self) -> Arc<dyn Wake>;
 
@@ -103,4 +111,9 @@ pub trait Driver {
 
     /// What it really got, in a few words for people and reports: `af_xdp native zero-copy`, `memory`.
     fn describe(&self) -> String;
+
+    /// What memory its chunks lie in, in a few words; empty where that means nothing.
+    fn memory(&self) -> String {
+        String::new()
+    }
 }

@@ -174,6 +174,10 @@ impl<D: Driver> Driver for Tap<D> {
         self.inner.wait(timeout)
     }
 
+    fn tend(&mut self, now: Instant) -> io::Result<()> {
+        self.inner.tend(now)
+    }
+
     fn waker(&self) -> Arc<dyn Wake> {
         self.inner.waker()
     }
@@ -192,6 +196,10 @@ impl<D: Driver> Driver for Tap<D> {
 
     fn describe(&self) -> String {
         self.inner.describe()
+    }
+
+    fn memory(&self) -> String {
+        self.inner.memory()
     }
 }
 

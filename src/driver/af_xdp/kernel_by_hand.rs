@@ -8,6 +8,7 @@ use super::socket::QueueRequest;
 use super::{AfXdp, ZeroCopy, sockopt};
 use crate::driver::{Driver, Frame};
 use crate::lab::Namespace;
+use crate::time::{Duration, Instant};
 use proptest::prelude::*;
 use std::collections::{BTreeSet, VecDeque};
 use std::io::Write;
@@ -323,6 +324,33 @@ fn no_more_is_lent_than_a_ring_and_what_came_is_lent_anew() {
     driver.flush().unwrap();
     assert_eq!((kernel.fill.len(), kernel.rx.len()), (RING - 1, 1), "one is still in the rx ring");
     burst.drain(..).for_each(|frame| driver.release(frame));
+}
+
+/// As a driver does that has missed a wake-up: the flag asks for no call, and nothing is sent.
+#[test]
+fn frames_that_do_not_leave_are_counted_after_a_second_and_sent_by_a_call_that_no_flag_asks_for() {
+    let Some((mut driver, _kernel, namespace)) = open() else { return };
+    let namespace = |state| namespace.run("ip", &["link", "set", "lo", state]).unwrap();
+    let mut frame = driver.alloc().unwrap();
+    frame.buffer()[..60].fill(0);
+    frame.set_len(60);
+    driver.send(frame).unwrap();
+    driver.flush().unwrap();
+    namespace("down");
+    let (mut now, mut stalls) = (Instant::from_millis(1), Vec::new());
+    for _ in 0..30 {
+        driver.tend(now).unwrap();
+        stalls.push(driver.kernel_losses().tx_stalls);
+        now = now + Duration::from_millis(100);
+    }
+    assert_eq!(stalls, [vec![0; 10], vec![1; 20]].concat(), "once, and after a second");
+    assert_eq!(driver.census().sending, 1);
+    namespace("up");
+    driver.flush().unwrap();
+    assert_eq!(driver.census().sending, 1, "nobody has been called");
+    driver.tend(now).unwrap();
+    driver.tend(now + Duration::from_millis(100)).unwrap();
+    assert_eq!((driver.census().sending, driver.kernel_losses().tx_stalls), (0, 1));
 }
 
 #[test]

@@ -13,6 +13,8 @@ mod kernel_by_hand;
 mod port;
 mod socket;
 mod sockopt;
+mod stall;
+mod umem;
 
 pub use frame::{CHUNK, XskFrame};
 pub(crate) use port::{MAX_MTU, kernel_version};
@@ -21,7 +23,7 @@ pub use port::{Port, PortConfig, ZeroCopy, open};
 use super::event::Event;
 use super::{ChunkCensus, Driver, KernelLosses, Wake};
 use crate::outpost::SharedMemory;
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 use ::xdp::socket::XdpSocket;
 use ::xdp::{CompletionRing, RxRing, Umem, WakableFillRing, WakableTxRing};
 use flags::RingWords;
@@ -29,10 +31,12 @@ use frame::{Pending, Received};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
+use stall::{Sending, StallWatch};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
+use umem::Pages;
 
 /// Frames that one `sendto` hands on in copy mode before it answers EAGAIN.
 const COPY_BATCH: usize = 32;
@@ -58,11 +62,15 @@ pub struct AfXdp {
     /// To be submitted by the next flush.
     pending: VecDeque<XskFrame>,
     umem: &'static mut Umem,
+    pages: Pages,
     umem_id: u32,
     total: u64,
     receiving: usize,
     /// Submitted and not yet completed.
     in_flight: usize,
+    /// Ever since the start.
+    completed: u64,
+    stall: StallWatch,
     held: usize,
     /// The kernel could not send when it was last asked to.
     stalled: bool,
@@ -104,6 +112,7 @@ impl AfXdp {
             rx_fill_ring_empty: s.rx_fill_ring_empty_descs,
             rx_invalid_descs: s.rx_invalid_descs,
             tx_invalid_descs: s.tx_invalid_descs,
+            tx_stalls: self.stall.stalls(),
         })
     }
 
@@ -114,7 +123,9 @@ impl AfXdp {
 
     /// Takes back what the kernel has sent.
     fn reap(&mut self) {
-        self.in_flight -= self.completion.dequeue(self.umem, self.in_flight);
+        let count = self.completion.dequeue(self.umem, self.in_flight);
+        self.in_flight -= count;
+        self.completed += count as u64;
     }
 
     /// Offers free chunks for receiving, and tells a kernel that ran out of them.
@@ -236,6 +247,24 @@ impl Driver for AfXdp {
         }
     }
 
+    fn tend(&mut self, now: Instant) -> io::Result<()> {
+        self.reap();
+        let sending = self.stall.look(now, self.in_flight, self.completed);
+        if sending == Sending::GoesOn {
+            return Ok(());
+        }
+        if sending == Sending::StandsStill {
+            tracing::warn!(
+                queue = self.queue,
+                "none of {} frames has left for a second, however often the kernel was asked: is the link up (`ip link`)? \
+                 If it is, the driver stands still, and `--zero-copy off` goes another way",
+                self.in_flight
+            );
+        }
+        // Whatever the flag says: that it does not ask for a call may be what is wrong.
+        later(rustix::net::send(self.fd(), &[], SendFlags::DONTWAIT).map(drop))
+    }
+
     fn waker(&self) -> Arc<dyn Wake> {
         self.event.clone()
     }
@@ -252,7 +281,7 @@ impl Driver for AfXdp {
 
     fn kernel_losses(&self) -> KernelLosses {
         // An older kernel does not say.
-        self.statistics().unwrap_or_default()
+        self.statistics().unwrap_or(KernelLosses { tx_stalls: self.stall.stalls(), ..KernelLosses::default() })
     }
 
     fn outpost(&self) -> Option<SharedMemory> {
@@ -261,6 +290,10 @@ impl Driver for AfXdp {
 
     fn describe(&self) -> String {
         self.description.clone()
+    }
+
+    fn memory(&self) -> String {
+        self.pages.to_string()
     }
 }
 

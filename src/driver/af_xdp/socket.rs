@@ -1,14 +1,14 @@
 //! Opening one queue: UMEM, rings, bind, and what was really got.
 
 use super::flags::{ProducerRing, RingWords};
-use super::frame::CHUNK;
+use super::stall::StallWatch;
+use super::umem::{self, Mapped};
 use super::{AfXdp, ZeroCopy, error, sockopt};
 use crate::SetupError;
 use crate::driver::event::Event;
 use ::xdp::error::SocketError;
 use ::xdp::nic::NicIndex;
 use ::xdp::socket::{XdpSocket, XdpSocketBuilder};
-use ::xdp::umem::{FrameSize, UmemCfgBuilder};
 use ::xdp::{RingConfig, RingConfigBuilder, Umem, WakableRings};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -56,9 +56,9 @@ impl QueueRequest<'_> {
         let config = config
             .build()
             .map_err(|e| SetupError::new(what(), e.to_string(), "use a power of two for the ring, as 2048"))?;
-        let umem = map_umem(self.chunks).map_err(|e| SetupError::new(what(), e.to_string(), "use fewer chunks"))?;
-        let bound = self.bind(umem, config)?;
-        self.assemble(umem, bound).map_err(|e| {
+        let mapped = umem::map(self.chunks).map_err(|e| SetupError::new(what(), e.to_string(), "use fewer chunks"))?;
+        let bound = self.bind(mapped.umem, config)?;
+        self.assemble(mapped, bound).map_err(|e| {
             SetupError::new(what(), e.to_string(), "use a newer kernel; `handfast doctor` shows what this one can do")
         })
     }
@@ -110,7 +110,7 @@ impl QueueRequest<'_> {
         Ok(Bound { socket, rings, zero_copy })
     }
 
-    fn assemble(&self, umem: &'static mut Umem, bound: Bound) -> io::Result<AfXdp> {
+    fn assemble(&self, mapped: Mapped, bound: Bound) -> io::Result<AfXdp> {
         static UMEMS: AtomicU32 = AtomicU32::new(0);
         // SAFETY: `bound` owns the socket and outlives this borrow.
         let fd = unsafe { BorrowedFd::borrow_raw(bound.socket.as_raw_fd()) };
@@ -122,7 +122,8 @@ impl QueueRequest<'_> {
         }
         let copying = if zero_copy { "zero-copy" } else { "copy" };
         let description = format!("af_xdp {} {copying}", self.attached);
-        tracing::info!(interface = self.interface, queue = self.queue, "{description}");
+        let pages = mapped.pages();
+        tracing::info!(interface = self.interface, queue = self.queue, "{description}, UMEM on {pages}");
         let WakableRings { fill_ring, rx_ring, completion_ring, tx_ring } = bound.rings;
         let mut driver = AfXdp {
             fill_words: RingWords::map(fd, ProducerRing::Fill)?,
@@ -133,11 +134,14 @@ impl QueueRequest<'_> {
             tx: tx_ring.expect("a ring of the size that was asked for"),
             socket: bound.socket,
             pending: std::collections::VecDeque::with_capacity(self.ring as usize),
-            umem,
+            umem: mapped.umem,
+            pages,
             umem_id: UMEMS.fetch_add(1, Ordering::Relaxed),
             total: u64::from(self.chunks),
             receiving: 0,
             in_flight: 0,
+            completed: 0,
+            stall: StallWatch::default(),
             held: 0,
             stalled: false,
             ring: self.ring as usize,
@@ -151,25 +155,4 @@ impl QueueRequest<'_> {
         driver.refill()?;
         Ok(driver)
     }
-}
-
-/// A UMEM of `chunks` chunks that stays mapped for the life of the process, so that no frame outlives its memory.
-fn map_umem(chunks: u32) -> io::Result<&'static mut Umem> {
-    const { assert!(CHUNK == 2048) };
-    let config = UmemCfgBuilder { frame_size: FrameSize::TwoK, frame_count: chunks, ..Default::default() };
-    let config = config.build().map_err(|e| io::Error::other(e.to_string()))?;
-    let umem = Box::leak(Box::new(Umem::map(config)?));
-    prefer_huge_pages(umem, chunks as usize * CHUNK);
-    Ok(umem)
-}
-
-/// Asks for huge pages before the kernel pins the memory; without them it works as well.
-fn prefer_huge_pages(umem: &mut Umem, octets: usize) {
-    // SAFETY: the UMEM is mapped for the life of the process.
-    let Some(first) = (unsafe { umem.alloc() }) else { return };
-    // The first chunk that is handed out is the lowest, and its packet starts behind the kernel's headroom.
-    let start = first.as_ptr().wrapping_sub(CHUNK - first.capacity());
-    // SAFETY: the range is the UMEM's mapping, and the advice changes nothing that can be read from it.
-    unsafe { libc::madvise(start.cast_mut().cast(), octets, libc::MADV_HUGEPAGE) };
-    umem.free_packet(first);
 }

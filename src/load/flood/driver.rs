@@ -144,6 +144,10 @@ impl<D: Driver> Driver for Flooding<D> {
         self.inner.wait(self.next().into_iter().chain(timeout).min())
     }
 
+    fn tend(&mut self, now: Instant) -> io::Result<()> {
+        self.inner.tend(now)
+    }
+
     fn waker(&self) -> Arc<dyn Wake> {
         self.inner.waker()
     }
@@ -158,6 +162,10 @@ impl<D: Driver> Driver for Flooding<D> {
 
     fn describe(&self) -> String {
         self.inner.describe()
+    }
+
+    fn memory(&self) -> String {
+        self.inner.memory()
     }
 }
 
