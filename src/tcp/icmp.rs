@@ -26,6 +26,10 @@ impl Tcb {
     /// RFC 1191 §6.3, RFC 8201 §4: the segment size follows the path, but never below what every path carries.
     fn on_packet_too_big(&mut self, mtu: u32, env: &mut Env<'_>) {
         let v4 = self.tuple.local_addr.is_v4();
+        // RFC 8201 §4: every link of IPv6 carries that much, so who asks for less is not to be believed at all.
+        if !v4 && mtu < LEAST_MTU_V6 {
+            return;
+        }
         let (headers, least) = if v4 { (40, LEAST_MTU_V4) } else { (60, LEAST_MTU_V6) };
         let packet = u32::from(self.smss) + headers;
         // A router older than RFC 1191 does not say: the next plateau of that RFC's table (§7.1).
