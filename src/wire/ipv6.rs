@@ -94,7 +94,10 @@ fn skip_extensions(first: u8, packet: &[u8]) -> Result<(u8, &[u8]), DropReason> 
     let (mut next, mut rest) = (first, packet);
     for position in 0..MAX_EXTENSION_HEADERS {
         match next {
-            FRAGMENT => return Err(DropReason::Fragment),
+            FRAGMENT => {
+                (next, rest) = unwrap_atomic(rest)?;
+                continue;
+            }
             // Only directly behind the IPv6 header, RFC 8200 §4.1.
             HOP_BY_HOP if position > 0 => return Err(DropReason::Ipv6Header),
             HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => {}
@@ -115,10 +118,19 @@ fn skip_extensions(first: u8, packet: &[u8]) -> Result<(u8, &[u8]), DropReason> 
         (next, rest) = (following, behind);
     }
     match next {
-        FRAGMENT => Err(DropReason::Fragment),
-        HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => Err(DropReason::Ipv6Header),
+        HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS => Err(DropReason::Ipv6Header),
         protocol => Ok((protocol, rest)),
     }
+}
+
+/// Takes the fragment header off a packet that is its own only fragment: it is a whole one (RFC 6946 §4, RFC 8200 §4.5).
+/// All others are dropped.
+fn unwrap_atomic(packet: &[u8]) -> Result<(u8, &[u8]), DropReason> {
+    let Some((&[following, _, offset, flags, ..], behind)) = packet.split_first_chunk::<8>() else {
+        return Err(DropReason::Ipv6Header);
+    };
+    // Between the offset and "more fragments" lie two reserved bits.
+    if offset == 0 && flags & !0b110 == 0 { Ok((following, behind)) } else { Err(DropReason::Fragment) }
 }
 
 /// Whether each option is padding or has a type whose two highest bits say "skip" (RFC 8200 §4.2).

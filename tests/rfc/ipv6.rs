@@ -121,13 +121,16 @@ fn fragments_over_ipv6_are_dropped_and_counted() {
             p.expect_no_answer();
         }
         assert!(p.dropped("fragment").is_none_or(|count| count == 3));
-        p.note("one that is all of its packet");
-        p.send(syn().tweak(|t| t.extensions = fragment(0)));
-        if p.on_linux("a packet that is its own only fragment is taken as a whole (RFC 6946)") {
-            p.expect(syn_ack().ack(1));
-        } else {
-            p.expect_no_answer();
-        }
+    });
+}
+
+/// RFC 6946 §4, RFC 8200 §4.5.
+#[test]
+fn a_packet_that_is_its_own_only_fragment_is_taken_as_a_whole() {
+    covers!("1122-3.3.2");
+    stage().ipv6().play(|p| {
+        p.send(syn().tweak(|t| t.extensions = vec![(FRAGMENT, vec![0, 0, 0, 0, 0, 0, 9])]));
+        p.expect(syn_ack().ack(1));
     });
 }
 

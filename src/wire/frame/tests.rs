@@ -285,7 +285,7 @@ fn with_extensions(next: u8, extensions: &str) -> Vec<u8> {
 #[test]
 fn ipv6_extension_headers_are_skipped_within_bounds() {
     let (pad, over) = ("3c00 0104 00000000", "0600 0104 00000000");
-    let table: [(u8, String, Result<(), DropReason>, &str); 12] = [
+    let table: [(u8, String, Result<(), DropReason>, &str); 16] = [
         (0, over.into(), Ok(()), "hop-by-hop with padding"),
         (60, over.into(), Ok(()), "destination options"),
         (0, format!("{pad}{over}"), Ok(()), "both"),
@@ -297,7 +297,11 @@ fn ipv6_extension_headers_are_skipped_within_bounds() {
         (43, "0600 0001 00000000".into(), Err(DropReason::Ipv6Header), "routing, a segment left"),
         (60, "0600 4204 00000000".into(), Err(DropReason::Ipv6Header), "an option that says: discard"),
         (60, "06ff 0104 00000000".into(), Err(DropReason::Ipv6Header), "longer than the packet"),
-        (44, "0600 0000 00000000".into(), Err(DropReason::Fragment), "a fragment"),
+        (44, "0600 0000 00000007".into(), Ok(()), "the only fragment"),
+        (44, "0600 0006 00000007".into(), Ok(()), "the only fragment, reserved bits set"),
+        (44, "0600 0001 00000007".into(), Err(DropReason::Fragment), "the first fragment"),
+        (44, "0600 0008 00000007".into(), Err(DropReason::Fragment), "the second fragment"),
+        (60, "2c00 0104 00000000 06ff 0100 00000007".into(), Err(DropReason::Fragment), "a far fragment"),
     ];
     for (next, extensions, expected, why) in table {
         assert_eq!(read(&with_extensions(next, &extensions)).map(|_| ()), expected, "{why}");
