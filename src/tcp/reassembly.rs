@@ -22,9 +22,10 @@ impl Reassembly {
         &self.ranges
     }
 
-    /// Whether all of `[left, right)` has come before.
-    pub fn holds(&self, left: SeqNum, right: SeqNum) -> bool {
-        self.ranges.iter().any(|(l, r)| l.at_or_before(left) && right.at_or_before(*r))
+    /// The first part of `[left, right)` that has come before, in one piece.
+    pub fn first_held(&self, left: SeqNum, right: SeqNum) -> Option<(SeqNum, SeqNum)> {
+        let parts = self.ranges.iter().map(|&(l, r)| (l.max(left), r.min(right))).filter(|(l, r)| l.before(*r));
+        parts.min_by_key(|(l, _)| l.distance_from(left))
     }
 
     /// Enters `[left, right)`, joined with what it touches. `false`: there are too many stretches already, nothing was
@@ -82,6 +83,10 @@ mod tests {
             let mut octets = std::collections::BTreeSet::new();
             let base = SeqNum(base);
             for (at, len) in segments {
+                let held = reassembly.first_held(base + at, base + at + len);
+                let first = (at..at + len).find(|octet| octets.contains(octet));
+                let part = first.map(|l| (l, (l..at + len).find(|octet| !octets.contains(octet)).unwrap_or(at + len)));
+                prop_assert_eq!(held, part.map(|(l, r)| (base + l, base + r)));
                 if reassembly.insert(base + at, base + at + len) {
                     octets.extend(at..at + len);
                 }

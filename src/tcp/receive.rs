@@ -50,8 +50,6 @@ impl Tcb {
         if !in_order {
             // A hole: acknowledge at once, so that the sender sees it (RFC 5681 §4.2); one that counts duplicates gets
             // one for each segment, as far as its threshold goes.
-            let twice = stored > 0 && transfer.reassembly.holds(fitted.seq, end);
-            transfer.duplicate = twice.then_some((fitted.seq, end));
             transfer.owed_duplicates = (transfer.owed_duplicates + 1).min(DUP_THRESH);
             if stored > 0 && !transfer.reassembly.insert(fitted.seq, end) {
                 env.ledger.refused.buffers += stored as u64;
@@ -112,13 +110,24 @@ impl Tcb {
 
     /// SACK blocks for the next acknowledgement: first what came twice, then the newest stretches (RFC 2018 §4).
     pub(super) fn sack_blocks(&self) -> SackBlocks {
+        // Three fit beside timestamps, four without.
+        self.first_sack_blocks(if self.facts.has(Facts::TIMESTAMPS) { 3 } else { 4 })
+    }
+
+    /// As many of them as fit a segment with that much text, which was cut before without them.
+    pub(super) fn sack_blocks_beside(&self, text_len: usize) -> SackBlocks {
+        const HEAD: usize = 4;
+        let room = self.most_text().saturating_sub(text_len + HEAD);
+        let blocks = self.sack_blocks();
+        if room / 8 >= blocks.as_slice().len() { blocks } else { self.first_sack_blocks(room / 8) }
+    }
+
+    fn first_sack_blocks(&self, most: usize) -> SackBlocks {
         let mut blocks = SackBlocks::default();
         if !self.facts.has(Facts::SACK) {
             return blocks;
         }
         let Some(transfer) = &self.transfer else { return blocks };
-        // Three fit beside timestamps, four without.
-        let most = if self.facts.has(Facts::TIMESTAMPS) { 3 } else { 4 };
         let all = transfer.duplicate.iter().chain(transfer.reassembly.ranges());
         for &(left, right) in all.take(most) {
             blocks.push(left, right);
@@ -131,15 +140,16 @@ impl Tcb {
 mod tests {
     use super::super::TcpConfig;
     use super::super::buffer::BLOCK;
-    use super::super::testing::Bench;
+    use super::super::testing::{Bench, MSS};
     use super::super::transfer::Pools;
+    use crate::time::Duration;
     use crate::wire::tcp::{Flags, Header};
     use crate::wire::{SeqNum, tcp::SackBlocks};
 
-    /// The peer sends a block's worth of text, so many blocks ahead of what is missing.
+    /// The peer sends a block's worth of text, so many blocks ahead of what is missing, and acknowledges nothing new.
     fn text_at(bench: &mut Bench, ahead: usize) -> SackBlocks {
         let seq = SeqNum(bench.peer_nxt) + (ahead * BLOCK) as u32;
-        let ack = bench.tcb.snd_nxt;
+        let ack = bench.tcb.snd_una;
         let header = Header { seq, ack, flags: Flags::ACK, wnd: bench.wnd, ..Header::default() };
         bench.receive(header, &[ahead as u8; BLOCK]).unwrap();
         bench.send().last().map(|(header, _)| header.options.sack).unwrap_or_default()
@@ -163,6 +173,33 @@ mod tests {
         assert_eq!(bench.tcb.readable(), 7 * BLOCK);
         text_at(&mut bench, 7);
         assert!(bench.pools.pressed, "an eighth is left for what is to be sent, and others are asked for room");
+    }
+
+    #[test]
+    fn what_is_sent_again_reports_as_many_blocks_as_fit_beside_its_text() {
+        // A head of 4 octets, and 8 for each block.
+        for (free, blocks) in [(40, 4), (36, 4), (35, 3), (12, 1), (11, 0), (0, 0)] {
+            let mut bench = Bench::with(TcpConfig { nagle: false, ..TcpConfig::default() }, true, false);
+            bench.write(usize::from(MSS) - free);
+            assert_eq!(bench.send().len(), 1);
+            for ahead in [1, 3, 5, 7] {
+                text_at(&mut bench, ahead);
+            }
+            bench.wait(Duration::from_secs(4));
+            let (header, text_len) = bench.send()[0];
+            assert_eq!((text_len, header.options.sack.as_slice().len()), (usize::from(MSS) - free, blocks), "{free}");
+        }
+    }
+
+    #[test]
+    fn without_sack_nothing_is_kept_to_be_reported() {
+        let mut bench = Bench::with(TcpConfig::default(), false, false);
+        for ahead in [1, 1, 0] {
+            text_at(&mut bench, ahead);
+        }
+        bench.with_env(|tcb, env| tcb.consume(2 * BLOCK, env));
+        bench.send();
+        assert!(bench.tcb.transfer.as_ref().is_none_or(|transfer| transfer.is_quiet()));
     }
 
     #[test]

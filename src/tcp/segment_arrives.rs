@@ -77,6 +77,7 @@ impl Tcb {
                 // Some of it had come before, or the window does not take it (a probe of a closed one): say what stands.
                 self.facts.set(Facts::ACK_NOW);
             }
+            self.note_duplicate(segment, env);
             self.on_text(&fitted, env);
             self.on_fin(&fitted, env);
         } else if self.ending.is_none() && !segment.is_empty() {
@@ -142,14 +143,28 @@ impl Tcb {
         }
     }
 
-    /// RFC 2883 §4: a segment that came twice is reported as the first SACK block.
+    /// RFC 2883 §4: what came twice, the first part of it that is in one piece, is reported as the first SACK block; also
+    /// where the rest of the segment is new (§4.2).
     fn note_duplicate(&mut self, segment: &Segment<'_>, env: &mut Env<'_>) {
         let (left, right) = (segment.header.seq, segment.header.seq + segment.text.len() as u32);
-        if self.facts.has(Facts::SACK) && left.before(right) && right.at_or_before(self.rcv_nxt) {
+        if !self.facts.has(Facts::SACK) || !left.before(right) {
+            return;
+        }
+        let twice = match &self.transfer {
+            _ if left.before(self.rcv_nxt) => Some((left, right.min(self.rcv_nxt))),
+            Some(transfer) => transfer.reassembly.first_held(left, right),
+            None => None,
+        };
+        if twice.is_some() {
             let tick = env.tick();
             let transfer = self.transfer_mut(env.pools, env.config);
-            transfer.duplicate = Some((left, right));
+            transfer.duplicate = twice;
             transfer.active_at = tick;
+        } else if let Some(transfer) = &mut self.transfer
+            && left != self.rcv_nxt
+        {
+            // Only what came last is reported (§4 (1)): before the block of other text it would be taken for a new one.
+            transfer.duplicate = None;
         }
     }
 

@@ -152,6 +152,7 @@ impl Tcb {
         let text_len = (lost.len - fin) as usize;
         let text_at = lost.seq.distance_from(self.snd_una) as usize;
         let mut header = self.header(env);
+        header.options.sack = self.sack_blocks_beside(text_len);
         header.seq = lost.seq;
         header.flags |= if text_len > 0 { Flags::PSH } else { Flags(0) };
         header.flags |= if lost.fin { Flags::FIN } else { Flags(0) };
@@ -227,6 +228,7 @@ impl Tcb {
         }
         let text_at = tail.seq.distance_from(self.snd_una) as usize;
         let mut header = self.header(env);
+        header.options.sack = self.sack_blocks_beside(text_len);
         header.seq = tail.seq;
         header.flags |= if text_len > 0 { Flags::PSH } else { Flags(0) };
         header.flags |= if tail.fin { Flags::FIN } else { Flags(0) };
@@ -236,6 +238,7 @@ impl Tcb {
     /// A keep-alive probe: an old number, no text, so that the peer must answer (RFC 9293 §3.8.4).
     fn plan_alive(&self, env: &Env<'_>) -> Plan {
         let mut header = self.header(env);
+        header.options.sack = self.sack_blocks();
         header.seq = self.snd_nxt - 1;
         Plan { header, text_len: 0, ecn: 0, text_at: 0, what: What::Alive }
     }
@@ -265,6 +268,7 @@ impl Tcb {
 
     fn plan_fin(&self, env: &Env<'_>) -> Plan {
         let mut header = self.header(env);
+        header.options.sack = self.sack_blocks();
         header.flags |= Flags::FIN;
         if self.facts.has(Facts::FIN_LOST) {
             header.seq = self.snd_nxt - 1;

@@ -41,6 +41,53 @@ fn a_part_of_a_block_that_came_twice_is_reported_as_that_part() {
     });
 }
 
+/// RFC 2883 §4.2: the other part of the segment is new.
+#[test]
+fn a_part_of_a_segment_that_came_twice_is_reported_as_that_part() {
+    covers!("2883-4");
+    everywhere(|p| {
+        p.accept_with(syn().sack_ok());
+        p.send(data(1, TEXT).ack(1));
+        p.expect(ack(11));
+        p.note("below what is acknowledged");
+        p.send(data(6, TEXT).ack(1));
+        assert_eq!(p.expect(ack(16)).sack, [(6, 11)]);
+        p.note("in a block, at its right edge and at its left");
+        p.send(data(31, TEXT).ack(1));
+        assert_eq!(p.expect(ack(16)).sack, [(31, 41)]);
+        p.send(data(36, TEXT).ack(1));
+        assert_eq!(p.expect(ack(16)).sack, [(36, 41), (31, 46)]);
+        p.send(data(26, TEXT).ack(1));
+        assert_eq!(p.expect(ack(16)).sack, [(31, 36), (26, 46)]);
+        p.note("in a block, and the segment fills the hole before it");
+        p.send(data(16, &[b'x'; 14]).ack(1));
+        assert_eq!(p.expect(ack(46)).sack, [(26, 30)]);
+        p.note("what is new alone is no report");
+        p.send(data(46, TEXT).ack(1));
+        assert_eq!(p.expect(ack(56)).sack, []);
+    });
+}
+
+/// RFC 2018 §4: in all acknowledgements that do not acknowledge the highest number, and every segment is one.
+#[test]
+fn what_is_sent_again_reports_the_blocks_as_well() {
+    covers!("2018-3");
+    everywhere(|p| {
+        p.accept_with(syn().sack_ok());
+        p.app_write(TEXT);
+        p.expect(data(1, TEXT));
+        p.send(data(11, TEXT).ack(1));
+        assert_eq!(p.expect(ack(1)).sack, [(11, 21)]);
+        let again = p.expect_within(secs(3), data(1, TEXT));
+        assert_eq!(again.sack, [(11, 21)]);
+        p.send(ack(11));
+        p.app_close();
+        p.expect(seg(F | A).seq(11).ack(1));
+        let fin = p.expect_within(secs(3), seg(F | A).seq(11).ack(1));
+        assert_eq!(fin.sack, [(11, 21)]);
+    });
+}
+
 #[test]
 fn blocks_are_gone_when_all_is_in_order() {
     covers!("2018-3");
