@@ -14,6 +14,9 @@ use std::os::fd::AsRawFd;
 /// The largest MTU whose frames fit a chunk beside the kernel's headroom.
 pub(crate) const MAX_MTU: u16 = 1778;
 
+/// The largest MTU whose frames, with a VLAN tag, fit one KiB.
+const MAX_MTU_OF_A_KIB: u32 = 1024 - 18;
+
 /// Whether frames are to cross without a copy between NIC and UMEM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, strum::Display, strum::EnumString, strum::VariantNames)]
 #[strum(serialize_all = "snake_case")]
@@ -96,12 +99,13 @@ pub fn open(config: &PortConfig) -> Result<Port, SetupError> {
     check_kernel()?;
     let facts = host::interface(&config.interface)?;
     let queues = check(config, &facts)?;
+    let zero_copy = whole_frames(config.zero_copy, &facts)?;
     raise_memlock();
     let answered_for = if config.answers_syns && queues <= MAX_WORKERS { queues } else { 0 };
     let mut program = XdpProgram::attach_for(&config.interface, config.attach, answered_for)?;
     // A zero-copy socket takes no frames from the generic path.
     let generic = program.attached() == Attached::Generic && config.zero_copy == ZeroCopy::Auto;
-    let zero_copy = if generic { ZeroCopy::Off } else { config.zero_copy };
+    let zero_copy = if generic { ZeroCopy::Off } else { zero_copy };
     let mut drivers = Vec::with_capacity(queues as usize);
     for queue in 0..queues {
         let request = QueueRequest {
@@ -162,6 +166,30 @@ fn check(config: &PortConfig, facts: &InterfaceFacts) -> Result<u32, SetupError>
         Some(workers) if workers != facts.rx_queues => Err(wrong_workers(workers, facts)),
         _ => Ok(facts.rx_queues),
     }
+}
+
+/// Whether frames of this MTU come in pieces where this driver does zero-copy. Some NICs take the size of their receive buffers
+/// in whole KiB, so that of a chunk, beside the kernel's headroom, they use no more than one; a longer frame then goes on in
+/// the next chunk, for which neither driver nor XDP program is made.
+pub(crate) fn comes_in_pieces(facts: &InterfaceFacts) -> bool {
+    matches!(facts.driver.as_str(), "igb" | "igc") && facts.mtu > MAX_MTU_OF_A_KIB
+}
+
+/// Zero-copy as far as it is wanted and frames come in whole.
+fn whole_frames(wanted: ZeroCopy, facts: &InterfaceFacts) -> Result<ZeroCopy, SetupError> {
+    if wanted == ZeroCopy::Off || !comes_in_pieces(facts) {
+        return Ok(wanted);
+    }
+    let (name, driver, mtu) = (&facts.name, &facts.driver, facts.mtu);
+    let cause = format!(
+        "{driver} would receive frames of more than 1,024 octets in pieces, and the MTU of {mtu} lets them be longer"
+    );
+    if wanted == ZeroCopy::Force {
+        let cure = format!("`ip link set {name} mtu 1000`, at its peers too, or allow copying with `--zero-copy auto`");
+        return Err(SetupError::new(format!("binding AF_XDP with zero-copy to {name}"), cause, cure));
+    }
+    tracing::warn!(interface = name, "no zero-copy: copying, as {cause}");
+    Ok(ZeroCopy::Off)
 }
 
 /// Every rx queue needs a worker, as frames of a queue without one would be lost to us.
@@ -238,6 +266,23 @@ mod tests {
             "opening eth0 with 2 workers: it has 4 rx queues, and each needs one worker; \
              use `--workers 4`, or `ethtool -L eth0 combined 2`"
         );
+    }
+
+    #[test]
+    fn zero_copy_is_left_where_frames_would_come_in_pieces() {
+        let igb = |mtu| InterfaceFacts { driver: "igb".into(), mtu, ..facts() };
+        for (wanted, facts, expected) in [
+            (ZeroCopy::Auto, igb(1500), ZeroCopy::Off),
+            (ZeroCopy::Off, igb(1500), ZeroCopy::Off),
+            (ZeroCopy::Auto, igb(1007), ZeroCopy::Off),
+            (ZeroCopy::Auto, igb(1006), ZeroCopy::Auto),
+            (ZeroCopy::Force, igb(1006), ZeroCopy::Force),
+            (ZeroCopy::Auto, InterfaceFacts { driver: "ice".into(), ..igb(1500) }, ZeroCopy::Auto),
+        ] {
+            assert_eq!(whole_frames(wanted, &facts).unwrap(), expected, "{wanted} {facts:?}");
+        }
+        let error = whole_frames(ZeroCopy::Force, &igb(1500)).unwrap_err().to_string();
+        assert!(error.contains("in pieces") && error.contains("`ip link set eth0 mtu 1000`"), "{error}");
     }
 
     #[test]
