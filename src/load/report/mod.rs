@@ -9,6 +9,7 @@ use super::latency::Span;
 use super::results::Results;
 use super::search::{Search, Tried};
 use super::verdict::{Evidence, Verdict};
+use crate::ledger::Handled;
 use crate::stats::{Pool, Snapshot};
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -147,8 +148,11 @@ pub struct Micros {
 pub struct FrameCounts {
     /// To the tx rings.
     pub sent: u64,
-    /// From the rx rings.
+    /// From the rx rings, and from other workers.
     pub received: u64,
+    /// Of those that came through the rings, handed to another worker, as it had asked for them; 0 where the NIC's RSS was
+    /// foretold.
+    pub handed_over: u64,
 }
 
 /// When no local port was free. A run that waits much measures its own ports: give it more addresses.
@@ -237,7 +241,8 @@ impl Report {
     pub fn new(target: impl fmt::Display, results: &Results, snapshot: &Snapshot, setting: Setting) -> Self {
         let (counts, waits) = (&results.counts, &results.waits);
         let seconds = results.measured().as_secs_f64();
-        let frames = FrameCounts { sent: snapshot.frames.sent, received: snapshot.frames.received };
+        let handed_over = snapshot.frames.handled.get(Handled::HandedOver.into()).copied().unwrap_or(0);
+        let frames = FrameCounts { sent: snapshot.frames.sent, received: snapshot.frames.received, handed_over };
         let limits = Limits::of(results, snapshot, seconds, setting.frame_ceiling);
         let evidence = Evidence::of(results, snapshot, setting.rate.is_some(), limits.frame_ceiling_share);
         let verdict = evidence.judge();
@@ -339,6 +344,7 @@ mod tests {
     fn json_has_the_promised_keys_and_sums() {
         let mut snapshot = Snapshot::default();
         (snapshot.frames.sent, snapshot.frames.received) = (4_000, 3_000);
+        snapshot.frames.handled.insert("handed_over".into(), 5);
         let json = serde_json::to_value(Report::new("10.0.0.2:80", &results(), &snapshot, Setting::default())).unwrap();
         for key in ["opened", "established", "closed", "seconds", "connections_per_second"] {
             assert!(json[key].is_number(), "{key} in {json}");
@@ -348,7 +354,7 @@ mod tests {
         }
         let failed = serde_json::json!({"refused": 7, "timeout": 2, "reset": 1, "cut_short": 0, "bad_answer": 0});
         assert_eq!(json["failed"], failed);
-        assert_eq!(json["frames"], serde_json::json!({"sent": 4000, "received": 3000}));
+        assert_eq!(json["frames"], serde_json::json!({"sent": 4000, "received": 3000, "handed_over": 5}));
         assert_eq!((&json["connections_per_second"], &json["frames_per_connection"]), (&1980.0.into(), &7.0.into()));
         assert!((json["handshake_us"]["p50"].as_f64().unwrap() - 495.0).abs() < 1.0, "{json}");
         assert!((json["handshake_us"]["max"].as_f64().unwrap() - 990.0).abs() < 1.0, "{json}");
