@@ -1,0 +1,167 @@
+//! Connections: entered, settled after each change, and left when they are over.
+
+use super::{Shard, env};
+use crate::ledger::Ending;
+use crate::stack::app::ConnId;
+use crate::stack::flow_index::{Flow, Phase};
+use crate::stack::shedding::Newcomer;
+use crate::tcp::state::StateGauges;
+use crate::tcp::time_wait::TimeWait;
+use crate::tcp::{Env, Facts, Tcb};
+use crate::time::Instant;
+
+impl Shard {
+    /// Whether one more connection finds room, for which others may have to give way; `from` is the half-open entry that it
+    /// comes from.
+    pub fn has_room_for_connection(&mut self, from: Option<u32>, now: Instant) -> bool {
+        !self.connections.is_full() && self.make_room_for(Newcomer::Connection { from }, now)
+    }
+
+    /// Enters a connection of our own making.
+    pub fn add_connection(&mut self, tcb: Tcb) -> u32 {
+        self.ledger.opened_active += 1;
+        self.enter_connection(self.index.hash(&tcb.tuple), tcb)
+    }
+
+    /// Enters a connection that comes from no other table.
+    pub fn enter_connection(&mut self, hash: u64, tcb: Tcb) -> u32 {
+        let tuple = tcb.tuple;
+        let Ok(index) = self.connections.insert(tcb) else { unreachable!("the caller has looked") };
+        self.note_flow(&tuple);
+        self.enter(hash, Flow::new(Phase::Connection, index));
+        index
+    }
+
+    /// The name of a connection.
+    pub fn id(&self, index: u32) -> ConnId {
+        ConnId { index, generation: self.connections.generation(index) }
+    }
+
+    /// The connection of that name, if it lives.
+    pub fn tcb(&self, conn: ConnId) -> Option<&Tcb> {
+        (self.connections.generation(conn.index) == conn.generation).then(|| self.connections.get(conn.index))?
+    }
+
+    /// Sees to all that follows from a change of a connection: tables, timers, lists. Called after every change.
+    pub fn settle(&mut self, index: u32, now: Instant) {
+        let Some(mut tcb) = self.connections.get_mut(index) else { return };
+        if tcb.retires() || tcb.is_orphan() != tcb.facts.has(Facts::ORPHAN) {
+            self.tend_leaving(index, now);
+            let Some(changed) = self.connections.get_mut(index) else { return };
+            tcb = changed;
+        }
+        if tcb.has_news() && !tcb.facts.has(Facts::TELLING | Facts::TOLD) {
+            tcb.facts.set(Facts::TELLING);
+            self.telling.push_back(index);
+        }
+        if tcb.may_transmit() && !tcb.facts.has(Facts::READY) {
+            tcb.facts.set(Facts::READY);
+            self.ready.push_back(index);
+        }
+        let starves = tcb.facts.take(Facts::STARVED) && !tcb.facts.has(Facts::HUNGRY);
+        if tcb.ending.is_some() {
+            self.leave_index(index);
+        } else {
+            self.schedule(index, now);
+        }
+        if starves {
+            self.wait_for_blocks(index);
+        }
+    }
+
+    /// A connection that the application has closed, or that has come to TIME-WAIT.
+    #[inline(never)]
+    fn tend_leaving(&mut self, index: u32, now: Instant) {
+        if self.connections.get(index).is_some_and(Tcb::retires) {
+            self.retire_into_time_wait(index, now);
+        }
+        self.tend_orphan(index, now);
+    }
+
+    /// Counts orphans. One too many is reset, the newest: those before it are nearer to their end. While draining all are
+    /// orphans, and nothing new comes.
+    fn tend_orphan(&mut self, index: u32, now: Instant) {
+        let Some(tcb) = self.connections.get_mut(index) else { return };
+        match (tcb.is_orphan(), tcb.facts.has(Facts::ORPHAN)) {
+            (true, false) => {
+                if self.orphans >= self.config.limits.orphans && !self.draining {
+                    tcb.abort(Ending::Aborted, &mut env!(self, now));
+                    self.ledger.refused.orphans += 1;
+                    return;
+                }
+                tcb.facts.set(Facts::ORPHAN);
+                self.orphans += 1;
+            }
+            (false, true) => {
+                tcb.facts.clear(Facts::ORPHAN);
+                self.orphans -= 1;
+            }
+            _ => {}
+        }
+    }
+
+    /// Puts a connection to where its next timer is in the wheel.
+    #[inline]
+    pub fn schedule(&mut self, index: u32, now: Instant) {
+        let Some(tcb) = self.connections.get_mut(index) else { return };
+        if tcb.ending.is_some() {
+            return;
+        }
+        let env = env!(self, now);
+        tcb.arm_persist(&env);
+        tcb.arm_keep_alive(&env);
+        let due = tcb.next_due();
+        if due == tcb.link.armed_for() {
+            return;
+        }
+        match due {
+            Some(due) => self.wheel.arm(&mut self.connections, index, due),
+            None => self.wheel.disarm(&mut self.connections, index),
+        }
+    }
+
+    /// An ended connection is no longer found; its port is free again unless TIME-WAIT keeps it.
+    fn leave_index(&mut self, index: u32) {
+        self.wheel.disarm(&mut self.connections, index);
+        let Some(tcb) = self.connections.get_mut(index) else { return };
+        if tcb.facts.has(Facts::UNINDEXED) {
+            return;
+        }
+        tcb.facts.set(Facts::UNINDEXED);
+        let tuple = tcb.tuple;
+        self.index.remove(self.index.hash(&tuple), Flow::new(Phase::Connection, index));
+        self.ports.release(&tuple);
+    }
+
+    /// Both FINs are exchanged and ours was first: an entry of 22 octets takes the connection's place in the index.
+    fn retire_into_time_wait(&mut self, index: u32, now: Instant) {
+        let Some(tcb) = self.connections.get_mut(index) else { return };
+        let entry = TimeWait::of(tcb);
+        // From here on the entry is what is in TIME-WAIT, also for the gauge.
+        tcb.state = StateGauges::handed_over();
+        tcb.facts.set(Facts::UNINDEXED);
+        let owes_ack = tcb.facts.has(Facts::ACK_NOW);
+        tcb.over(Ending::Closed, &mut env!(self, now));
+        // The last ACK still leaves from the control block; out of CLOSING there is none to send.
+        tcb.facts.put(Facts::LAST_ACK_DUE, owes_ack);
+        self.make_room_in_time_wait(&entry, now);
+        let flow = self.store_time_wait(&entry, now);
+        let hash = self.index.hash(&entry.tuple);
+        self.index.replace(hash, Flow::new(Phase::Connection, index), flow);
+        self.ledger.time_wait_created += 1;
+    }
+
+    /// Takes a connection out of its table, after the application was told and the last segment has left.
+    pub fn free_if_done(&mut self, index: u32) {
+        let done = self
+            .connections
+            .get(index)
+            .is_some_and(|tcb| tcb.facts.has(Facts::TOLD) && !tcb.facts.has(Facts::RST_DUE | Facts::LAST_ACK_DUE));
+        if done && let Some(mut tcb) = self.connections.remove(index) {
+            tcb.drop_transfer(&mut self.pools);
+            if !tcb.facts.has(Facts::ACTIVE) {
+                self.budgets.disconnect(&tcb.tuple.remote_addr);
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Half-open entries: made by a SYN, ended by their timers, or promoted to a connection.
+
+use super::{Shard, env};
+use crate::ledger::{DropReason, HalfOpenEnding};
+use crate::stack::flow_index::{Flow, Phase};
+use crate::stack::half_open_slot::HalfOpenSlot;
+use crate::stack::input::Arrival;
+use crate::stack::shedding::Newcomer;
+use crate::tcp::half_open::HalfOpen;
+use crate::tcp::state::{Event, State};
+use crate::tcp::{Env, Tcb};
+use crate::time::Instant;
+
+impl Shard {
+    /// Enters a half-open entry and starts its timer.
+    /// `from` is LISTEN, or TIME-WAIT when its SYN took an old connection's tuple.
+    pub fn add_half_open(
+        &mut self,
+        arrival: &Arrival<'_>,
+        entry: HalfOpen,
+        from: State,
+        now: Instant,
+    ) -> Result<u32, DropReason> {
+        let tuple = arrival.tuple;
+        if !self.make_room_for(Newcomer::HalfOpen, now) {
+            return Err(DropReason::HalfOpenFull);
+        }
+        let slot = HalfOpenSlot::new(tuple, entry, &self.locals);
+        let Ok(place) = self.half_open.insert(slot) else { return Err(DropReason::HalfOpenFull) };
+        self.budgets.hold(&tuple.remote_addr);
+        self.ledger.half_open_created += 1;
+        self.gauges.transition(&mut { from }, Event::RecvSyn, tuple, now);
+        self.note_flow(tuple);
+        self.enter(arrival.hash, Flow::new(Phase::HalfOpen, place));
+        self.arm_half_open(place, now);
+        Ok(place)
+    }
+
+    /// Starts the timer of a half-open entry for its next SYN-ACK.
+    pub fn arm_half_open(&mut self, place: u32, now: Instant) {
+        let Some(entry) = self.half_open.get(place) else { return };
+        let config = &self.config.tcp;
+        let initial = crate::tcp::rto::clamp_rto(config.initial_rto.as_millis() as u64, config);
+        let wait = crate::tcp::rto::backed_off_ms(initial, entry.resent(), config);
+        self.half_open_wheel.arm(&mut self.half_open, place, (now.as_millis() as u32).wrapping_add(wait));
+    }
+
+    /// Takes a half-open entry out that did not become a connection.
+    pub fn end_half_open(&mut self, place: u32, ending: HalfOpenEnding, now: Instant) {
+        self.half_open_wheel.disarm(&mut self.half_open, place);
+        let Some(entry) = self.half_open.remove(place) else { return };
+        let tuple = entry.tuple(&self.locals);
+        self.budgets.give_back(&tuple.remote_addr);
+        let event = match ending {
+            HalfOpenEnding::Reset => Event::RecvRst,
+            HalfOpenEnding::TimedOut => Event::TimedOut,
+            _ => Event::Abort,
+        };
+        self.gauges.transition(&mut { State::SynReceived }, event, &tuple, now);
+        self.ledger.half_open_endings.count(ending);
+        self.index.remove(self.index.hash(&tuple), Flow::new(Phase::HalfOpen, place));
+        self.ports.release(&tuple);
+    }
+
+    /// Makes a connection of a half-open entry; the segment that completes the handshake is still to be processed.
+    pub fn promote(&mut self, hash: u64, place: u32, now: Instant) -> Result<u32, DropReason> {
+        if !self.has_room_for_connection(Some(place), now) {
+            return Err(DropReason::ConnectionsFull);
+        }
+        self.half_open_wheel.disarm(&mut self.half_open, place);
+        let Some(entry) = self.half_open.remove(place) else { return Err(DropReason::ConnectionsFull) };
+        let tuple = entry.tuple(&self.locals);
+        self.budgets.give_back(&tuple.remote_addr);
+        let ts_offset = self.isns.timestamp_offset(&tuple);
+        let tcb = Tcb::from_half_open(tuple, &entry, ts_offset, &env!(self, now));
+        let Ok(index) = self.connections.insert(tcb) else { unreachable!("the table was not full") };
+        self.budgets.connect(&tuple.remote_addr);
+        self.note_flow(&tuple);
+        self.index.replace(hash, Flow::new(Phase::HalfOpen, place), Flow::new(Phase::Connection, index));
+        self.defence.on_handshake();
+        self.ledger.half_open_endings.count(HalfOpenEnding::Established);
+        self.ledger.opened_passive += 1;
+        Ok(index)
+    }
+}

@@ -1,0 +1,133 @@
+//! TIME-WAIT entries: stored when a connection is over, expired, reused, or taken out for others.
+
+use super::Shard;
+use crate::ledger::TimeWaitEnding;
+use crate::stack::flow_index::{Flow, Phase};
+use crate::tcp::state::{Event, State};
+use crate::tcp::time_wait::TimeWait;
+use crate::time::Instant;
+
+/// TIME-WAIT entries that may expire in a turn besides twice as many as came with it.
+const EXPIRED_PER_TURN: u64 = 64;
+
+/// Of them, how many are taken out at a time.
+const EXPIRED_AT_ONCE: usize = 16;
+
+impl Shard {
+    /// The oldest entry goes when the limit, which both families share, is reached.
+    pub(super) fn make_room_in_time_wait(&mut self, entry: &TimeWait, now: Instant) {
+        let v4 = entry.tuple.local_addr.is_v4();
+        while self.time_wait_is_full(v4) {
+            let oldest = match v4 {
+                true => self.time_wait_v4.pop_oldest().or_else(|| self.time_wait_v6.pop_oldest()),
+                false => self.time_wait_v6.pop_oldest().or_else(|| self.time_wait_v4.pop_oldest()),
+            };
+            let Some((flow, entry)) = oldest else { return };
+            self.time_wait_gone(flow, &entry, TimeWaitEnding::Evicted, now);
+        }
+    }
+
+    fn time_wait_is_full(&self, v4: bool) -> bool {
+        let table_is_full = match v4 {
+            true => self.time_wait_v4.is_full(),
+            false => self.time_wait_v6.is_full(),
+        };
+        table_is_full || self.time_wait_v4.len() + self.time_wait_v6.len() >= self.config.limits.time_wait as usize
+    }
+
+    pub(super) fn store_time_wait(&mut self, entry: &TimeWait, now: Instant) -> Flow {
+        self.note_flow(&entry.tuple);
+        if entry.tuple.local_addr.is_v4() {
+            self.time_wait_v4.insert(entry, now.as_millis())
+        } else {
+            self.time_wait_v6.insert(entry, now.as_millis())
+        }
+    }
+
+    /// The entry of a TIME-WAIT flow.
+    pub fn time_wait(&self, flow: Flow) -> TimeWait {
+        match flow.phase() {
+            Phase::TimeWaitV4 => self.time_wait_v4.get(flow.place()),
+            _ => self.time_wait_v6.get(flow.place()),
+        }
+    }
+
+    /// Has the entry wait anew (RFC 9293 §3.10.7.4, eighth: restart the 2 MSL timeout).
+    pub fn restart_time_wait(&mut self, hash: u64, flow: Flow, now: Instant) {
+        let now_ms = now.as_millis();
+        let place = flow.place();
+        let worth = match flow.phase() {
+            Phase::TimeWaitV4 => self.time_wait_v4.is_worth_restarting(place, now_ms),
+            _ => self.time_wait_v6.is_worth_restarting(place, now_ms),
+        };
+        let entry = self.time_wait(flow);
+        let full = match flow.phase() {
+            Phase::TimeWaitV4 => self.time_wait_v4.is_full(),
+            _ => self.time_wait_v6.is_full(),
+        };
+        if !worth || full {
+            return;
+        }
+        self.remove_time_wait(flow);
+        let anew = self.store_time_wait(&entry, now);
+        self.index.replace(hash, flow, anew);
+    }
+
+    fn remove_time_wait(&mut self, flow: Flow) {
+        match flow.phase() {
+            Phase::TimeWaitV4 => self.time_wait_v4.remove(flow.place()),
+            _ => self.time_wait_v6.remove(flow.place()),
+        }
+    }
+
+    /// Ends an entry before its time, because a new SYN takes its tuple.
+    pub fn reuse_time_wait(&mut self, flow: Flow, now: Instant) {
+        let entry = self.time_wait(flow);
+        self.remove_time_wait(flow);
+        self.time_wait_gone(flow, &entry, TimeWaitEnding::Reused, now);
+    }
+
+    /// Ends entries whose time is over: at most twice as many as came since the last turn, and some more. So a turn is
+    /// never held up by a crowd that came in a rush and leaves in one, and yet none ever builds up.
+    pub fn expire_time_wait(&mut self, now: Instant) {
+        let now_ms = now.as_millis();
+        let came = self.ledger.time_wait_created - self.time_wait_seen;
+        self.time_wait_seen = self.ledger.time_wait_created;
+        for _ in 0..(EXPIRED_PER_TURN + 2 * came).div_ceil(EXPIRED_AT_ONCE as u64) {
+            let Shard { time_wait_v4, time_wait_v6, index, .. } = self;
+            let mut expired = [const { None }; EXPIRED_AT_ONCE];
+            for place in &mut expired {
+                *place = time_wait_v4.pop_expired(now_ms).or_else(|| time_wait_v6.pop_expired(now_ms));
+                // Asked of memory before the first is taken out: the index is large then.
+                std::hint::black_box(place.and_then(|(_, entry)| index.guess(index.hash(&entry.tuple))));
+            }
+            for expired in expired {
+                let Some((flow, entry)) = expired else { return };
+                self.time_wait_gone(flow, &entry, TimeWaitEnding::Expired, now);
+            }
+        }
+    }
+
+    /// Ends every entry; at shutdown.
+    pub fn evict_time_wait(&mut self, now: Instant) {
+        while let Some((flow, entry)) = self.time_wait_v4.pop_oldest().or_else(|| self.time_wait_v6.pop_oldest()) {
+            self.time_wait_gone(flow, &entry, TimeWaitEnding::Evicted, now);
+        }
+    }
+
+    pub fn time_wait_gone(&mut self, flow: Flow, entry: &TimeWait, ending: TimeWaitEnding, now: Instant) {
+        match ending {
+            TimeWaitEnding::Expired => self.leave_time_wait(Event::TimeWaitOver, entry, now),
+            TimeWaitEnding::Evicted => self.leave_time_wait(Event::Abort, entry, now),
+            // The half-open entry that takes its place makes the move.
+            TimeWaitEnding::Reused => {}
+        }
+        self.ledger.time_wait_endings.count(ending);
+        self.index.remove(self.index.hash(&entry.tuple), flow);
+        self.ports.release(&entry.tuple);
+    }
+
+    fn leave_time_wait(&mut self, event: Event, entry: &TimeWait, now: Instant) {
+        self.gauges.transition(&mut { State::TimeWait }, event, &entry.tuple, now);
+    }
+}
