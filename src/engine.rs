@@ -40,8 +40,8 @@ pub struct EngineConfig {
     pub addresses: Vec<LocalAddr>,
     /// Next hops for what is not on-link and on no route, the first of each family is used.
     pub gateways: Vec<Addr>,
-    /// Ways to some networks, [`MOST_ROUTES`] at most: the longest prefix wins, then who comes first. Where addresses are
-    /// shared the host's routes out of the interface are added at start.
+    /// Ways to some networks, [`MOST_ROUTES`] at most: the longest prefix wins, then who comes first. The
+    /// host's routes out of the interface are added at start; where addresses are ours alone, those to gateways on our links.
     pub routes: Vec<Route>,
     /// Neighbours known at start.
     pub neighbours: Vec<(Addr, MacAddr)>,
@@ -208,6 +208,8 @@ where
         let shared = config.ownership == Ownership::Shared;
         if shared {
             sharing::learn_from_host(&mut config, &facts)?;
+        } else {
+            sharing::follow_routes(&mut config, &facts)?;
         }
         port.ownership = config.ownership;
         port.addresses = config.addresses.iter().map(|local| local.addr).collect();

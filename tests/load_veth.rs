@@ -111,8 +111,8 @@ fn from_a_shared_address_the_host_finds_the_way() {
 
 /// Two routers on one link, each with a network of its own behind it that the other cannot reach, and no default route.
 #[test]
-fn from_a_shared_address_each_target_is_reached_by_the_hosts_route_to_it() {
-    let Some(lab) = lab("from_a_shared_address_each_target_is_reached") else { return };
+fn each_target_is_reached_by_the_hosts_route_to_it() {
+    let Some(lab) = lab("each_target_is_reached_by_the_hosts_route_to_it") else { return };
     let other = Namespace::create().unwrap();
     let ip = |at: &Namespace, args: &str| at.run("ip", &args.split_whitespace().collect::<Vec<_>>()).unwrap();
     // The link-local ones are those from which kernels ask for neighbours.
@@ -135,17 +135,23 @@ fn from_a_shared_address_each_target_is_reached_by_the_hosts_route_to_it() {
     ] {
         ip(&lab.right, &format!("route add {route}"));
     }
-    for (at, address, from, target) in [
-        (&lab.left, "10.88.0.1/32", "10.77.0.2/24", "10.88.0.1:8080"),
-        (&other, "10.88.1.1/32", "10.77.0.2/24", "10.88.1.1:8080"),
-        (&lab.left, "fd88::1/128", "fd77::2/64", "[fd88::1]:8080"),
-        (&other, "fd88:0:1::1/128", "fd77::2/64", "[fd88:0:1::1]:8080"),
+    // What is ours alone follows the routes to gateways on its own link.
+    let (shared, alone) = (Some("--share-address"), None);
+    for (at, address, from, target, whose) in [
+        (&lab.left, "10.88.0.1/32", "10.77.0.2/24", "10.88.0.1:8080", shared),
+        (&other, "10.88.1.1/32", "10.77.0.2/24", "10.88.1.1:8080", shared),
+        (&lab.left, "fd88::1/128", "fd77::2/64", "[fd88::1]:8080", shared),
+        (&other, "fd88:0:1::1/128", "fd77::2/64", "[fd88:0:1::1]:8080", shared),
+        (&lab.left, "10.88.0.2/32", "10.77.0.3/24", "10.88.0.2:8080", alone),
+        (&other, "10.88.1.2/32", "10.77.0.3/24", "10.88.1.2:8080", alone),
+        (&other, "fd88:0:1::2/128", "fd77::3/64", "[fd88:0:1::2]:8080", alone),
     ] {
         ip(at, &format!("addr add {address} dev lo"));
         let _server = KernelServer::start(at, target);
-        let args =
-            ["load", "--interface", RIGHT, "--share-address", "--json", "--connections", "50", "--address", from];
-        let report = lab.right.run(HANDFAST, &[&args[..], &["--target", target]].concat()).unwrap();
+        let mut args = vec!["load", "--interface", RIGHT, "--json", "--connections", "50"];
+        args.extend(["--address", from, "--target", target]);
+        args.extend(whose);
+        let report = lab.right.run(HANDFAST, &args).unwrap();
         assert_eq!(serde_json::from_str::<Value>(&report).unwrap()["closed"], 50, "{target}: {report}");
     }
 }

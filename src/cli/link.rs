@@ -28,7 +28,7 @@ pub(super) struct LinkArgs {
     /// Address of the stack with its on-link prefix, as 10.0.0.2/24; may be repeated
     #[arg(long = "address", help_heading = "Link", value_name = "CIDR", num_args = 1.., value_parser = cidr)]
     pub addresses: Vec<IpNet>,
-    /// Next hop for what is not on-link; the first of each family is used
+    /// Next hop for what is not on-link and on no route of the host; the first of each family is used [default: the host's]
     #[arg(long = "gateway", help_heading = "Link", value_name = "IP", num_args = 1.., value_parser = ip)]
     pub gateways: Vec<IpAddr>,
     /// Share the addresses with the host: only our TCP ports are taken, the kernel answers everything else

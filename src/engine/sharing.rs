@@ -52,10 +52,7 @@ pub(super) fn learn_from_host(config: &mut EngineConfig, host: &InterfaceFacts) 
         )
     };
     let given = config.gateways.clone();
-    let left_out = add_routes(config, host::routes(host.index).map_err(fail)?);
-    if left_out > 0 {
-        tracing::warn!("{left_out} of the host's routes out of {} are not followed: {MOST_ROUTES} are", host.name);
-    }
+    take_routes(config, host::routes(host.index).map_err(|e| routes_error(host, e))?, host);
     config.neighbours.extend(host::neighbours(host.index).map_err(fail)?);
     let routes = Routes::new(&config.addresses, &config.routes, &config.gateways);
     let needed: Vec<Addr> = config.reach.iter().filter_map(|peer| routes.next_hop(peer)).collect();
@@ -77,6 +74,26 @@ pub(super) fn learn_from_host(config: &mut EngineConfig, host: &InterfaceFacts) 
         }
     }
     Ok(())
+}
+
+/// Where the addresses are ours alone: the host's routes to gateways that are on a link of ours. Its other routes lead to
+/// links that are its own.
+///
+/// # Errors
+/// The kernel does not answer.
+pub(super) fn follow_routes(config: &mut EngineConfig, host: &InterfaceFacts) -> Result<(), SetupError> {
+    let routes = host::routes(host.index).map_err(|e| routes_error(host, e))?;
+    let links = Routes::new(&config.addresses, &[], &[]);
+    let ours = |route: &Route| route.gateway.is_some_and(|gateway| links.next_hop(&gateway).is_some());
+    take_routes(config, routes.into_iter().filter(ours).collect(), host);
+    Ok(())
+}
+
+fn take_routes(config: &mut EngineConfig, routes: Vec<Route>, host: &InterfaceFacts) {
+    let left_out = add_routes(config, routes);
+    if left_out > 0 {
+        tracing::warn!("{left_out} of the host's routes out of {} are not followed: {MOST_ROUTES} are", host.name);
+    }
 }
 
 /// Takes the host's routes after our own, its default routes only for families that have no gateway; gives how many found
@@ -102,6 +119,14 @@ fn add_routes(config: &mut EngineConfig, mut of_host: Vec<Route>) -> usize {
         }
     }
     left_out
+}
+
+fn routes_error(host: &InterfaceFacts, e: std::io::Error) -> SetupError {
+    SetupError::new(
+        format!("asking the kernel for the routes out of {}", host.name),
+        e.to_string(),
+        "is netlink allowed here?",
+    )
 }
 
 /// Whether the next hop is known, or the host found it out.
