@@ -130,7 +130,7 @@ boot() {
     shift
     log=$work/$kind.log
     # KVM is not asked for: where it is nested it may hang.
-    timeout 240 env LD_LIBRARY_PATH="$cache/system/usr/lib/x86_64-linux-gnu:$cache/system/lib/x86_64-linux-gnu" \
+    timeout 480 env LD_LIBRARY_PATH="$cache/system/usr/lib/x86_64-linux-gnu:$cache/system/lib/x86_64-linux-gnu" \
         "$cache/system/usr/bin/qemu-system-x86_64" -L "$cache/system/usr/share/qemu" -L "$cache/system/usr/share/seabios" \
         -accel tcg,thread=multi -machine q35 -cpu max -smp 2 -m 384 -nodefaults -nographic -no-reboot -serial stdio \
         -kernel "$kernel" -initrd "$work/initramfs" -append "console=ttyS0 panic=-1 quiet hf.kind=$kind" \
