@@ -6,7 +6,7 @@
 mod established;
 #[path = "../lives/mod.rs"]
 mod lives;
-#[path = "../machine.rs"]
+#[path = "../shared/machine.rs"]
 mod machine;
 mod rig;
 mod syn_flood;

@@ -7,12 +7,12 @@
 
 #[path = "../lives/mod.rs"]
 mod lives;
-#[path = "../machine.rs"]
+#[path = "../shared/machine.rs"]
 mod machine;
-#[path = "../plot.rs"]
+#[path = "../shared/plot.rs"]
 mod plot;
 mod server;
-#[path = "../veth/spread.rs"]
+#[path = "../shared/spread.rs"]
 mod spread;
 
 use clap::Parser;

@@ -8,12 +8,13 @@ mod ceiling;
 mod compare;
 mod flood;
 mod kernel;
-#[path = "../machine.rs"]
+#[path = "../shared/machine.rs"]
 mod machine;
-#[path = "../plot.rs"]
+#[path = "../shared/plot.rs"]
 mod plot;
 mod raw;
 mod site;
+#[path = "../shared/spread.rs"]
 mod spread;
 
 use clap::{Parser, Subcommand};
