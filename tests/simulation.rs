@@ -138,6 +138,12 @@ fn an_ack_in_syn_received_offers_no_more_than_the_syn_ack() {
     replay(11109404184911657852);
 }
 
+/// A connection by cookie was reset, and begun anew by a segment sent again; its peer still acknowledged the first one's text.
+#[test]
+fn what_a_connection_had_sent_may_be_acknowledged_after_its_cookie_began_another() {
+    replay(9697275267262208272);
+}
+
 /// Connections whose peers were gone held all blocks for R2, those behind them in the line did so after them, and who could
 /// have talked came last.
 #[test]

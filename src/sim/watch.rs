@@ -112,8 +112,10 @@ impl Watch {
     fn begin_anew(&mut self, key: &Key, header: &Header) -> Option<Half> {
         let halves = self.halves.get_mut(key).filter(|_| self.cookies)?;
         let place = halves.iter().position(|half| half.is_some_and(|half| header.seq == half.iss + 1))?;
-        let half = halves.remove(place)?;
+        let half = halves[place]?;
+        // As it was it is remembered besides: what it had sent may still be acknowledged.
         halves.insert(0, Some(half));
+        halves.truncate(INCARNATIONS);
         Some(half.anew())
     }
 
