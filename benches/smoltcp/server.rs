@@ -14,10 +14,16 @@ use std::hint::black_box;
 use std::time::{Duration, Instant as Clock};
 
 const SERVER: [u8; 4] = [10, 0, 0, 2];
-const CLIENT: [u8; 4] = [10, 0, 0, 9];
+/// Ports of one client.
+const PORTS: u32 = 60_000;
 const SERVER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
 const CLIENT_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
 const PORT: u16 = 7;
+/// The client of a number: 0 is the one whose lives are measured, those of the idle connections follow.
+fn client(number: u32) -> Addr {
+    Addr::from_v4([10, 0, 1, number as u8])
+}
+
 /// What a socket can buffer, each way, in octets: nothing is sent in these lives.
 const BUFFER: usize = 256;
 
@@ -107,7 +113,7 @@ pub struct Lives {
     used: Vec<SocketHandle>,
     now: Instant,
     begun: u32,
-    ports: [u16; BURST],
+    peers: [(Addr, u16); BURST],
     iss: [SeqNum; BURST],
     measured: Duration,
     /// Whether sockets whose connection is over listen again.
@@ -149,23 +155,23 @@ impl Lives {
             used,
             now,
             begun: 0,
-            ports: [0; BURST],
+            peers: [(client(0), 0); BURST],
             iss: [SeqNum(0); BURST],
             measured: Duration::ZERO,
             serving: false,
         };
-        lives.introduce();
+        (0..=1 + idle as u32 / PORTS).for_each(|number| lives.introduce(client(number)));
         lives.occupy(&idlers);
         lives
     }
 
-    /// Tells the server its client's Ethernet address.
-    fn introduce(&mut self) {
+    /// Tells the server a client's Ethernet address.
+    fn introduce(&mut self, client: Addr) {
         let link = Link { src: CLIENT_MAC, dst: SERVER_MAC, vlan: None };
         let arp = Arp {
             operation: Operation::Request,
             sender_mac: CLIENT_MAC,
-            sender_addr: Addr::from_v4(CLIENT),
+            sender_addr: client,
             target_mac: MacAddr([0; 6]),
             target_addr: Addr::from_v4(SERVER),
         };
@@ -205,18 +211,19 @@ impl Lives {
 
     /// So many handshakes.
     fn open(&mut self, count: usize) {
-        for port in &mut self.ports[..count] {
-            *port = 1024 + (self.begun % 60_000) as u16;
+        for peer in &mut self.peers[..count] {
+            let number = if self.serving { 0 } else { 1 + self.begun / PORTS };
+            *peer = (client(number), 1024 + (self.begun % PORTS) as u16);
             self.begun += 1;
         }
-        let first = self.ports[0];
+        let (_, first) = self.peers[0];
         self.send(count, Flags::SYN, 100, |_| SeqNum(0));
         self.step();
         let mut answered = 0;
         for octets in self.wire.output.iter() {
             let Ok(Incoming::Tcp { tuple, segment, .. }) = frame::parse(octets, VerifyChecksum::Yes) else { continue };
             assert!(segment.header.flags.has(Flags::SYN), "{:?}", segment.header);
-            let life = (u32::from(tuple.local_port) + 60_000 - u32::from(first)) % 60_000;
+            let life = (u32::from(tuple.local_port) + PORTS - u32::from(first)) % PORTS;
             self.iss[life as usize] = segment.header.seq;
             answered += 1;
         }
@@ -241,10 +248,10 @@ impl Lives {
         let (mss, window_scale) = (syn.then_some(1460), syn.then_some(7));
         let options = Options { mss, window_scale, sack_permitted: syn, ..Options::default() };
         let link = Link { src: CLIENT_MAC, dst: SERVER_MAC, vlan: None };
-        let (local_addr, remote_addr) = (Addr::from_v4(CLIENT), Addr::from_v4(SERVER));
-        for (port, iss) in self.ports[..count].iter().zip(&self.iss) {
+        let remote_addr = Addr::from_v4(SERVER);
+        for ((local_addr, local_port), iss) in self.peers[..count].iter().copied().zip(&self.iss) {
             let header = Header { seq: SeqNum(seq), ack: ack(*iss), flags, wnd: 64_000, urgent: 0, options };
-            let tuple = FourTuple { local_addr, remote_addr, local_port: *port, remote_port: PORT };
+            let tuple = FourTuple { local_addr, remote_addr, local_port, remote_port: PORT };
             let envelope = Envelope { link, tuple, hop_limit: 64, ecn: 0, checksum: TxChecksum::Full };
             self.wire.input.push(|buffer| frame::emit_tcp(buffer, &envelope, &header, 0, |_| {}));
         }
