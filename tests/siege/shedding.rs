@@ -95,6 +95,23 @@ fn the_oldest_of_time_wait_goes_first_whatever_its_family() {
     assert!(gone > 0);
 }
 
+/// The IPv4 table keeps the place of an entry that a new connection took: it holds nobody who could give way.
+#[test]
+fn where_one_family_has_nobody_left_in_time_wait_the_other_gives_way() {
+    let mut site = Site::new(|config| config.limits.table_bytes = 400);
+    let old = into_time_wait(&mut site, (host(1, 1), 1_000));
+    site.pass(Duration::from_secs(1));
+    (1..3).for_each(|n| _ = into_time_wait(&mut site, (host_v6(1, n), 1_000)));
+    let again = Header { flags: Flags::SYN, seq: old.seq + 100_000, ..old.header() };
+    site.segment(old.from, HTTP, &again, b"");
+    assert_eq!((site.used("time_wait"), site.used("half_open")), (2, 1));
+    for n in 0..5 {
+        assert_eq!(site.syn((host(2, 1), 1_000 + n), ECHO).len(), 1);
+    }
+    assert_eq!(site.stats().defence.cookies["sent"], 0, "each found room in the table");
+    assert_eq!((site.used("time_wait"), site.used("half_open")), (0, 6));
+}
+
 /// SYN-ACKs that are due again wait until every connection has sent.
 #[test]
 fn where_there_is_little_room_to_send_connections_come_first() {
@@ -107,11 +124,10 @@ fn where_there_is_little_room_to_send_connections_come_first() {
     site.room = 0;
     assert!(site.pass(Duration::ZERO).is_empty(), "ten SYN-ACKs are due, and find no room");
     // The connection's turn comes later than theirs.
-    let window = site.stats().frames.sent;
     reader.ack += 14_600;
     site.room = 3;
     let sent = site.segment(reader.from, CHARGEN, &reader.header(), b"");
-    assert!(sent.len() == 3 && sent.iter().all(|sent| reader.is_mine(sent)), "{} sent before", window);
+    assert!(sent.len() == 3 && sent.iter().all(|sent| reader.is_mine(sent)), "{} frames", sent.len());
     site.room = usize::MAX;
     let rest = site.pass(Duration::ZERO);
     let again = rest.iter().filter(|sent| sent.has(Flags::SYN)).count();

@@ -1,6 +1,6 @@
 //! TIME-WAIT entries: stored when a connection is over, expired, reused, or taken out for others.
 
-use super::Shard;
+use super::{CROWD, Shard};
 use crate::ledger::TimeWaitEnding;
 use crate::stack::flow_index::{Flow, Phase};
 use crate::tcp::state::{Event, State};
@@ -14,16 +14,21 @@ const EXPIRED_PER_TURN: u64 = 64;
 const EXPIRED_AT_ONCE: usize = 16;
 
 impl Shard {
-    /// The oldest entry goes when the limit, which both families share, is reached.
+    /// When the limit that both families share is reached, the oldest entry of the newcomer's own goes, or of the other.
     pub(super) fn make_room_in_time_wait(&mut self, entry: &TimeWait, now: Instant) {
         let v4 = entry.tuple.local_addr.is_v4();
         while self.time_wait_is_full(v4) {
-            let oldest = match v4 {
-                true => self.time_wait_v4.pop_oldest().or_else(|| self.time_wait_v6.pop_oldest()),
-                false => self.time_wait_v6.pop_oldest().or_else(|| self.time_wait_v4.pop_oldest()),
-            };
+            let oldest = self.pop_oldest_time_wait(v4);
             let Some((flow, entry)) = oldest else { return };
             self.time_wait_gone(flow, &entry, TimeWaitEnding::Evicted, now);
+        }
+    }
+
+    /// Takes out the oldest entry of the one family, or where that has none, of the other.
+    pub fn pop_oldest_time_wait(&mut self, v4_first: bool) -> Option<(Flow, TimeWait)> {
+        match v4_first {
+            true => self.time_wait_v4.pop_oldest().or_else(|| self.time_wait_v6.pop_oldest()),
+            false => self.time_wait_v6.pop_oldest().or_else(|| self.time_wait_v4.pop_oldest()),
         }
     }
 
@@ -93,13 +98,20 @@ impl Shard {
         let now_ms = now.as_millis();
         let came = self.ledger.time_wait_created - self.time_wait_seen;
         self.time_wait_seen = self.ledger.time_wait_created;
+        let [v4, v6] = [self.time_wait_v4.next_due_ms(), self.time_wait_v6.next_due_ms()];
+        if [v4, v6].into_iter().flatten().all(|due_ms| due_ms > now_ms) {
+            return;
+        }
         for _ in 0..(EXPIRED_PER_TURN + 2 * came).div_ceil(EXPIRED_AT_ONCE as u64) {
             let Shard { time_wait_v4, time_wait_v6, index, .. } = self;
             let mut expired = [const { None }; EXPIRED_AT_ONCE];
             for place in &mut expired {
                 *place = time_wait_v4.pop_expired(now_ms).or_else(|| time_wait_v6.pop_expired(now_ms));
-                // Asked of memory before the first is taken out: the index is large then.
-                std::hint::black_box(place.and_then(|(_, entry)| index.guess(index.hash(&entry.tuple))));
+                let Some((_, entry)) = place else { break };
+                if index.len() >= CROWD {
+                    // Asked of memory before the first is taken out.
+                    std::hint::black_box(index.guess(index.hash(&entry.tuple)));
+                }
             }
             for expired in expired {
                 let Some((flow, entry)) = expired else { return };
@@ -110,7 +122,7 @@ impl Shard {
 
     /// Ends every entry; at shutdown.
     pub fn evict_time_wait(&mut self, now: Instant) {
-        while let Some((flow, entry)) = self.time_wait_v4.pop_oldest().or_else(|| self.time_wait_v6.pop_oldest()) {
+        while let Some((flow, entry)) = self.pop_oldest_time_wait(true) {
             self.time_wait_gone(flow, &entry, TimeWaitEnding::Evicted, now);
         }
     }
