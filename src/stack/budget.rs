@@ -62,17 +62,15 @@ impl Budgets {
 
     /// A connection that this source opened stands.
     pub fn connect(&mut self, source: &Addr) {
-        let hash = self.connections.is_some().then(|| self.hash(source));
-        if let (Some((held, _)), Some(hash)) = (&mut self.connections, hash) {
-            held.add(hash);
+        if let Some((held, _)) = &mut self.connections {
+            held.add(self.keyed.hash_word(prefix_of(source)));
         }
     }
 
     /// It has gone.
     pub fn disconnect(&mut self, source: &Addr) {
-        let hash = self.connections.is_some().then(|| self.hash(source));
-        if let (Some((held, _)), Some(hash)) = (&mut self.connections, hash) {
-            held.remove(hash);
+        if let Some((held, _)) = &mut self.connections {
+            held.remove(self.keyed.hash_word(prefix_of(source)));
         }
     }
 

@@ -1,7 +1,7 @@
 //! The defence against SYN floods: three steps, and the one policy that goes up and down between them.
 //!
 //! ```text
-//!          half-open table filled              more SYNs than the worker should see
+//!  half-open table filled, or too many SYNs    more SYNs than the worker should see
 //!  table ─────────────────────────▶ cookie ──────────────────────────────────────────▶ xdp
 //!        ◀───────────────────────── calm   ◀────────────────────────────────────────── calm
 //! ```
@@ -55,7 +55,8 @@ pub struct DefenceConfig {
     pub mode: SynDefence,
     /// Table to cookie: from this share of the half-open table on, in percent.
     pub cookie_above: u8,
-    /// Cookie to xdp: at more SYNs without a handshake than this within a second, for each worker.
+    /// Towards xdp, a step a turn: at more SYNs without a handshake than this within a second, for each worker; from the
+    /// table only where there is an XDP program to go up to.
     pub xdp_above: u32,
     /// Down again: after so long below half of what led up.
     pub calm: Duration,
@@ -206,8 +207,7 @@ impl Defence {
         if self.step == Step::Table && outpost.is_some() && pressure > u64::from(self.config.xdp_above) {
             // One prefix alone never fills so much of the table that cookies begin for all.
             self.switch(Step::Cookie, self.too_many(pressure), now);
-        }
-        if self.step == Step::Cookie && ready && pressure > u64::from(self.config.xdp_above) {
+        } else if self.step == Step::Cookie && ready && pressure > u64::from(self.config.xdp_above) {
             self.switch(Step::Xdp, self.too_many(pressure), now);
         }
         if now.as_millis() >= self.window_ends_ms {

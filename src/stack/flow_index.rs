@@ -155,19 +155,15 @@ impl FlowIndex {
 
     /// Makes a table anew, in the size that it needs: in its own memory, if it has that.
     fn refit(&mut self, number: u64, rehash: &impl Fn(&Flow) -> u64) {
-        let fits = !is_too_large(self.part_mut(number))
-            && room_for(self.part_mut(number).len()) <= full(self.part_mut(number));
-        if !fits {
-            self.take_out(number, rehash);
-            self.put_in(number);
+        let mut table = std::mem::take(self.part_mut(number));
+        let fits = !is_too_large(&table) && room_for(table.len()) <= full(&table);
+        self.drain(&mut table, rehash);
+        if fits {
+            enter_all(&mut table, self.moving.iter());
+            *self.part_mut(number) = table;
         } else {
-            let FlowIndex { chunks, moving, most_moved, .. } = self;
-            let table = &mut chunks[(number / CHUNK) as usize][(number % CHUNK) as usize];
-            moving.extend(table.drain().map(|flow| (rehash(&flow), flow)));
-            *most_moved = moving.len().max(*most_moved);
-            for (hash, flow) in &*moving {
-                table.insert_unique(*hash, *flow, |_| unreachable!("there is room for all"));
-            }
+            self.allocated -= table.allocation_size();
+            self.put_in(number);
         }
         self.moving.clear();
     }
@@ -175,6 +171,11 @@ impl FlowIndex {
     fn take_out(&mut self, number: u64, rehash: &impl Fn(&Flow) -> u64) {
         let mut table = std::mem::take(self.part_mut(number));
         self.allocated -= table.allocation_size();
+        self.drain(&mut table, rehash);
+    }
+
+    /// Takes the flows out of a table, to be entered elsewhere.
+    fn drain(&mut self, table: &mut HashTable<Flow>, rehash: &impl Fn(&Flow) -> u64) {
         self.moving.extend(table.drain().map(|flow| (rehash(&flow), flow)));
         self.most_moved = self.most_moved.max(self.moving.len());
     }
@@ -185,9 +186,7 @@ impl FlowIndex {
         let belongs = |(hash, _): &&(u64, Flow)| spiral.locate(*hash) == number;
         let count = self.moving.iter().filter(belongs).count();
         let mut table = HashTable::with_capacity(room_for(count));
-        for (hash, flow) in self.moving.iter().filter(belongs) {
-            table.insert_unique(*hash, *flow, |_| unreachable!("there is room for all"));
-        }
+        enter_all(&mut table, self.moving.iter().filter(belongs));
         self.allocated += table.allocation_size();
         *self.part_mut(number) = table;
     }
@@ -227,6 +226,13 @@ impl FlowIndex {
     /// The most flows that were ever moved by one call.
     pub fn most_moved(&self) -> usize {
         self.most_moved
+    }
+}
+
+/// Enters flows into a table that was made for them.
+fn enter_all<'a>(table: &mut HashTable<Flow>, flows: impl Iterator<Item = &'a (u64, Flow)>) {
+    for (hash, flow) in flows {
+        table.insert_unique(*hash, *flow, |_| unreachable!("there is room for all"));
     }
 }
 

@@ -10,6 +10,7 @@ use crate::ledger::{DropReason, HalfOpenEnding, Handled};
 use crate::ownership::Ownership;
 use crate::tcp::closed::reset_for;
 use crate::tcp::half_open::HalfOpenVerdict;
+use crate::tcp::isn::timestamp_offset;
 use crate::tcp::time_wait::TimeWaitVerdict;
 use crate::tcp::{Env, Facts};
 use crate::time::Instant;
@@ -199,10 +200,11 @@ impl Shard {
             }
             HalfOpenVerdict::AnswerReset => self.reset(now, arrival, reply),
             HalfOpenVerdict::AnswerAck(reason) => {
-                let ts_offset = self.isns.timestamp_offset(arrival.tuple);
-                self.answer_once(now, arrival).map_err(|_| reason)?;
-                let header = self.half_open.get(place).expect(INDEXED).acknowledgement(ts_offset, &env!(self, now));
+                let word = self.isns.word(arrival.tuple);
+                self.answer_once(now, arrival, word).map_err(|_| reason)?;
                 limited(self.replies.acknowledgement.allows(now.as_millis()))?;
+                let ts_offset = timestamp_offset(word);
+                let header = self.half_open.get(place).expect(INDEXED).acknowledgement(ts_offset, &env!(self, now));
                 *reply = Some(self.segment(arrival, header));
                 Err(reason)
             }
@@ -212,22 +214,22 @@ impl Shard {
 
     fn on_time_wait(&mut self, now: Instant, flow: Flow, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
         let entry = self.time_wait(flow);
-        let ack = |shard: &mut Shard, reply: &mut Option<Reply>| {
-            let ts_offset = shard.isns.timestamp_offset(arrival.tuple);
-            let header = entry.acknowledgement(ts_offset, &env!(shard, now));
+        let ack = |shard: &mut Shard, word: u64, reply: &mut Option<Reply>| {
             limited(shard.replies.acknowledgement.allows(now.as_millis()))?;
+            let header = entry.acknowledgement(timestamp_offset(word), &env!(shard, now));
             *reply = Some(shard.segment(arrival, header));
             Ok(())
         };
         match entry.on_segment(arrival.segment) {
             TimeWaitVerdict::AcknowledgeAndRestart => {
                 self.restart_time_wait(arrival.hash, flow, now);
-                ack(self, reply)?;
+                ack(self, self.isns.word(arrival.tuple), reply)?;
                 Ok(Handled::Segment)
             }
             TimeWaitVerdict::Acknowledge(reason) => {
-                self.answer_once(now, arrival).map_err(|_| reason)?;
-                ack(self, reply)?;
+                let word = self.isns.word(arrival.tuple);
+                self.answer_once(now, arrival, word).map_err(|_| reason)?;
+                ack(self, word, reply)?;
                 Err(reason)
             }
             TimeWaitVerdict::Reuse if self.listens(arrival.tuple.local_port) => {
@@ -238,7 +240,7 @@ impl Shard {
                 self.on_syn(now, arrival, Some(entry.snd_nxt), reply)
             }
             TimeWaitVerdict::Reuse => {
-                ack(self, reply)?;
+                ack(self, self.isns.word(arrival.tuple), reply)?;
                 Err(DropReason::TimeWaitSyn)
             }
             TimeWaitVerdict::Drop(reason) => Err(reason),
@@ -274,10 +276,12 @@ impl Shard {
         Ok(Handled::AnsweredByReset)
     }
 
-    /// What might be an answer itself is answered once in a while only.
-    fn answer_once(&mut self, now: Instant, arrival: &Arrival<'_>) -> Result<(), DropReason> {
+    /// What might be an answer itself is answered once in a while only; `word` is the flow's, of [`IsnGenerator::word`].
+    ///
+    /// [`IsnGenerator::word`]: crate::tcp::isn::IsnGenerator::word
+    fn answer_once(&mut self, now: Instant, arrival: &Arrival<'_>, word: u64) -> Result<(), DropReason> {
         let may_be_answer = arrival.segment.is_empty() && !arrival.segment.header.flags.has(Flags::RST);
-        limited(!may_be_answer || self.answers.allows(self.isns.word(arrival.tuple), now.as_millis()))
+        limited(!may_be_answer || self.answers.allows(word, now.as_millis()))
     }
 
     pub(super) fn segment(&self, arrival: &Arrival<'_>, header: Header) -> Reply {
@@ -290,9 +294,7 @@ impl Shard {
     pub(super) fn learn_from(&mut self, now: Instant, arrival: &Arrival<'_>) {
         if let Some(next_hop) = self.routes.next_hop(&arrival.tuple.remote_addr) {
             let station = Station { mac: arrival.link.src, vlan: arrival.link.vlan };
-            if !self.neighbours.confirms(&next_hop, station, now.as_millis() as u32) {
-                self.learn(next_hop, station, Learn::IfUnknown, now);
-            }
+            self.learn(next_hop, station, Learn::IfUnknown, now);
         }
     }
 

@@ -203,7 +203,7 @@ impl Neighbours {
     }
 
     /// Whether this is what is known already, and nobody waits to hear it: then it is so anew.
-    pub fn confirms(&mut self, addr: &Addr, station: Station, tick: u32) -> bool {
+    fn confirms(&mut self, addr: &Addr, station: Station, tick: u32) -> bool {
         let same = |n: &&mut Neighbour| n.station == Some(station) && n.waiting.is_empty();
         let Some(neighbour) = self.get_mut(addr).filter(same) else { return false };
         neighbour.confirmed_at = tick;

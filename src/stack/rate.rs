@@ -14,7 +14,7 @@ impl RateLimit {
         RateLimit { limit, second: 0, used: 0, held_back: 0 }
     }
 
-    /// Whether one more is allowed; it counts either way.
+    /// Whether one more is allowed; it is counted as used, or as held back.
     pub fn allows(&mut self, now_ms: u64) -> bool {
         let second = now_ms / 1_000;
         if second != self.second {

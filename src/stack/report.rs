@@ -63,6 +63,7 @@ impl Shard {
     fn pools_in_use(&self) -> BTreeMap<String, Pool> {
         let limits = &self.config.limits;
         let time_wait = self.time_wait_v4.len() + self.time_wait_v6.len();
+        let (most_of_one, share) = self.budgets.held();
         let pools = [
             ("half_open", self.half_open.len() as u64, self.half_open.limit() as u64),
             ("connections", self.connections.len() as u64, self.connections.limit() as u64),
@@ -70,7 +71,7 @@ impl Shard {
             ("table_bytes", self.table_bytes(), self.most_table_bytes()),
             ("buffer_bytes", self.pools.blocks.used_bytes(), self.pools.blocks.limit_bytes()),
             ("orphans", u64::from(self.orphans), u64::from(limits.orphans)),
-            ("half_open_of_one_prefix", self.budgets.held().0, self.budgets.held().1),
+            ("half_open_of_one_prefix", most_of_one, share),
             ("path_mtus", self.path_mtus.len() as u64, u64::from(limits.path_mtus)),
             ("neighbours", self.neighbours.len() as u64, u64::from(limits.neighbours)),
             ("app_timers", self.app_timers.len() as u64, u64::from(limits.app_timers)),

@@ -45,8 +45,10 @@ impl Shard {
         beyond: Option<SeqNum>,
         reply: &mut Option<Reply>,
     ) -> Outcome {
-        let may_hold = self.may_hold(arrival);
-        let has_room = self.defence.step() > Step::Table || self.make_room_for(Newcomer::HalfOpen, now);
+        // From the second step on a cookie answers whatever the table would say.
+        let at_table = self.defence.step() == Step::Table;
+        let may_hold = !at_table || self.may_hold(arrival);
+        let has_room = !at_table || self.make_room_for(Newcomer::HalfOpen, now);
         if self.defence.on_syn(self.half_open.len(), may_hold && has_room, now) && beyond.is_none() {
             self.budgets.cookies += u64::from(!may_hold);
             return self.answer_with_cookie(now, arrival, reply);

@@ -4,7 +4,7 @@
 //! nor deadlines are stored for each. Entries stand in segments; a segment's time is over when that of its last entry is,
 //! and one takes entries for no longer than a 1024th of the wait, so that none waits much longer than it must. Segments
 //! stand in a slab, apart from the tables of the index: as boxes of their own they took the room of those that the index
-//! had given back, and left a tenth of it that nothing fits into.
+//! had given back, and left a tenth of it that nothing fits into. The slab keeps what it has for entries to come.
 
 use super::flow_index::{Flow, Phase};
 use super::locals::Locals;
@@ -159,7 +159,7 @@ impl<E: Packed> TimeWaitTable<E> {
     pub fn new(time_wait: Duration, limit: u32, locals: Locals) -> Self {
         let wait_ms = (time_wait.as_millis() as u64).max(1);
         TimeWaitTable {
-            segments: Slab::new((Flow::MAX_PLACE / SEGMENT as u32).min(NONE - 1)),
+            segments: Slab::new(Flow::MAX_PLACE / SEGMENT as u32),
             oldest: NONE,
             newest: NONE,
             wait_ms,
@@ -174,11 +174,6 @@ impl<E: Packed> TimeWaitTable<E> {
     /// Entries that wait.
     pub fn len(&self) -> usize {
         self.live
-    }
-
-    /// The most there may be.
-    pub fn limit(&self) -> usize {
-        self.limit
     }
 
     /// Whether an entry must go before another one can come.
@@ -414,9 +409,9 @@ mod tests {
         assert_eq!(table.pop_expired(2_000), None);
     }
 
-    /// Entries that are taken again by new connections leave no memory behind, wherever they stand.
+    /// Entries that are taken again by new connections leave no place behind that is of no use, wherever they stand.
     #[test]
-    fn memory_goes_with_the_entries() {
+    fn segments_go_with_the_entries() {
         let mut table = table(Duration::from_secs(240), 1 << 20);
         for round in 0..20u64 {
             let places: Vec<u32> =

@@ -49,12 +49,16 @@ impl Sum {
     /// Adds octets whose number is known at compile time.
     #[inline(always)]
     pub fn array<const N: usize>(self, octets: &[u8; N]) -> Sum {
-        let (words, rest) = octets.as_chunks::<8>();
-        words.iter().fold(self, |sum, word| sum.eight(*word)).plus(last(rest))
+        self.in_words(octets)
     }
 
     #[inline(never)]
     fn any_octets(self, octets: &[u8]) -> Sum {
+        self.in_words(octets)
+    }
+
+    #[inline(always)]
+    fn in_words(self, octets: &[u8]) -> Sum {
         let (words, rest) = octets.as_chunks::<8>();
         words.iter().fold(self, |sum, word| sum.eight(*word)).plus(last(rest))
     }

@@ -1,4 +1,4 @@
-//! How many half-open entries each prefix holds, at most: a count-min sketch (Cormode and Muthukrishnan, 2005) from which
+//! How many entries (half-open ones, or connections) each prefix holds, at most: a count-min sketch (Cormode and Muthukrishnan, 2005) from which
 //! entries that go are taken out again.
 
 const ROWS: usize = 4;
