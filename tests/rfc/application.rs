@@ -3,6 +3,7 @@
 use super::peer::*;
 use super::segment::*;
 use super::target::*;
+use std::time::Duration;
 
 impl Peer {
     // --- the application ---
@@ -18,6 +19,14 @@ impl Peer {
     pub fn app_read(&mut self) -> Read {
         let sock = self.sock();
         self.target.read(sock, 65_536)
+    }
+    /// All that is there to be read.
+    pub fn app_read_all(&mut self) -> Vec<u8> {
+        let mut read = vec![];
+        while let Read::Data(octets) = self.app_read() {
+            read.extend(octets);
+        }
+        read
     }
     pub fn app_shutdown(&mut self) {
         self.log('*', "the application shuts down its sending side");
@@ -53,6 +62,30 @@ impl Peer {
     }
 
     // --- the usual beginnings ---
+
+    /// An acknowledgement up to `n`, and of these blocks of the host's octets beyond.
+    pub fn sack(&self, n: u32, blocks: &[(u32, u32)]) -> Seg {
+        let irs = self.flow.irs.expect("the host has said its SYN");
+        let mut octets = vec![1, 1, 5, 2 + 8 * blocks.len() as u8];
+        for (left, right) in blocks {
+            octets.extend(irs.wrapping_add(*left).to_be_bytes());
+            octets.extend(irs.wrapping_add(*right).to_be_bytes());
+        }
+        ack(n).options(&octets)
+    }
+
+    /// Has the host learn its round trip: ten octets so many times, each acknowledged after so long. Gives its next octet.
+    pub fn round_trips(&mut self, count: u32, round_trip: Duration) -> u32 {
+        let mut end = 1;
+        for _ in 0..count {
+            self.app_write(b"0123456789");
+            self.expect(data(end, b"0123456789"));
+            self.pass(round_trip);
+            end += 10;
+            self.send(ack(end));
+        }
+        end
+    }
 
     /// The host's application asks for a connection to a port of the peer; nothing need have left yet.
     pub fn connect_to(&mut self, port: u16) -> Result<Sock, Fault> {

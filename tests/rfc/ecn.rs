@@ -8,12 +8,13 @@ const MSS: u32 = 1_460;
 const ECT0: u8 = 2;
 const CE: u8 = 3;
 
-/// The host accepts a connection whose peer asks for ECN.
-fn accept_with_ecn(p: &mut Peer) {
+/// The host accepts a connection whose peer asks for ECN; gives its SYN-ACK.
+fn accept_with_ecn(p: &mut Peer) -> Got {
     p.send(seg(S | E | C).seq(0).mss(1_460));
-    p.expect(seg(S | A | E).ack(1));
+    let got = p.expect(seg(S | A | E).ack(1));
     p.send(ack(1));
     p.sock = p.target.accept();
+    got
 }
 
 /// The host asks for ECN itself.
@@ -26,11 +27,8 @@ fn asking(scenario: impl Fn(&mut Peer) + Sync) {
 fn ecn_is_agreed_on_when_the_peer_asks() {
     covers!("9293-SHLD-8");
     everywhere(|p| {
-        p.send(seg(S | E | C).seq(0).mss(1_460));
-        let got = p.expect(seg(S | A | E).ack(1));
+        let got = accept_with_ecn(p);
         assert_eq!(got.ip.ecn, 0, "not on a SYN-ACK");
-        p.send(ack(1));
-        p.sock = p.target.accept();
         p.app_write(b"marked");
         let got = p.expect(data(1, b"marked"));
         assert_eq!(got.ip.ecn, ECT0);
@@ -54,10 +52,7 @@ fn without_being_asked_there_is_no_ecn() {
 fn a_mark_is_echoed_until_the_peer_has_reduced() {
     covers!("9293-SHLD-8");
     everywhere(|p| {
-        p.send(seg(S | E | C).seq(0).mss(1_460));
-        p.expect(seg(S | A | E).ack(1));
-        p.send(ack(1));
-        p.sock = p.target.accept();
+        accept_with_ecn(p);
         p.send(data(1, b"0123456789").tweak(|t| t.ecn = CE));
         assert_eq!(p.next(secs(1)).expect("an ACK").flags & E, E);
         p.send(data(11, b"0123456789").tweak(|t| t.ecn = ECT0));
@@ -71,10 +66,7 @@ fn a_mark_is_echoed_until_the_peer_has_reduced() {
 fn an_echoed_mark_makes_the_window_smaller_once_and_is_answered() {
     covers!("9293-SHLD-8");
     everywhere(|p| {
-        p.send(seg(S | E | C).seq(0).mss(1_460));
-        p.expect(seg(S | A | E).ack(1));
-        p.send(ack(1));
-        p.sock = p.target.accept();
+        accept_with_ecn(p);
         p.app_write(&[b'x'; 60_000]);
         assert_eq!(p.flight().len(), 10);
         for at in 1..=10 {
@@ -91,10 +83,7 @@ fn an_echoed_mark_makes_the_window_smaller_once_and_is_answered() {
 fn a_retransmission_carries_no_ecn_mark() {
     covers!("9293-SHLD-8");
     everywhere(|p| {
-        p.send(seg(S | E | C).seq(0).mss(1_460));
-        p.expect(seg(S | A | E).ack(1));
-        p.send(ack(1));
-        p.sock = p.target.accept();
+        accept_with_ecn(p);
         p.app_write(b"lost");
         assert_eq!(p.expect(data(1, b"lost")).ip.ecn, ECT0);
         assert_eq!(p.expect_within(secs(4), data(1, b"lost")).ip.ecn, 0);
@@ -163,6 +152,11 @@ fn a_fin_alone_and_a_reset_carry_no_mark() {
         p.app_abort();
         let got = p.next(secs(1)).expect("a RST");
         assert_eq!((got.flags & R, got.ip.ecn), (R, 0));
+        p.on_port(46_100, |p| {
+            accept_with_ecn(p);
+            p.app_close();
+            assert_eq!(p.expect(fin(1).ack(1)).ip.ecn, 0);
+        });
     });
 }
 

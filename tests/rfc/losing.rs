@@ -21,13 +21,7 @@ fn in_flight(p: &mut Peer, opened: Seg, count: u32) {
 }
 
 fn send_sack(p: &mut Peer, n: u32, blocks: &[(u32, u32)]) {
-    let irs = p.flow.irs.unwrap();
-    let mut octets = vec![1, 1, 5, 2 + 8 * blocks.len() as u8];
-    for (left, right) in blocks {
-        octets.extend(irs.wrapping_add(*left).to_be_bytes());
-        octets.extend(irs.wrapping_add(*right).to_be_bytes());
-    }
-    p.send(ack(n).options(&octets));
+    p.send(p.sack(n, blocks));
 }
 
 #[test]

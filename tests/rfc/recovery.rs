@@ -15,16 +15,6 @@ fn send_segments(p: &mut Peer, count: u32) {
     p.expect_silence(millis(5));
 }
 
-fn sack_ack(n: u32, p: &Peer, blocks: &[(u32, u32)]) -> Seg {
-    let irs = p.flow.irs.unwrap();
-    let mut octets = vec![1, 1, 5, 2 + 8 * blocks.len() as u8];
-    for (left, right) in blocks {
-        octets.extend(irs.wrapping_add(*left).to_be_bytes());
-        octets.extend(irs.wrapping_add(*right).to_be_bytes());
-    }
-    ack(n).options(&octets)
-}
-
 #[test]
 fn the_retransmission_timer_doubles() {
     covers!("9293-MUST-18", "6298-2");
@@ -52,14 +42,7 @@ fn the_rto_follows_the_round_trips() {
     covers!("6298-2");
     in_memory_only("it measures time", |p| {
         p.accept_with_timestamps();
-        let mut end = 1;
-        for _ in 0..20 {
-            p.app_write(b"0123456789");
-            p.expect(data(end, b"0123456789"));
-            p.pass(millis(150));
-            end += 10;
-            p.send(ack(end));
-        }
+        let end = p.round_trips(20, millis(150));
         p.app_write(b"lost");
         let first = p.expect(data(end, b"lost")).at;
         let mut times = vec![];
@@ -178,7 +161,7 @@ fn with_sack_only_the_holes_are_sent_again() {
         // Segments 0 and 2 are lost.
         for n in [1, 3, 4, 5, 6, 7, 8, 9] {
             let blocks = if n == 1 { vec![(at(1), at(2))] } else { vec![(at(3), at(n + 1)), (at(1), at(2))] };
-            let answer = sack_ack(1, p, &blocks);
+            let answer = p.sack(1, &blocks);
             p.send(answer);
         }
         assert_eq!(p.flight(), [at(0), at(2)]);
@@ -193,7 +176,7 @@ fn what_was_reported_is_kept_until_acknowledged() {
     everywhere(|p| {
         p.accept_with(syn().sack_ok());
         send_segments(p, 3);
-        let answer = sack_ack(1, p, &[(1 + MSS, 1 + 3 * MSS)]);
+        let answer = p.sack(1, &[(1 + MSS, 1 + 3 * MSS)]);
         p.send(answer);
         // A peer that drops what it has reported, as it may: all comes again.
         let mut again = std::collections::BTreeSet::new();
@@ -261,11 +244,7 @@ fn a_thousand_tiny_stretches_are_survived() {
         p.send(data(1_001, &[b'y'; 1_002]).ack(1));
         let answers = p.pass(millis(600));
         assert_eq!(answers.last().map(|got| got.ack), Some(2_003));
-        let mut read = 0;
-        while let Read::Data(octets) = p.app_read() {
-            read += octets.len();
-        }
-        assert_eq!(read, 2_002);
+        assert_eq!(p.app_read_all().len(), 2_002);
     });
 }
 
@@ -301,14 +280,7 @@ fn a_lost_tail_is_probed_for_before_the_timeout() {
     covers!("8985-6");
     in_memory_only("round trips must be known to the millisecond", |p| {
         p.accept_with_timestamps();
-        let mut end = 1;
-        for _ in 0..10 {
-            p.app_write(b"0123456789");
-            p.expect(data(end, b"0123456789"));
-            p.pass(millis(50));
-            end += 10;
-            p.send(ack(end));
-        }
+        p.round_trips(10, millis(50));
         let left = p.target.now();
         p.app_write(&[b'x'; 4 * 1_448]);
         let flight = p.flight();
@@ -335,7 +307,7 @@ fn a_hole_is_found_by_time_with_a_single_sack() {
         p.app_write(&[b'y'; 1_448]);
         p.pass(millis(1));
         p.pass(millis(40));
-        let answer = sack_ack(11, p, &[(16, 16 + 1_448)]);
+        let answer = p.sack(11, &[(16, 16 + 1_448)]);
         let tsval = TS_BASE + p.target.now().as_millis() as u32;
         let mut answer = answer.ts(tsval, p.flow.ts.unwrap().1);
         answer.ack = Some(Num::Rel(11));
