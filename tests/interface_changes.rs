@@ -150,6 +150,35 @@ fn a_removed_interface_ends_it_with_the_ledger() {
 }
 
 #[test]
+fn a_load_whose_interface_is_removed_tells_what_ran() {
+    let Some(lab) = common::lab("load_removed", &LabConfig::default()) else { return };
+    let mut load = Command::new("ip")
+        .args(["netns", "exec", lab.right.name(), env!("CARGO_BIN_EXE_handfast"), "load", "--json", "--no-pin"])
+        .args(["--interface", RIGHT, "--address", "10.77.0.2/24", "--target", "10.77.0.1:9"])
+        .args(["--rate", "100", "--duration", "60s"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(load.try_wait().unwrap().is_none(), "it runs");
+    lab.right.run("ip", &["link", "del", RIGHT]).unwrap();
+    let start = Instant::now();
+    while load.try_wait().unwrap().is_none() {
+        if start.elapsed() > PATIENCE {
+            load.kill().unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let output = load.wait_with_output().unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{log}");
+    assert!(log.lines().last().unwrap_or_default().contains("interface hf-b: it is gone"), "{log}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("the report");
+    assert!(report["opened"].as_u64().is_some_and(|opened| opened > 50), "{report}");
+}
+
+#[test]
 fn an_interface_that_moves_to_another_namespace_ends_it_with_the_ledger() {
     let Some(served) = Served::start("moved", 1, "") else { return };
     served.ip(&["link", "set", RIGHT, "netns", served.lab.left.name()]);

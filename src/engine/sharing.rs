@@ -6,6 +6,7 @@ use crate::SetupError;
 use crate::host::{self, InterfaceFacts};
 use crate::stack::{MOST_ROUTES, Ownership, Route, Routes};
 use crate::wire::Addr;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How long a next hop may take to answer the kernel's question for it.
@@ -65,11 +66,12 @@ pub(super) fn learn_from_host(config: &mut EngineConfig, host: &InterfaceFacts) 
             ));
         }
     }
-    // For the rest together no longer than for one: an answer that comes later is heard by the watch.
+    // For the rest together no longer than for one: an answer that comes later is heard by the watch. Many routes may lead
+    // by one gateway.
     let start = std::time::Instant::now();
-    for hop in routes.gateways() {
+    for hop in routes.gateways().collect::<BTreeSet<_>>() {
         let within = RESOLVE_WITHIN.saturating_sub(start.elapsed());
-        if !resolve(config, host.index, hop, within).map_err(fail)? {
+        if !resolve(config, host.index, hop, within).map_err(fail)? && !within.is_zero() {
             tracing::warn!("the host's gateway {hop} does not answer");
         }
     }

@@ -1,13 +1,13 @@
 //! An interface looked at while it is in use: at once when the kernel tells of a change of any link, and now and then, as it
 //! does not tell of all (queues, an XDP program that was detached by its link).
 
-use super::netlink::Netlink;
+use super::netlink::{Netlink, readable};
 use super::{InterfaceFacts, link_facts};
 use netlink_packet_route::link::LinkMessage;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use std::io;
 use std::ops::ControlFlow;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -57,7 +57,7 @@ pub fn link_watch<T: Send + 'static>(
             }
             wait(&[&changes], &stopped, LOOK_EVERY);
             // What changed is seen by looking; so it does not matter either when there were too many changes (ENOBUFS).
-            while readable(&changes) {
+            while readable(changes.as_fd(), Duration::ZERO).unwrap_or(false) {
                 let _ = changes.receive();
             }
         }
@@ -97,9 +97,4 @@ fn wait(others: &[&Netlink], stopped: &OwnedFd, timeout: Duration) -> bool {
     // An interrupted wait is a short one.
     let _ = poll(&mut fds, Timespec::try_from(timeout).ok().as_ref());
     !fds[0].revents().is_empty()
-}
-
-fn readable(netlink: &Netlink) -> bool {
-    let mut fds = [PollFd::new(netlink, PollFlags::IN)];
-    poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
 }

@@ -100,7 +100,8 @@ impl AsFd for Netlink {
     }
 }
 
-fn readable(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<bool> {
+/// Whether there is something to read before the time is over.
+pub(super) fn readable(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<bool> {
     let timeout = Timespec::try_from(timeout).ok();
     loop {
         match poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], timeout.as_ref()) {

@@ -43,7 +43,7 @@ pub fn run(args: Args) -> Outcome {
     let floods = Floods::new(flood, workers);
     let engine = floods.start(&run, config, port)?;
     let search = args.search().map(|plan| search::start(engine.handle(), plan)).transpose().map_err(thread_error)?;
-    let finished = run.finish(engine, &interrupts)?;
+    let mut finished = run.finish(engine, &interrupts)?;
     let search = search.map(|thread| thread.join().expect("the search does not panic"));
     let (report, results) = report(&args, &run, &finished, search.as_ref(), &floods)?;
     if let Some(page) = page {
@@ -54,7 +54,7 @@ pub fn run(args: Args) -> Outcome {
     } else {
         say(&format!("{report}\n"));
     }
-    Ok(verdict(report.went_well()))
+    finished.ended.failure.take().map_or(Ok(verdict(report.went_well())), Err)
 }
 
 fn report(

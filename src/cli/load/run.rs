@@ -50,10 +50,11 @@ impl Run {
         &self.gauges
     }
 
-    /// Shows how it goes until every worker has ended; an interrupt asks them to finish. Says whether there was one.
+    /// Shows how it goes until every worker has ended; an interrupt asks them to finish. What ran is told also where they
+    /// could not go on ([`Ended::failure`]).
     ///
     /// # Errors
-    /// As [`Engine::join`].
+    /// As [`Engine::finish`].
     pub fn finish(&self, engine: Engine<LoadApp>, interrupts: &Interrupts) -> Result<Finished, SetupError> {
         let handle = engine.handle();
         let look = move || handle.snapshot().ok();
@@ -73,7 +74,7 @@ impl Run {
             }
         }
         let timeline = watch.stop();
-        Ok(Finished { ended: engine.join()?, interrupted, timeline })
+        Ok(Finished { ended: engine.finish()?, interrupted, timeline })
     }
 
     /// The report of what the workers gathered.

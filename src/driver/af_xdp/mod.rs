@@ -104,7 +104,7 @@ impl AfXdp {
     ///
     /// # Errors
     /// When the kernel is too old to say.
-    pub fn statistics(&self) -> io::Result<KernelLosses> {
+    fn statistics(&self) -> io::Result<KernelLosses> {
         let s = self.socket.statistics().map_err(io::Error::other)?;
         Ok(KernelLosses {
             rx_dropped: s.rx_dropped,
@@ -112,7 +112,7 @@ impl AfXdp {
             rx_fill_ring_empty: s.rx_fill_ring_empty_descs,
             rx_invalid_descs: s.rx_invalid_descs,
             tx_invalid_descs: s.tx_invalid_descs,
-            tx_stalls: self.stall.stalls(),
+            ..KernelLosses::default()
         })
     }
 
@@ -281,7 +281,7 @@ impl Driver for AfXdp {
 
     fn kernel_losses(&self) -> KernelLosses {
         // An older kernel does not say.
-        self.statistics().unwrap_or(KernelLosses { tx_stalls: self.stall.stalls(), ..KernelLosses::default() })
+        KernelLosses { tx_stalls: self.stall.stalls(), ..self.statistics().unwrap_or_default() }
     }
 
     fn outpost(&self) -> Option<SharedMemory> {
