@@ -52,11 +52,11 @@ impl Network {
     /// Enough addresses for a client that opens connections for this long.
     ///
     /// A 4-tuple that was used rests in TIME-WAIT for 240 s, so a run needs a port for each connection: 64,512 for each
-    /// client address. The rate is taken to be at most 200,000 a second over veth and 1.5 million over memory; a client that
+    /// client address. The rate is taken to be at most 500,000 a second over veth and 1.5 million over memory; a client that
     /// is faster than that waits for ports, and the report says so.
     pub fn sized(duration: Duration, kind: LinkKind) -> Self {
         let rate = match kind {
-            LinkKind::Veth => 200_000,
+            LinkKind::Veth => 500_000,
             LinkKind::Memory => 1_500_000,
         };
         // Beyond TIME-WAIT's length ports come back.
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn there_is_a_port_for_each_connection_of_the_run() {
-        for (seconds, kind, rate) in [(5, LinkKind::Veth, 200_000), (10, LinkKind::Memory, 1_500_000)] {
+        for (seconds, kind, rate) in [(5, LinkKind::Veth, 500_000), (10, LinkKind::Memory, 1_500_000)] {
             let network = Network::sized(Duration::from_secs(seconds), kind);
             let ports = network.clients.len() as u64 * (u64::from(PORTS.1 - PORTS.0) + 1);
             assert!(ports >= seconds * rate, "{kind:?}");
