@@ -144,6 +144,13 @@ fn what_a_connection_had_sent_may_be_acknowledged_after_its_cookie_began_another
     replay(9697275267262208272);
 }
 
+/// The peer's TIME-WAIT of a tenth of a second was over before a host that had stood still sent its FIN again, which had text and so
+/// was not answered where cookies are expected: all had come, but the last acknowledgement was never heard.
+#[test]
+fn a_fin_that_comes_again_after_a_short_time_wait_may_go_unheard() {
+    replay(12257303934073487815);
+}
+
 /// Connections whose peers were gone held all blocks for R2, those behind them in the line did so after them, and who could
 /// have talked came last.
 #[test]
