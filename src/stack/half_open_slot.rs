@@ -1,6 +1,8 @@
-//! A half-open entry in its table: the entry itself, and its tuple in 22 octets, our address by its number.
+//! A half-open entry in its table: the entry itself, and its tuple in 22 octets, our address by its number; and
+//! whence its SYN came, by a number as well.
 
 use super::locals::Locals;
+use super::senders::Number;
 use super::slab::Slab;
 use super::wheel::Timed;
 use crate::tcp::half_open::HalfOpen;
@@ -17,6 +19,8 @@ pub struct HalfOpenSlot {
     local: u16,
     local_port: u16,
     remote_port: u16,
+    /// The number of the station that its SYN came from.
+    sender: Number,
 }
 
 /// Also in a place that may be empty.
@@ -27,10 +31,15 @@ const _: () = assert!(Slab::<HalfOpenSlot>::ENTRY_BYTES as f64 + super::flow_ind
 impl HalfOpenSlot {
     /// # Panics
     /// If the tuple's local address is none of ours.
-    pub fn new(tuple: &FourTuple, entry: HalfOpen, locals: &Locals) -> Self {
+    pub fn new(tuple: &FourTuple, entry: HalfOpen, sender: Number, locals: &Locals) -> Self {
         let &FourTuple { local_addr, remote_addr, local_port, remote_port } = tuple;
         let local = locals.number(&local_addr).expect("what a listener takes is for an address of ours");
-        HalfOpenSlot { entry, remote_addr, local, local_port, remote_port }
+        HalfOpenSlot { entry, remote_addr, local, local_port, remote_port, sender }
+    }
+
+    /// The number of the station that its SYN came from.
+    pub fn sender(&self) -> Number {
+        self.sender
     }
 
     /// Whose entry it is.

@@ -26,6 +26,7 @@ mod ports;
 mod rate;
 mod report;
 mod routes;
+mod senders;
 mod shard;
 mod shedding;
 pub mod slab;

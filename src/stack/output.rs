@@ -131,10 +131,11 @@ impl Shard {
         let ts_offset = self.isns.timestamp_offset(&tuple);
         let Some(entry) = self.half_open.get(place) else { return Progress::Done };
         let header = entry.syn_ack(our_mss, ts_offset, &env!(self, now));
-        // Nobody is asked for the sake of a handshake that may never be completed: where the neighbour is unknown, the
-        // peer's next SYN is answered to where it came from.
-        let station = self.routes.next_hop(&tuple.remote_addr).and_then(|next_hop| self.neighbours.peek(&next_hop));
-        let Some(station) = station else { return Progress::Done };
+        // Nobody is asked for the sake of a handshake that may never be completed: where the neighbour is unknown, it goes
+        // to where the SYN came from.
+        let sender = entry.sender();
+        let known = self.routes.next_hop(&tuple.remote_addr).and_then(|next_hop| self.neighbours.peek(&next_hop));
+        let Some(station) = known.or_else(|| self.senders.station(sender)) else { return Progress::Done };
         let envelope = self.envelope(station, tuple);
         let written = out.transmit(|buffer| frame::emit_tcp(buffer, &envelope, &header, 0, |_| {}));
         if !written {

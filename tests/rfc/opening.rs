@@ -273,6 +273,24 @@ fn a_syn_and_a_syn_ack_are_first_sent_again_after_one_second() {
     });
 }
 
+/// Nobody is asked where a peer is for the sake of a handshake that may never be completed.
+#[test]
+fn a_syn_ack_is_sent_again_to_where_the_syn_came_from() {
+    covers!("6298-2.1");
+    let stage = stage().handfast_only("the kernel's neighbour is entered by hand here");
+    stage.with(|setup| setup.knows_peer = false).play(|p| {
+        p.answers_neighbour = false;
+        p.send(syn());
+        p.expect(syn_ack().seq(0).ack(1));
+        p.expect_within(secs(2), syn_ack().seq(0).ack(1));
+        p.expect_within(secs(4), syn_ack().seq(0).ack(1));
+        p.send(ack(1));
+        p.sock = p.target.accept();
+        p.app_write(b"here");
+        p.expect(data(1, b"here"));
+    });
+}
+
 #[test]
 fn after_a_lost_syn_ack_data_waits_three_seconds() {
     covers!("6298-5.7");

@@ -5,6 +5,7 @@ use crate::ledger::{DropReason, HalfOpenEnding};
 use crate::stack::flow_index::{Flow, Phase};
 use crate::stack::half_open_slot::HalfOpenSlot;
 use crate::stack::input::Arrival;
+use crate::stack::neighbours::Station;
 use crate::stack::shedding::Newcomer;
 use crate::tcp::half_open::HalfOpen;
 use crate::tcp::state::{Event, State};
@@ -25,7 +26,8 @@ impl Shard {
         if !self.make_room_for(Newcomer::HalfOpen, now) {
             return Err(DropReason::HalfOpenFull);
         }
-        let slot = HalfOpenSlot::new(tuple, entry, &self.locals);
+        let sender = self.senders.number(Station { mac: arrival.link.src, vlan: arrival.link.vlan });
+        let slot = HalfOpenSlot::new(tuple, entry, sender, &self.locals);
         let Ok(place) = self.half_open.insert(slot) else { return Err(DropReason::HalfOpenFull) };
         self.budgets.hold(&tuple.remote_addr);
         self.ledger.half_open_created += 1;

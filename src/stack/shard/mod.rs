@@ -18,6 +18,7 @@ use super::path_mtu::PathMtus;
 use super::ports::Ports;
 use super::rate::{AnswerLimit, ReplyLimits};
 use super::routes::Routes;
+use super::senders::Senders;
 use super::slab::Slab;
 use super::steering::Share;
 use super::time_wait_table::{PackedV4, PackedV6, TimeWaitTable};
@@ -70,6 +71,8 @@ pub(crate) struct Shard {
     pub half_open: Slab<HalfOpenSlot>,
     /// Our addresses by number.
     pub locals: Locals,
+    /// Where the SYNs of half-open entries came from.
+    pub senders: Senders,
     pub half_open_wheel: Wheel,
     /// Where the search for an entry that gives way goes on.
     pub half_open_cursor: u32,
@@ -161,6 +164,7 @@ impl Shard {
             time_wait_v4: TimeWaitTable::new(config.tcp.time_wait, limits.time_wait, locals.clone()),
             time_wait_v6: TimeWaitTable::new(config.tcp.time_wait, limits.time_wait, locals.clone()),
             locals,
+            senders: Senders::new(),
             time_wait_seen: 0,
             orphans: 0,
             idle_watch: IdleWatch::default(),
