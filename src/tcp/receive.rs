@@ -41,6 +41,7 @@ impl Tcb {
         let tick = env.tick();
         let rcv_nxt = self.rcv_nxt;
         let in_order = fitted.seq == rcv_nxt;
+        let full = self.most_text() as u32;
         self.transfer_mut(env.pools, env.config);
         let Some(transfer) = &mut self.transfer else { return };
         let stored = transfer.store(fitted, rcv_nxt, env.pools);
@@ -62,8 +63,9 @@ impl Tcb {
         let octets = rcv_nxt.distance_from(fitted.seq);
         transfer.recv.advance(octets as usize);
         transfer.unacked_octets += octets;
-        // At least every second full segment (SHLD-19), at once when a hole was filled, else delayed (SHLD-18).
-        let now = filled || stored < fitted.text.len() || transfer.unacked_octets >= 2 * u32::from(self.smss);
+        // At least every second full segment (SHLD-19), whose options leave less room for text; at once when a hole was
+        // filled, else delayed (SHLD-18).
+        let now = filled || stored < fitted.text.len() || transfer.unacked_octets >= 2 * full;
         if !now && !transfer.ack_delayed {
             transfer.ack_delayed = true;
             transfer.ack_at = tick.wrapping_add(env.config.delayed_ack.as_millis() as u32);

@@ -95,6 +95,23 @@ fn full_segments_in_one_burst_are_acknowledged_to_the_last() {
     });
 }
 
+/// With timestamps a segment is full with less text.
+#[test]
+fn every_second_full_segment_with_timestamps_is_acknowledged_at_once() {
+    covers!("9293-SHLD-18");
+    const FULL: u32 = MSS - 12;
+    everywhere(|p| {
+        p.accept_with_timestamps();
+        for at in (0..8).step_by(2) {
+            for seq in [1 + at * FULL, 1 + (at + 1) * FULL] {
+                p.send(data(seq, &[b'x'; FULL as usize]).ack(1));
+            }
+            let answers = p.pass(millis(25));
+            assert_eq!(answers.last().expect("an ACK at once").ack, 1 + (at + 2) * FULL);
+        }
+    });
+}
+
 #[test]
 fn neighbouring_blocks_become_one() {
     covers!("2018-3");
