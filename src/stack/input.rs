@@ -310,10 +310,11 @@ impl Shard {
         }
     }
 
-    /// Learns where a neighbour says that it is; the other workers are to hear of it as well.
-    fn hear(&mut self, addr: Addr, station: Station, now: Instant) {
-        self.learn(addr, station, Learn::Update, now);
-        if self.share.is_part() && self.heard.len() < MOST_HEARD {
+    /// Learns where a neighbour says that it is; the other workers are to hear of it as well, when it is what we believe.
+    fn hear(&mut self, addr: Addr, station: Station, how: Learn, now: Instant) {
+        self.learn(addr, station, how, now);
+        let believed = how == Learn::Update || self.neighbours.peek(&addr) == Some(station);
+        if believed && self.share.is_part() && self.heard.len() < MOST_HEARD {
             self.heard.push((addr, station));
         }
     }
@@ -325,7 +326,7 @@ impl Shard {
         }
         if arp.sender_addr != Addr::UNSPECIFIED_V4 {
             let station = Station { mac: arp.sender_mac, vlan: link.vlan };
-            self.hear(arp.sender_addr, station, now);
+            self.hear(arp.sender_addr, station, Learn::Update, now);
         }
         if !self.routes.is_local(&arp.target_addr) {
             return Err(DropReason::NeighbourIgnored);
@@ -363,7 +364,7 @@ impl Shard {
         match message {
             ndp::Message::Solicitation(asked) if self.routes.is_local(&asked.target) => {
                 if let Some(mac) = asked.source_mac {
-                    self.hear(ip.src, at(mac), now);
+                    self.hear(ip.src, at(mac), Learn::Update, now);
                 }
                 let (destination, advertisement) = asked.answer(ip, self.config.mac);
                 let mut way_back = link.reply(self.config.mac);
@@ -376,7 +377,8 @@ impl Shard {
             }
             ndp::Message::Advertisement(told) if !self.routes.is_local(&told.target) => {
                 if let Some(mac) = told.target_mac {
-                    self.hear(told.target, at(mac), now);
+                    let how = if told.override_known { Learn::Update } else { Learn::IfMissing };
+                    self.hear(told.target, at(mac), how, now);
                 }
                 Ok(Handled::NeighbourReply)
             }

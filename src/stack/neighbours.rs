@@ -36,6 +36,12 @@ impl Neighbour {
         is_due(self.confirmed_at.wrapping_add(FRESH_FOR), tick)
     }
 
+    fn grow_stale(&mut self, tick: u32) {
+        if !self.is_stale(tick) {
+            self.confirmed_at = tick.wrapping_sub(FRESH_FOR);
+        }
+    }
+
     /// Where it is, unless it is to be asked for.
     #[inline]
     fn fresh(&self, asks: bool, tick: u32) -> Option<Station> {
@@ -78,6 +84,9 @@ impl Lookup {
 pub enum Learn {
     /// Note it if the address is in the table (RFC 826, the merge rule).
     Update,
+    /// Note it if the address is in the table and where it is was unknown; else it is no more than a reason to ask
+    /// (RFC 4861 §7.2.5, without the override flag).
+    IfMissing,
     /// Enter it if nothing is known of the address; what is known stays, so that a handshake cannot move a gateway.
     IfUnknown,
     /// Enter it, whatever was known: the host says so.
@@ -189,12 +198,20 @@ impl Neighbours {
         if station.mac.is_group() || self.confirms(&addr, station, tick) {
             return Vec::new();
         }
-        if self.get_mut(&addr).is_none() && (how == Learn::Update || !self.enter(addr, tick)) {
+        let only_known = matches!(how, Learn::Update | Learn::IfMissing);
+        if self.get_mut(&addr).is_none() && (only_known || !self.enter(addr, tick)) {
             return Vec::new();
         }
         let Some(neighbour) = self.get_mut(&addr) else { return Vec::new() };
-        if how == Learn::IfUnknown && neighbour.station.is_some_and(|known| known != station) {
-            return Vec::new();
+        if neighbour.station.is_some_and(|known| known != station) {
+            match how {
+                Learn::IfUnknown => return Vec::new(),
+                Learn::IfMissing => {
+                    neighbour.grow_stale(tick);
+                    return Vec::new();
+                }
+                Learn::Update | Learn::Enter => {}
+            }
         }
         neighbour.station = Some(station);
         neighbour.confirmed_at = tick;

@@ -5,6 +5,7 @@ use super::peer::*;
 use super::segment::*;
 use super::target::*;
 use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
 
 const SOURCE_LINK: u8 = 1;
 const TARGET_LINK: u8 = 2;
@@ -131,6 +132,33 @@ fn a_syn_over_ipv6_waits_for_its_neighbour_and_questions_are_rare() {
         p.expect_within(millis(50), seg(S));
         p.send(syn_ack().ack(1));
         p.expect(ack(1));
+    });
+}
+
+/// RFC 4861 §7.2.5: without the override flag it only says that what is known may be old.
+#[test]
+fn an_advertisement_moves_a_neighbour_only_with_the_override_flag() {
+    covers!("4861-7.1");
+    const ELSEWHERE: [u8; 6] = [2, 0, 0, 0, 0, 0x33];
+    let stage = stage().ipv6().in_memory_only("it reads frames as they are");
+    stage.with(|setup| setup.knows_peer = false).play(|p| {
+        p.accept();
+        for (flags, sent_to) in [(0x40, PEER_MAC), (0, PEER_MAC), (0x60, ELSEWHERE)] {
+            p.note(&format!("an advertisement with flags {flags:x}"));
+            let head = [ADVERTISEMENT, 0, 0, 0, flags, 0, 0, 0];
+            let told = [&head[..], &PEER_V6, &[TARGET_LINK, 1], &ELSEWHERE].concat();
+            p.send_icmp_message(Tweak { ttl: 255, ..Tweak::default() }, told);
+            p.answers_neighbour = false;
+            p.others.clear();
+            p.app_write(b"text");
+            let frames: Vec<_> = std::iter::from_fn(|| p.target.next_frame(Duration::ZERO)).collect();
+            let text = frames.iter().map(|(_, octets)| octets).find(|octets| octets.ends_with(b"text"));
+            assert_eq!(text.expect("the text")[..6], sent_to);
+            let asked = frames.iter().any(|(_, octets)| octets.get(54) == Some(&SOLICITATION));
+            assert_eq!(asked, sent_to == PEER_MAC && flags == 0x40, "asked once a second where it became doubtful");
+            p.flow.rcv_nxt += 4;
+            p.send(ack(p.flow.rcv_nxt));
+        }
     });
 }
 
