@@ -195,7 +195,9 @@ impl Tcb {
         }
     }
 
-    /// RFC 3168 §6.1.3: a mark is echoed until the peer says that it has reduced its window.
+    /// RFC 3168 §6.1.3: a mark is echoed until the peer says that it has reduced its window. One on a pure
+    /// acknowledgement, which no sender may mark as capable (§6.1.4), says nothing: where a path marks everything, each would
+    /// be answered by the next.
     fn note_mark(&mut self, segment: &Segment<'_>, env: &Env<'_>) {
         if !self.facts.has(Facts::ECN) {
             return;
@@ -203,7 +205,7 @@ impl Tcb {
         if segment.header.flags.has(Flags::CWR) {
             self.facts.clear(Facts::MARKED);
         }
-        if env.marked {
+        if env.marked && !segment.is_empty() {
             self.facts.set(Facts::MARKED | Facts::ACK_NOW);
         }
     }

@@ -48,6 +48,21 @@ fn without_being_asked_there_is_no_ecn() {
     });
 }
 
+/// No sender marks its acknowledgements as capable; a path that marks everything would have both ends answer for ever.
+#[test]
+fn a_mark_on_a_pure_acknowledgement_is_not_answered() {
+    covers!("9293-SHLD-8", "ACK-LOOP");
+    everywhere(|p| {
+        accept_with_ecn(p);
+        for _ in 0..3 {
+            p.send(ack(1).tweak(|t| t.ecn = CE));
+        }
+        p.expect_no_answer();
+        p.app_write(b"not marked");
+        assert_eq!(p.next(secs(1)).expect("the text").flags & E, 0);
+    });
+}
+
 #[test]
 fn a_mark_is_echoed_until_the_peer_has_reduced() {
     covers!("9293-SHLD-8");
