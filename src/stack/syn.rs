@@ -80,7 +80,9 @@ impl Shard {
     ) {
         let ts_offset = self.isns.timestamp_offset(arrival.tuple);
         let our_mss = self.config.our_mss(arrival.tuple.local_addr.is_v4());
-        let header = self.half_open.get(place).expect(INDEXED).syn_ack(our_mss, ts_offset, &env!(self, now));
+        let entry = self.half_open.get_mut(place).expect(INDEXED);
+        entry.on_syn_again(arrival.segment);
+        let header = entry.syn_ack(our_mss, ts_offset, &env!(self, now));
         *reply = Some(self.segment(arrival, header));
     }
 }

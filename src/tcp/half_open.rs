@@ -99,6 +99,15 @@ impl HalfOpen {
         self.resent += u8::from(self.resent() < READY - 1);
     }
 
+    /// The same SYN came again, with a later timestamp to be echoed (RFC 7323 §5.3 R3).
+    pub(crate) fn on_syn_again(&mut self, syn: &Segment<'_>) {
+        if let (Some(recent), Some(timestamps)) = (self.negotiated().ts_recent, syn.header.options.timestamps)
+            && (timestamps.tsval.wrapping_sub(recent) as i32) > 0
+        {
+            self.ts_recent = timestamps.tsval;
+        }
+    }
+
     /// Whether it waits in the list of flows with something to send; says whether it did before.
     pub(crate) fn set_ready(&mut self, ready: bool) -> bool {
         let was = self.resent & READY != 0;

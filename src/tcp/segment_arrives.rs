@@ -5,7 +5,7 @@ use super::connection::{Env, Facts, News, Tcb};
 use super::state::{Event, State};
 use crate::ledger::{DropReason, Ending, Handled};
 use crate::wire::SeqNum;
-use crate::wire::tcp::{Flags, Segment};
+use crate::wire::tcp::{Flags, Segment, Timestamps};
 
 /// Challenge ACKs in five seconds for one connection (RFC 5961 §7). Counted for each connection alone: a shared count
 /// would tell a blind attacker what others do (CVE-2016-5696).
@@ -98,16 +98,25 @@ impl Tcb {
             return Ok(());
         }
         let Some(timestamps) = segment.header.options.timestamps else {
-            return Err(DropReason::TimestampMissing);
+            // A peer that has started anew has agreed on none: its SYN is challenged all the same (RFC 5961 §4.2).
+            let syn = segment.header.flags.has(Flags::SYN);
+            return if syn { Ok(()) } else { Err(DropReason::TimestampMissing) };
         };
-        // TS.Recent means nothing after 24 days of silence, RFC 7323 §5.5; the stamp counts units of 65.5 s.
-        let age = ((env.tick() >> 16) as u16).wrapping_sub(self.ts_recent_at);
-        let outdated = u32::from(age) > 24 * 86_400_000 / 65_536;
-        if (timestamps.tsval.wrapping_sub(self.ts_recent) as i32) < 0 && !outdated {
+        if self.is_older(timestamps) && !self.is_outdated(env) {
             self.answer_unacceptable(segment, env);
             return Err(DropReason::Paws);
         }
         Ok(())
+    }
+
+    fn is_older(&self, timestamps: Timestamps) -> bool {
+        (timestamps.tsval.wrapping_sub(self.ts_recent) as i32) < 0
+    }
+
+    /// TS.Recent means nothing after 24 days of silence, RFC 7323 §5.5; the stamp counts units of 65.5 s.
+    fn is_outdated(&self, env: &Env<'_>) -> bool {
+        let age = ((env.tick() >> 16) as u16).wrapping_sub(self.ts_recent_at);
+        u32::from(age) > 24 * 86_400_000 / 65_536
     }
 
     /// First step: the four cases of acceptability on (SEG.LEN, RCV.WND).
@@ -183,12 +192,13 @@ impl Tcb {
         }
     }
 
-    /// RFC 7323 §5.3 R3: only a segment that begins at or before Last.ACK.sent moves TS.Recent.
+    /// RFC 7323 §5.3 R3: only a segment that begins at or before Last.ACK.sent moves TS.Recent; back only when what it was
+    /// means nothing any more (§5.5).
     fn remember_timestamp(&mut self, segment: &Segment<'_>, env: &Env<'_>) {
         if let Some(timestamps) = segment.header.options.timestamps
             && self.facts.has(Facts::TIMESTAMPS)
             && segment.header.seq.at_or_before(self.last_ack_sent)
-            && (timestamps.tsval.wrapping_sub(self.ts_recent) as i32) >= 0
+            && (!self.is_older(timestamps) || self.is_outdated(env))
         {
             self.ts_recent = timestamps.tsval;
             self.ts_recent_at = (env.tick() >> 16) as u16;

@@ -169,7 +169,7 @@ impl Peer {
         self.expect_state(state);
     }
 
-    fn peer_closes(&mut self) {
+    pub fn peer_closes(&mut self) {
         self.send(fin(1));
         let nxt = self.flow.rcv_nxt;
         self.expect(ack(2).seq(nxt));

@@ -252,3 +252,33 @@ fn after_every_challenge_the_real_peer_can_still_close() {
         assert_eq!(p.count("TIME-WAIT"), 3);
     });
 }
+
+/// A peer that has started anew has agreed on nothing: what it learns from the answer makes it reset what was before.
+#[test]
+fn a_syn_without_the_timestamps_of_old_is_challenged() {
+    covers!("5961-4.2", "7323-3.2-MISS");
+    everywhere(|p| {
+        for (at, state) in ["ESTABLISHED", "FIN-WAIT-2", "CLOSE-WAIT"].into_iter().enumerate() {
+            p.on_port(48_200 + at as u16, |p| {
+                p.note(state);
+                p.accept_with_timestamps();
+                match state {
+                    "FIN-WAIT-2" => {
+                        p.app_shutdown();
+                        p.expect(fin(1));
+                        p.send(ack(2));
+                    }
+                    "CLOSE-WAIT" => p.peer_closes(),
+                    _ => {}
+                }
+                let (rcv_nxt, snd_nxt) = (p.flow.snd_nxt, p.flow.rcv_nxt);
+                for seq in [0x4000_0000, rcv_nxt, rcv_nxt + 100] {
+                    p.send(seg(S).seq(seq).mss(1_460));
+                    p.expect(seg(A).seq(snd_nxt).ack(rcv_nxt));
+                    p.flow.snd_nxt = rcv_nxt;
+                }
+                p.expect_state(state);
+            });
+        }
+    });
+}

@@ -88,8 +88,13 @@ fn after_24_days_of_silence_ts_recent_means_nothing() {
         p.pass(secs(25 * 86_400));
         // The peer's clock has gone back.
         p.send(seg(A | P).seq(1).text(b"after a long time").ts(TS_BASE - 500, 0));
-        p.expect(ack(18));
+        let got = p.expect(ack(18));
         assert_eq!(p.app_read(), Read::Data(b"after a long time".to_vec()));
+        p.note("from here on it is what the new one is compared with");
+        assert_eq!(got.options.ts.unwrap().1, TS_BASE - 500);
+        p.send(seg(A | P).seq(18).text(b"old").ts(TS_BASE - 501, 0));
+        p.expect(ack(18));
+        assert_eq!(p.app_read(), Read::Nothing);
     });
 }
 
@@ -124,5 +129,16 @@ fn a_reset_carries_no_timestamps_that_were_not_agreed_on() {
         p.accept();
         p.app_abort();
         assert_eq!(p.next(secs(1)).expect("a RST").options.ts, None);
+    });
+}
+
+#[test]
+fn the_syn_again_brings_the_timestamp_that_is_echoed() {
+    covers!("7323-4.3");
+    handfast_only("Linux echoes the first one", |p| {
+        for (tsval, echoed) in [(TS_BASE, TS_BASE), (TS_BASE + 500, TS_BASE + 500), (TS_BASE + 100, TS_BASE + 500)] {
+            p.send(syn().ts(tsval, 0));
+            assert_eq!(p.expect(syn_ack().ack(1)).options.ts.unwrap().1, echoed);
+        }
     });
 }
