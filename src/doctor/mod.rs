@@ -53,6 +53,9 @@ impl Finding {
 /// Octets of locked memory that one queue takes by default.
 const UMEM_OCTETS: u64 = 8192 * af_xdp::CHUNK as u64;
 
+/// The first Linux that aligns a large mapping to huge pages, without which the UMEM cannot lie on any of the pool.
+const ALIGNS_TO_HUGE_PAGES: (u32, u32) = (6, 7);
+
 /// The capabilities that are needed, with their numbers in the kernel.
 const CAPABILITIES: [(&str, u32); 5] =
     [("cap_net_admin", 12), ("cap_net_raw", 13), ("cap_ipc_lock", CAP_IPC_LOCK), ("cap_perfmon", 38), ("cap_bpf", 39)];
@@ -160,35 +163,47 @@ fn xdp_program() -> Finding {
 }
 
 fn huge_pages() -> Finding {
+    let transparent = fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").ok();
+    judge_huge_pages(free_huge_pages(), af_xdp::kernel_version(), transparent.as_deref())
+}
+
+/// Huge pages of 2 MiB in the pool that nobody has or is promised; whatever size is the kernel's default.
+fn free_huge_pages() -> u64 {
+    let count = |name| -> Option<u64> {
+        fs::read_to_string(format!("/sys/kernel/mm/hugepages/hugepages-2048kB/{name}")).ok()?.trim().parse().ok()
+    };
+    count("free_hugepages").unwrap_or(0).saturating_sub(count("resv_hugepages").unwrap_or(0))
+}
+
+/// What of `free` huge pages this kernel will use, and whether it finds any by itself: `transparent` is its setting.
+fn judge_huge_pages(free: u64, version: Option<(u32, u32)>, transparent: Option<&str>) -> Finding {
     let topic = "huge pages";
-    let queues = huge_queues(&fs::read_to_string("/proc/meminfo").unwrap_or_default());
+    let (major, minor) = ALIGNS_TO_HUGE_PAGES;
+    let queues = free / UMEM_OCTETS.div_ceil(af_xdp::HUGE_PAGE as u64);
+    if queues > 0 && version.is_some_and(|version| version < ALIGNS_TO_HUGE_PAGES) {
+        let found = format!("{free} free, which are not used: this kernel does not align a mapping to them");
+        return Finding::lack(
+            topic,
+            State::Warn,
+            found,
+            format!("use Linux {major}.{minor} or newer; it works without"),
+        );
+    }
     if queues > 0 {
-        return Finding::good(topic, format!("free ones for the UMEM of {queues} queues"));
+        return Finding::good(topic, format!("{free} free, enough for the UMEM of {queues} queues"));
     }
     let cure = "`echo madvise > /sys/kernel/mm/transparent_hugepage/enabled`";
-    match fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled") {
-        Ok(modes) if modes.contains("[never]") => {
+    match transparent {
+        Some(modes) if modes.contains("[never]") => {
             Finding::lack(topic, State::Warn, "transparent huge pages are off: more TLB misses", cure)
         }
-        Ok(_) => Finding::good(topic, "the UMEM may use transparent huge pages"),
-        Err(_) => Finding::lack(
+        Some(_) => Finding::good(topic, "the UMEM may use transparent huge pages"),
+        None => Finding::lack(
             topic,
             State::Warn,
             "this kernel has no transparent huge pages: more TLB misses",
             "use a kernel built with CONFIG_TRANSPARENT_HUGEPAGE; it works without",
         ),
-    }
-}
-
-/// For the UMEM of how many queues there are huge pages of 2 MiB, by the text of /proc/meminfo.
-fn huge_queues(meminfo: &str) -> u64 {
-    let of = |name: &str| {
-        let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
-        line.split_whitespace().next()?.parse::<u64>().ok()
-    };
-    match (of("Hugepagesize:"), of("HugePages_Free:")) {
-        (Some(2048), Some(free)) => (free << 21) / UMEM_OCTETS,
-        _ => 0,
     }
 }
 
@@ -232,16 +247,21 @@ mod tests {
     }
 
     #[test]
-    fn huge_pages_that_suffice_for_a_queue_are_named() {
-        let free =
-            |count: u64| format!("HugePages_Total:      99\nHugePages_Free:    {count}\nHugepagesize:    2048 kB\n");
-        assert_eq!(huge_queues(&free(7)), 0);
-        assert_eq!(huge_queues(&free(17)), 2);
-        assert_eq!(
-            huge_queues("Hugepagesize: 1048576 kB\nHugePages_Free: 4\n"),
-            0,
-            "not of the size that is asked for"
-        );
+    fn huge_pages_count_where_they_suffice_for_a_queue_and_the_kernel_uses_them() {
+        const NEW: Option<(u32, u32)> = Some((6, 7));
+        for (free, version, transparent, state, part) in [
+            (7, NEW, Some("always [madvise] never"), State::Good, "may use transparent"),
+            (7, NEW, Some("always madvise [never]"), State::Warn, "are off"),
+            (7, NEW, None, State::Warn, "has no transparent"),
+            (8, NEW, Some("always madvise [never]"), State::Good, "8 free, enough for the UMEM of 1 queues"),
+            (17, Some((7, 0)), None, State::Good, "of 2 queues"),
+            (17, None, None, State::Good, "of 2 queues"),
+            (17, Some((6, 6)), Some("[always] madvise never"), State::Warn, "17 free, which are not used"),
+            (7, Some((5, 15)), Some("[always] madvise never"), State::Good, "may use transparent"),
+        ] {
+            let finding = judge_huge_pages(free, version, transparent);
+            assert!(finding.state == state && finding.found.contains(part), "{free}, {version:?}: {finding:?}");
+        }
     }
 
     #[test]

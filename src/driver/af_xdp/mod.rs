@@ -19,6 +19,7 @@ mod umem;
 pub use frame::{CHUNK, XskFrame};
 pub(crate) use port::{MAX_MTU, comes_in_pieces, kernel_version};
 pub use port::{Port, PortConfig, ZeroCopy, open};
+pub(crate) use umem::HUGE_PAGE;
 
 use super::event::Event;
 use super::{ChunkCensus, Driver, KernelLosses, Wake};

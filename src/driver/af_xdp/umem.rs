@@ -8,7 +8,7 @@ use std::io;
 use std::ptr::null_mut;
 
 /// The size of a huge page that is asked for.
-const HUGE_PAGE: usize = 2 << 20;
+pub(crate) const HUGE_PAGE: usize = 2 << 20;
 
 const ACCESS: libc::c_int = libc::PROT_READ | libc::PROT_WRITE;
 const PRIVATE: libc::c_int = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
