@@ -202,15 +202,21 @@ fn a_link_that_goes_down_is_waited_for() {
 #[test]
 fn the_program_can_be_neither_removed_nor_replaced_by_ip_link() {
     let Some(served) = Served::start("refused", 1, "") else { return };
+    // There the same commands succeed, so it is not they that are wrong.
+    const FREE: &str = "hf-free";
+    served.ip(&["link", "add", FREE, "type", "veth", "peer", "name", "hf-free-peer"]);
     let object = concat!(env!("CARGO_MANIFEST_DIR"), "/xdp/handfast.bpf.o");
+    let set =
+        |link, mode, what: &[&str]| served.lab.right.run("ip", &[&["link", "set", link, mode][..], what].concat());
     for mode in ["xdp", "xdpdrv", "xdpgeneric"] {
-        for what in [&["off"][..], &["obj", object, "sec", "xdp"]] {
-            let mut args = vec!["link", "set", RIGHT, mode];
-            args.extend(what);
-            let done = served.lab.right.run("ip", &args);
-            // There is nothing of the other mode to be switched off.
-            assert!(done.is_err() || (mode, what[0]) == ("xdpgeneric", "off"), "{args:?} was let pass");
-        }
+        let load = ["obj", object, "sec", "xdp"];
+        set(FREE, mode, &load).unwrap_or_else(|e| panic!("{mode} is not to be had on a free interface: {e}"));
+        let refused = set(RIGHT, mode, &load).expect_err("another program took our place").to_string();
+        // "… replace active BPF XDP link", "… can't be active at the same time".
+        assert!(refused.contains("active"), "{refused}");
+        set(FREE, mode, &["off"]).unwrap();
+        // There is nothing of the other mode to be switched off.
+        assert!(set(RIGHT, mode, &["off"]).is_err() || mode == "xdpgeneric", "{mode}: our program was switched off");
     }
     assert!(served.answers(), "{}", served.log());
     served.goes_on();
