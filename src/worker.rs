@@ -35,6 +35,15 @@ pub enum Command<M> {
     Drain(Duration),
     /// Other keys for SYN cookies.
     CookieKeys(CookieKeys),
+    /// The interface has this Ethernet address and MTU from now on.
+    Link {
+        /// Its Ethernet address.
+        mac: MacAddr,
+        /// Largest IP packet in octets.
+        mtu: u16,
+        /// Whether this worker tells the neighbours, where that is for us to do.
+        announces: bool,
+    },
     /// A neighbour as the host knows it (where the host owns ARP).
     Neighbour(Addr, MacAddr),
     /// For the application.
@@ -337,6 +346,7 @@ impl<D: Driver, A: App> Worker<D, A> {
                     self.drain_until = Some(now + patience);
                 }
                 Command::CookieKeys(keys) => self.stack.rekey_cookies(&keys),
+                Command::Link { mac, mtu, announces } => self.stack.on_link(now, mac, mtu, announces),
                 Command::Neighbour(addr, mac) => self.stack.on_neighbour(now, addr, mac),
                 Command::App(message) => self.stack.on_message(now, message),
             }

@@ -238,15 +238,39 @@ fn a_program_that_is_detached_by_its_link_ends_it_with_the_ledger() {
     served.ends_saying(&["interface hf-b: our XDP program was detached", "`bpftool net`", "start again"]);
 }
 
+/// The MSS that our SYN-ACK offers, as the kernel's TCP goes by it (the twelve octets are its timestamps).
+fn offered(served: &Served) -> u32 {
+    let connected = || {
+        let stream = TcpStream::connect_timeout(&([10, 77, 0, 2], 13).into(), PATIENCE).unwrap();
+        socket2::SockRef::from(&stream).tcp_mss().unwrap() + 12
+    };
+    served.lab.left.inside(connected).unwrap()
+}
+
 #[test]
-fn other_changes_are_told_and_borne() {
-    let Some(served) = Served::start("borne", 1, "") else { return };
+fn another_mtu_is_followed_as_far_as_a_chunk_takes() {
+    let Some(served) = Served::start("mtu", 2, "") else { return };
+    assert_eq!(offered(&served), 1_460);
     served.ip(&["link", "set", RIGHT, "mtu", "1400"]);
-    served.says("hf-b has an MTU of 1400 now, and we go on with 1500: larger packets are lost");
-    served.ip(&["link", "set", RIGHT, "mtu", "1500"]);
+    served.says("hf-b has an MTU of 1400 now, and we follow");
+    assert_eq!(offered(&served), 1_360);
+    for link in [(&served.lab.left, LEFT), (&served.lab.right, RIGHT)] {
+        link.0.run("ip", &["link", "set", link.1, "mtu", "2000"]).unwrap();
+    }
+    served.says("hf-b has an MTU of 2000 now: we keep to 1778, which is what a chunk takes");
+    assert_eq!(offered(&served), 1_738);
+    served.goes_on();
+}
+
+#[test]
+fn another_ethernet_address_is_followed_and_announced() {
+    let Some(served) = Served::start("mac", 2, "") else { return };
     served.ip(&["link", "set", RIGHT, "address", "02:00:00:00:00:77"]);
-    served.says("hf-b has the Ethernet address 02:00:00:00:00:77 now");
+    served.says("hf-b has the Ethernet address 02:00:00:00:00:77 now, and we follow");
+    // The kernel would go on with what it knew for half a minute.
     assert!(served.answers(), "{}", served.log());
+    let known = served.lab.left.run("ip", &["neigh", "show", "10.77.0.2"]).unwrap();
+    assert!(known.contains("02:00:00:00:00:77"), "{known}");
     served.goes_on();
 }
 

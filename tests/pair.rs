@@ -5,6 +5,8 @@ use handfast::stack::{
     App, ConnId, Connect, CookieKeys, Cx, LocalAddr, Secrets, Stack, StackConfig, TcpConfig, Transmit,
 };
 use handfast::time::{Duration, Instant};
+use handfast::wire::frame::{Incoming, VerifyChecksum, parse};
+use handfast::wire::ndp::{ALL_NODES, Message};
 use handfast::wire::{Addr, MacAddr};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -137,10 +139,18 @@ fn run(octets: usize, family: Family, tcp: TcpConfig) -> (Stack<Peer>, Stack<Pee
 
 /// Two hosts from their beginning until nothing is left to do.
 fn play(hosts: [(StackConfig, Peer); 2]) -> (Stack<Peer>, Stack<Peer>, Instant) {
+    play_with(hosts, |_, _, _, _| {})
+}
+
+/// The same; `meddle` is called at the end of each turn with its number, and what was sent in it.
+fn play_with(
+    hosts: [(StackConfig, Peer); 2],
+    mut meddle: impl FnMut(usize, Instant, &mut [Stack<Peer>; 2], &[Wire; 2]),
+) -> (Stack<Peer>, Stack<Peer>, Instant) {
     let mut now = Instant::from_millis(1_000_000);
     let mut stacks = hosts.map(|(config, peer)| Stack::new(config, peer, now));
     let mut wires = [Wire(VecDeque::new()), Wire(VecDeque::new())];
-    for _ in 0..1_000_000 {
+    for turn in 0..1_000_000 {
         let mut busy = false;
         for side in 0..2 {
             let arrived: Vec<_> = wires[1 - side].0.drain(..).collect();
@@ -158,6 +168,7 @@ fn play(hosts: [(StackConfig, Peer); 2]) -> (Stack<Peer>, Stack<Peer>, Instant) 
             stacks[side].poll_transmit(now, &mut wires[side]);
             busy |= !wires[side].0.is_empty();
         }
+        meddle(turn, now, &mut stacks, &wires);
         if busy {
             now = now + Duration::from_micros(50);
             continue;
@@ -200,6 +211,72 @@ fn a_fin_carries_the_acknowledgement_that_is_due_unless_told_otherwise() {
         // Besides, the client asks for the server's Ethernet address and gets it.
         let sent = |stack: &Stack<Peer>| stack.snapshot().frames.sent - 1;
         assert_eq!((sent(&client), sent(&server)), frames, "FIN carries ACK: {fin_carries_ack}");
+    }
+}
+
+/// A client that sends so much to a server that sends it back.
+fn echoed(octets: usize, family: Family) -> [(StackConfig, Peer); 2] {
+    let client = Peer {
+        connect: Some(SocketAddr::new(family.host(2).addr.into(), 7)),
+        to_send: (0..octets).map(|i| (i % 251) as u8).collect(),
+        ..Peer::default()
+    };
+    [(config(1, family), client), (config(2, family), Peer::default())]
+}
+
+#[test]
+fn connections_of_every_phase_keep_to_a_link_that_carries_less() {
+    const MTU: u16 = 1_300;
+    // Before the SYN, between SYN and ACK, and while the text is under way: the turn, and the server's half-open entries.
+    for (family, (from_turn, half_open)) in
+        [Family::V4, Family::V6].into_iter().flat_map(|family| [(0, 0), (0, 1), (10, 0)].map(|phase| (family, phase)))
+    {
+        let (mut longest, mut changed) = ([0, 0], false);
+        let (client, server, _) = play_with(echoed(1_000_000, family), |turn, now, stacks, wires| {
+            let longest = &mut longest[usize::from(changed)];
+            *longest = wires.iter().flat_map(|wire| &wire.0).map(Vec::len).fold(*longest, usize::max);
+            if !changed && turn >= from_turn && stacks[1].snapshot().states["syn_received"] == half_open {
+                changed = true;
+                for (stack, host) in stacks.iter_mut().zip(1..) {
+                    stack.on_link(now, MacAddr([2, 0, 0, 0, 0, host]), MTU, true);
+                }
+            }
+        });
+        assert_eq!(longest[1], usize::from(MTU) + 14, "{family:?}, from turn {from_turn}, {half_open} half-open");
+        assert!(from_turn < 10 || longest[0] == 1_514, "{longest:?}");
+        assert_eq!(client.app().received, client.app().to_send, "{family:?}, from turn {from_turn}");
+        assert!(client.snapshot().ledger.exact && server.snapshot().ledger.exact);
+    }
+}
+
+#[test]
+fn a_station_that_gets_another_address_announces_each_of_its_own_twice_and_goes_on() {
+    const NEW: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x77]);
+    for family in [Family::V4, Family::V6] {
+        let mut announced = Vec::new();
+        let (client, server, _) = play_with(echoed(1_000_000, family), |turn, now, stacks, wires| {
+            if turn == 10 {
+                stacks[1].on_link(now, NEW, 1_500, true);
+            }
+            for frame in &wires[1].0 {
+                match parse(frame, VerifyChecksum::Yes) {
+                    Ok(Incoming::Arp { link, arp }) if arp.sender_addr == arp.target_addr => {
+                        assert_eq!((link.dst, arp.sender_mac), (MacAddr::BROADCAST, NEW));
+                        announced.push((now, arp.sender_addr));
+                    }
+                    Ok(Incoming::Ndp { message: Message::Advertisement(told), ip, .. }) if ip.dst == ALL_NODES => {
+                        assert!(told.override_known && !told.solicited && told.target_mac == Some(NEW));
+                        announced.push((now, told.target));
+                    }
+                    _ => {}
+                }
+            }
+        });
+        let ours = family.host(2).addr;
+        assert_eq!(announced.iter().map(|(_, addr)| *addr).collect::<Vec<_>>(), [ours, ours]);
+        assert!(announced[1].0.since(announced[0].0) >= Duration::from_secs(2));
+        assert_eq!(client.app().received, client.app().to_send, "{family:?}");
+        assert!(client.snapshot().ledger.exact && server.snapshot().ledger.exact);
     }
 }
 

@@ -371,6 +371,21 @@ fn both_keys_open_and_a_change_of_keys_is_seen_at_once() {
 }
 
 #[test]
+fn a_link_that_has_changed_is_seen_at_once() {
+    let Some(mut bench) = Bench::new(config()) else { return };
+    let mac = MacAddr([2, 0, 0, 0, 0, 0x77]);
+    bench.program.follow_link(mac, (1_360, 1_340)).unwrap();
+    bench.stack.on_link(clock::now(), mac, 1_400, true);
+    for v4 in [true, false] {
+        let mut frame = segment(v4, None, 9, 2_000, &syn(usual()), &[]);
+        assert_ne!(bench.run(&frame).0, TX, "to an address that is no longer ours");
+        frame[..6].copy_from_slice(&mac.0);
+        bench.compare(&frame).unwrap();
+        assert_eq!(header_of(&bench.run(&frame).1).options.mss, Some(if v4 { 1_360 } else { 1_340 }));
+    }
+}
+
+#[test]
 fn nothing_is_answered_while_a_worker_is_not_ready_or_none_has_asked() {
     let Some(mut bench) = Bench::new(config()) else { return };
     let frame = segment(true, None, 9, 2_000, &syn(usual()), &[]);

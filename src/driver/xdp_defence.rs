@@ -182,12 +182,19 @@ impl DefenceMaps {
         Ok(())
     }
 
-    /// Other keys for cookies; nothing, where the program was not told how to answer.
+    /// Other keys for cookies.
     pub(super) fn rekey(&mut self, keys: &CookieKeys) -> Result<(), aya::maps::MapError> {
-        match self.told.clone() {
-            Some(told) => self.set(&XdpDefence { cookie: *keys, ..told }),
-            None => Ok(()),
-        }
+        self.change(|told| XdpDefence { cookie: *keys, ..told })
+    }
+
+    /// Another Ethernet address of ours, and another MSS.
+    pub(super) fn follow_link(&mut self, mac: MacAddr, mss: (u16, u16)) -> Result<(), aya::maps::MapError> {
+        self.change(|told| XdpDefence { mac, mss, ..told })
+    }
+
+    /// Changes what the program was told; nothing, where it was not told how to answer.
+    fn change(&mut self, to: impl FnOnce(XdpDefence) -> XdpDefence) -> Result<(), aya::maps::MapError> {
+        self.told.clone().map_or(Ok(()), |told| self.set(&to(told)))
     }
 
     /// The program may answer SYNs to this port.

@@ -10,7 +10,7 @@ use super::xdp_error::{attach_error, map_error, program_error};
 use super::xdp_verdict::Verdict;
 use crate::outpost::SharedMemory;
 use crate::tcp::cookie::CookieKeys;
-use crate::wire::Addr;
+use crate::wire::{Addr, MacAddr};
 use crate::{Ownership, SetupError};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, XskMap};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
@@ -214,6 +214,15 @@ impl XdpProgram {
     pub fn rekey_cookies(&mut self, keys: &CookieKeys) -> Result<(), SetupError> {
         let set = self.defence.rekey(keys);
         set.map_err(|e| map_error("telling the XDP program other keys".into(), &e))
+    }
+
+    /// Answers from another Ethernet address, and offers another MSS, from now on.
+    ///
+    /// # Errors
+    /// When the kernel refuses the call.
+    pub fn follow_link(&mut self, mac: MacAddr, mss: (u16, u16)) -> Result<(), SetupError> {
+        let set = self.defence.follow_link(mac, mss);
+        set.map_err(|e| map_error("telling the XDP program how the link has changed".into(), &e))
     }
 
     /// SYNs to this port may be answered.

@@ -30,7 +30,7 @@ pub fn defence_of(config: &StackConfig) -> XdpDefence {
     XdpDefence {
         cookie: config.secrets.cookie,
         isn_key: config.secrets.isn,
-        mss: (config.mtu.saturating_sub(40), config.mtu.saturating_sub(60)),
+        mss: mss_of(config.mtu),
         window: syn_window(&config.tcp),
         shift: window_shift(&config.tcp),
         ecn: config.tcp.ecn,
@@ -39,6 +39,11 @@ pub fn defence_of(config: &StackConfig) -> XdpDefence {
         on_link: prefixes(&config.addresses),
         gateway: (gateway(true), gateway(false)),
     }
+}
+
+/// The MSS that a link of this MTU offers, IPv4 and IPv6 (RFC 9293 §3.7.1, MUST-67).
+pub(super) fn mss_of(mtu: u16) -> (u16, u16) {
+    (mtu.saturating_sub(40), mtu.saturating_sub(60))
 }
 
 /// Each prefix once.

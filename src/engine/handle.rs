@@ -1,6 +1,7 @@
 //! What other threads hold of a running engine.
 
-use super::worker_error;
+use super::answering::mss_of;
+use super::{Link, worker_error};
 use crate::SetupError;
 use crate::driver::XdpProgram;
 use crate::stack::CookieKeys;
@@ -95,6 +96,17 @@ impl<M> Handle<M> {
         }
         // The workers first: they must open what the program makes.
         self.program().as_mut().map_or(Ok(()), |program| program.rekey_cookies(keys))
+    }
+
+    /// Has every worker, and the XDP program, go on with a link that has changed.
+    ///
+    /// # Errors
+    /// The kernel refuses to tell the program.
+    pub(super) fn follow_link(&self, Link { mac, mtu }: Link) -> Result<(), SetupError> {
+        for (index, mailbox) in self.shared.mailboxes.iter().enumerate() {
+            deliver(mailbox, Command::Link { mac, mtu, announces: index == 0 });
+        }
+        self.program().as_mut().map_or(Ok(()), |program| program.follow_link(mac, mss_of(mtu)))
     }
 
     /// Tells every worker a neighbour as the host knows it.

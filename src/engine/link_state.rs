@@ -1,17 +1,17 @@
 //! What may happen to an interface while the workers run, and what is said of it: a line where they can go on, an error
 //! where they cannot.
 
-use super::Handle;
+use super::{Handle, Link};
 use crate::SetupError;
+use crate::driver::af_xdp::MAX_MTU;
 use crate::driver::program_name;
 use crate::host::{self, InterfaceFacts, LinkWatch};
 use crate::time::Duration;
-use std::cmp::Ordering;
 use std::io;
 use std::ops::ControlFlow;
 
-/// Watches the interface that was like this at start: says what happens to it, and ends the workers, without waiting, when
-/// they cannot go on.
+/// Watches the interface that was like this at start: says what happens to it, has the workers follow, and ends them, without
+/// waiting, when they cannot go on.
 pub(super) fn watch<M: Send + 'static>(
     start: &InterfaceFacts,
     program: Option<u32>,
@@ -19,8 +19,11 @@ pub(super) fn watch<M: Send + 'static>(
 ) -> io::Result<LinkWatch<SetupError>> {
     let mut state = LinkState::new(start.clone(), program);
     host::link_watch(start.index, move |now| match state.look(now) {
-        Ok(lines) => {
+        Ok(Seen { lines, link }) => {
             lines.iter().for_each(|line| tracing::warn!("{line}"));
+            if let Some(Err(e)) = link.map(|link| workers.follow_link(link)) {
+                tracing::error!("{e}");
+            }
             ControlFlow::Continue(())
         }
         Err(e) => {
@@ -38,24 +41,33 @@ struct LinkState {
     program: Option<u32>,
 }
 
+/// What has changed.
+struct Seen {
+    /// A line for each change.
+    lines: Vec<String>,
+    /// What the workers are to go on with, if that is another link.
+    link: Option<Link>,
+}
+
 impl LinkState {
     /// The interface as it was at start, with the number of the program that is attached to it since.
     fn new(start: InterfaceFacts, program: Option<u32>) -> LinkState {
         LinkState { last: InterfaceFacts { xdp_program: program, ..start.clone() }, start, program }
     }
 
-    /// What has changed since it was last seen: a line for each change that the workers bear.
+    /// What has changed since it was last seen, as far as the workers bear it.
     ///
     /// # Errors
     /// They cannot go on.
-    fn look(&mut self, now: Option<InterfaceFacts>) -> Result<Vec<String>, SetupError> {
+    fn look(&mut self, now: Option<InterfaceFacts>) -> Result<Seen, SetupError> {
         let Some(now) = now else { return Err(self.gone()) };
         if self.program.is_some() && now.xdp_program != self.program {
             return Err(self.without_program(&now));
         }
         let lines = [self.renamed(&now), self.link(&now), self.mtu(&now), self.mac(&now), self.queues(&now)];
+        let link = ((now.mac, now.mtu) != (self.last.mac, self.last.mtu)).then(|| link_of(&now));
         self.last = now;
-        Ok(lines.into_iter().flatten().collect())
+        Ok(Seen { lines: lines.into_iter().flatten().collect(), link })
     }
 
     fn gone(&self) -> SetupError {
@@ -100,29 +112,20 @@ impl LinkState {
     }
 
     fn mtu(&self, now: &InterfaceFacts) -> Option<String> {
-        let (name, start, now) = (&now.name, self.start.mtu, now.mtu);
-        if now == self.last.mtu {
-            return None;
-        }
-        Some(match now.cmp(&start) {
-            Ordering::Less => format!(
-                "{name} has an MTU of {now} now, and we go on with {start}: larger packets are lost; start again, or \
-                 `ip link set {name} mtu {start}`"
+        let (name, before, now) = (&now.name, self.last.mtu, now.mtu);
+        (now != before).then(|| match now > u32::from(MAX_MTU) {
+            true => format!(
+                "{name} has an MTU of {now} now: we keep to {MAX_MTU}, which is what a chunk takes, and longer packets are \
+                 lost; `ip link set {name} mtu 1500`"
             ),
-            Ordering::Equal => format!("{name} has its MTU of {now} again"),
-            Ordering::Greater => {
-                format!("{name} has an MTU of {now} now, and we go on with {start}; start again to use it")
-            }
+            false => format!("{name} has an MTU of {now} now, and we follow; it was {before}"),
         })
     }
 
     fn mac(&self, now: &InterfaceFacts) -> Option<String> {
         (now.mac != self.last.mac).then(|| {
-            let (name, start, now) = (&now.name, self.start.mac, now.mac);
-            format!(
-                "{name} has the Ethernet address {now} now, and we go on with {start}, which the NIC may filter out; start \
-                 again, or `ip link set {name} address {start}`"
-            )
+            let (name, before, now) = (&now.name, self.last.mac, now.mac);
+            format!("{name} has the Ethernet address {now} now, and we follow; it was {before}")
         })
     }
 
@@ -139,6 +142,11 @@ impl LinkState {
             }
         })
     }
+}
+
+/// The link as workers can use it.
+fn link_of(facts: &InterfaceFacts) -> Link {
+    Link { mac: facts.mac, mtu: facts.mtu.min(u32::from(MAX_MTU)) as u16 }
 }
 
 #[cfg(test)]
@@ -167,24 +175,40 @@ mod tests {
         for (now, part) in [
             (InterfaceFacts { up: false, carrier: false, ..facts() }, "ip link set eth0 up"),
             (InterfaceFacts { carrier: false, ..facts() }, "no carrier"),
-            (InterfaceFacts { mtu: 1400, ..facts() }, "larger packets are lost"),
-            (InterfaceFacts { mtu: 9000, ..facts() }, "go on with 1500"),
+            (InterfaceFacts { mtu: 1400, ..facts() }, "an MTU of 1400 now, and we follow"),
+            (InterfaceFacts { mtu: 9000, ..facts() }, "we keep to 1778"),
             (InterfaceFacts { mac: MacAddr([2; 6]), ..facts() }, "02:02:02:02:02:02 now"),
             (InterfaceFacts { rx_queues: 4, ..facts() }, "4 rx queues now, and 2 have a worker"),
             (InterfaceFacts { name: "wan".into(), ..facts() }, "is called wan now"),
         ] {
             let mut state = state();
-            assert_eq!(state.look(Some(facts())).unwrap(), [""; 0], "nothing has changed yet");
-            let lines = state.look(Some(now.clone())).unwrap();
+            assert_eq!(state.look(Some(facts())).unwrap().lines, [""; 0], "nothing has changed yet");
+            let lines = state.look(Some(now.clone())).unwrap().lines;
             assert!(lines.len() == 1 && lines[0].contains(part), "{lines:?}");
-            assert_eq!(state.look(Some(now)).unwrap(), [""; 0], "told already: {part}");
+            assert_eq!(state.look(Some(now)).unwrap().lines, [""; 0], "told already: {part}");
+        }
+    }
+
+    #[test]
+    fn the_workers_follow_mtu_and_address_once_and_as_far_as_a_chunk_takes() {
+        let mut state = state();
+        let mac = MacAddr([2; 6]);
+        for (now, expected) in [
+            (InterfaceFacts { carrier: false, ..facts() }, None),
+            (InterfaceFacts { mtu: 1400, ..facts() }, Some((facts().mac, 1400))),
+            (InterfaceFacts { mtu: 1400, ..facts() }, None),
+            (InterfaceFacts { mtu: 9000, mac, ..facts() }, Some((mac, 1778))),
+            (facts(), Some((facts().mac, 1500))),
+        ] {
+            let link = state.look(Some(now)).unwrap().link;
+            assert_eq!(link.map(|link| (link.mac, link.mtu)), expected);
         }
     }
 
     #[test]
     fn a_link_that_goes_down_in_two_steps_and_comes_back_is_told_of() {
         let mut state = state();
-        let mut lines = |up, carrier| state.look(Some(InterfaceFacts { up, carrier, ..facts() })).unwrap();
+        let mut lines = |up, carrier| state.look(Some(InterfaceFacts { up, carrier, ..facts() })).unwrap().lines;
         assert!(lines(false, true)[0].contains("set down"));
         assert_eq!(lines(false, false), [""; 0], "a carrier means nothing to a link that is down");
         assert!(lines(true, false)[0].contains("no carrier"));
@@ -198,7 +222,7 @@ mod tests {
             (Some(InterfaceFacts { xdp_program: None, ..facts() }), "all frames go to the kernel"),
             (Some(InterfaceFacts { xdp_program: Some(u32::MAX), ..facts() }), "program 4294967295 is there instead"),
         ] {
-            let error = state().look(now).unwrap_err();
+            let error = state().look(now).err().expect("they cannot go on");
             assert!(error.to_string().contains(part) && error.cure.contains("start again"), "{error}");
         }
     }

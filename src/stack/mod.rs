@@ -21,6 +21,7 @@ mod invariants;
 mod locals;
 pub mod neighbours;
 mod output;
+mod own_link;
 mod path_mtu;
 mod ports;
 mod rate;
@@ -57,6 +58,7 @@ use crate::tcp::{Env, Facts, News, buffer};
 use crate::time::{Duration, Instant};
 use crate::wire::{Addr, MacAddr};
 use neighbours::{Learn, Station};
+use own_link::Announcer;
 use shard::{Shard, env};
 use steering::Share;
 
@@ -67,6 +69,7 @@ const TIMERS_PER_TURN: usize = 1024;
 pub struct Stack<A: App> {
     shard: Shard,
     app: A,
+    announcer: Announcer,
 }
 
 impl<A: App> Stack<A> {
@@ -77,7 +80,7 @@ impl<A: App> Stack<A> {
 
     /// As [`Stack::new`], for one of several stacks that have their addresses in common.
     pub fn sharing(config: StackConfig, share: Share, app: A, now: Instant) -> Self {
-        let mut stack = Stack { shard: Shard::new(config, share, now), app };
+        let mut stack = Stack { shard: Shard::new(config, share, now), app, announcer: Announcer::default() };
         stack.app.on_start(&mut Cx { shard: &mut stack.shard, now });
         stack
     }
@@ -178,6 +181,7 @@ impl<A: App> Stack<A> {
     pub fn poll_transmit(&mut self, now: Instant, out: &mut impl Transmit) -> bool {
         let shard = &mut self.shard;
         let mut counting = Counting { out, frames: 0, octets: 0 };
+        self.announcer.poll_transmit(now, &shard.routes, shard.config.mac, &mut counting);
         let left = shard.poll_transmit(now, &mut counting);
         shard.ledger.frames_sent += counting.frames;
         shard.ledger.bytes_sent += counting.octets;
@@ -193,6 +197,16 @@ impl<A: App> Stack<A> {
     /// A neighbour as the host knows it.
     pub fn on_neighbour(&mut self, now: Instant, addr: Addr, mac: MacAddr) {
         self.shard.learn(addr, Station { mac, vlan: None }, Learn::Enter, now);
+    }
+
+    /// Our link has this Ethernet address and MTU from now on. With `announces` the neighbours are told the address, as far
+    /// as it is another one: one of the workers that have the addresses in common does that, where they are ours alone.
+    pub fn on_link(&mut self, now: Instant, mac: MacAddr, mtu: u16, announces: bool) {
+        let exclusive = self.shard.config.ownership == Ownership::Exclusive;
+        if announces && exclusive && mac != self.shard.config.mac {
+            self.announcer.restart(now);
+        }
+        self.shard.on_link(mac, mtu);
     }
 
     /// Stops accepting and closes what is open, each with a FIN.
@@ -250,6 +264,7 @@ impl<A: App> Stack<A> {
         let building = shard.outpost.as_ref().is_some_and(Outpost::is_building).then_some(now);
         let defence = shard.defence.next_due().into_iter().chain(building);
         let fed = shard.can_feed().then_some(now).into_iter().chain(shard.next_idle_look(now));
+        let fed = fed.chain(self.announcer.due());
         let waits = time_wait.into_iter().flatten().map(Instant::from_millis);
         wheels.into_iter().flatten().map(at).chain(waits).chain(shard.app_timers.next()).chain(fed).chain(defence).min()
     }

@@ -18,6 +18,7 @@ pub mod half_open;
 mod icmp;
 pub mod isn;
 pub mod negotiation;
+mod own_link;
 pub mod rack;
 pub mod reassembly;
 mod receive;
