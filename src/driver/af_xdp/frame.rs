@@ -5,7 +5,7 @@ use ::xdp::Packet;
 use ::xdp::slab::Slab;
 use std::collections::VecDeque;
 
-/// Octets in a chunk. The kernel keeps the first 256 to itself, so a frame has at most 1,792.
+/// Octets of a chunk that are used: all, or the first half where a NIC needs larger ones. The kernel keeps the first 256 to itself, so a frame has at most 1,792.
 pub const CHUNK: usize = 2048;
 
 /// A frame in a UMEM chunk. Its memory stays mapped as long as the process lives.
@@ -22,13 +22,14 @@ pub struct XskFrame {
 unsafe impl Send for XskFrame {}
 
 impl XskFrame {
-    /// Wraps what a ring or the free list of UMEM number `umem` handed out.
+    /// Wraps what a ring or the free list of UMEM number `umem` handed out. A frame that a NIC has written on beyond
+    /// [`CHUNK`] is cut off there: its IP header says that it was longer.
     pub(super) fn new(mut packet: Packet, umem: u32) -> Self {
         let len = packet.len();
         // Chunks are aligned to their size, so an address says how much of its chunk is left.
         let room = (CHUNK - (packet.as_ptr() as usize & (CHUNK - 1))).min(packet.capacity());
         packet.adjust_tail(room as i32 - len as i32).expect("a packet that ends within its chunk");
-        XskFrame { packet, len, umem }
+        XskFrame { packet, len: len.min(room), umem }
     }
 
     /// The UMEM that the chunk belongs to.
@@ -126,6 +127,7 @@ impl Slab for Pending<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::umem::{ChunkSize, map};
     use super::*;
 
     /// A chunk-aligned buffer that lives long enough.
@@ -146,6 +148,17 @@ mod tests {
         frame.set_len(1514);
         let packet = frame.into_packet();
         assert_eq!((packet.len(), packet[59], packet[60]), (1514, 7, 8));
+    }
+
+    #[test]
+    fn what_a_nic_wrote_beyond_the_half_of_a_large_chunk_is_cut_off() {
+        let umem = map(1, ChunkSize::Page).unwrap().umem;
+        // SAFETY: the UMEM is mapped for the life of the process.
+        let mut packet = unsafe { umem.alloc() }.unwrap();
+        packet.insert(0, &[7; 3000]).unwrap();
+        let mut frame = XskFrame::new(packet, 0);
+        assert_eq!((frame.bytes().len(), frame.buffer().len()), (CHUNK - 256, CHUNK - 256));
+        assert_eq!(frame.into_packet().len(), CHUNK - 256);
     }
 
     #[test]

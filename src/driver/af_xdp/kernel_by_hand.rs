@@ -5,6 +5,7 @@
 
 use super::frame::CHUNK;
 use super::socket::QueueRequest;
+use super::umem::ChunkSize;
 use super::{AfXdp, ZeroCopy, sockopt};
 use crate::driver::{Driver, Frame};
 use crate::lab::Namespace;
@@ -179,6 +180,7 @@ fn open() -> Option<(AfXdp, Kernel, Namespace)> {
         if_index: 1,
         queue: 0,
         chunks: CHUNKS,
+        chunk_size: ChunkSize::Usual,
         ring: RING,
         zero_copy: ZeroCopy::Off,
         attached: "nowhere".into(),

@@ -2,7 +2,7 @@
 
 use super::flags::{ProducerRing, RingWords};
 use super::stall::StallWatch;
-use super::umem::{self, Mapped};
+use super::umem::{self, ChunkSize, Mapped};
 use super::{AfXdp, ZeroCopy, error, sockopt};
 use crate::SetupError;
 use crate::driver::event::Event;
@@ -25,6 +25,7 @@ pub(super) struct QueueRequest<'a> {
     pub(super) if_index: u32,
     pub(super) queue: u32,
     pub(super) chunks: u32,
+    pub(super) chunk_size: ChunkSize,
     pub(super) ring: u32,
     pub(super) zero_copy: ZeroCopy,
     /// Where the XDP program runs: `native` or `generic`.
@@ -56,7 +57,8 @@ impl QueueRequest<'_> {
         let config = config
             .build()
             .map_err(|e| SetupError::new(what(), e.to_string(), "use a power of two for the ring, as 2048"))?;
-        let mapped = umem::map(self.chunks).map_err(|e| SetupError::new(what(), e.to_string(), "use fewer chunks"))?;
+        let mapped = umem::map(self.chunks, self.chunk_size)
+            .map_err(|e| SetupError::new(what(), e.to_string(), "use fewer chunks"))?;
         let bound = self.bind(mapped.umem, config)?;
         self.assemble(mapped, bound).map_err(|e| {
             SetupError::new(what(), e.to_string(), "use a newer kernel; `handfast doctor` shows what this one can do")

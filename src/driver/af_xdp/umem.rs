@@ -27,6 +27,33 @@ pub(super) enum Pages {
     Small,
 }
 
+/// How large chunks are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ChunkSize {
+    /// As large as a frame is allowed to be.
+    Usual,
+    /// Twice that, a page: for a NIC that would else use no more than one KiB of each.
+    Page,
+}
+
+impl ChunkSize {
+    /// In octets.
+    pub(super) const fn octets(self) -> usize {
+        match self {
+            ChunkSize::Usual => CHUNK,
+            ChunkSize::Page => 2 * CHUNK,
+        }
+    }
+
+    fn frame_size(self) -> FrameSize {
+        const { assert!(CHUNK == 2048) };
+        match self {
+            ChunkSize::Usual => FrameSize::TwoK,
+            ChunkSize::Page => FrameSize::FourK,
+        }
+    }
+}
+
 /// Memory of chunks that stays mapped for the life of the process, so that no frame outlives it.
 pub(super) struct Mapped {
     pub(super) umem: &'static mut Umem,
@@ -38,12 +65,11 @@ pub(super) struct Mapped {
 ///
 /// # Errors
 /// When there is no such memory.
-pub(super) fn map(chunks: u32) -> io::Result<Mapped> {
-    const { assert!(CHUNK == 2048) };
-    let config = UmemCfgBuilder { frame_size: FrameSize::TwoK, frame_count: chunks, ..Default::default() };
+pub(super) fn map(chunks: u32, size: ChunkSize) -> io::Result<Mapped> {
+    let config = UmemCfgBuilder { frame_size: size.frame_size(), frame_count: chunks, ..Default::default() };
     let config = config.build().map_err(|e| io::Error::other(e.to_string()))?;
     let umem = Box::leak(Box::new(Umem::map(config)?));
-    let (start, octets) = (first_octet(umem), chunks as usize * CHUNK);
+    let (start, octets) = (first_octet(umem, size), chunks as usize * size.octets());
     let huge = move_to_huge_pages(start, octets)?;
     if !huge {
         // SAFETY: the range is the UMEM's mapping, and the advice changes nothing that can be read from it.
@@ -65,11 +91,11 @@ impl Mapped {
 }
 
 /// Where an unused UMEM begins: its first chunk that is handed out is the lowest.
-fn first_octet(umem: &mut Umem) -> *mut libc::c_void {
+fn first_octet(umem: &mut Umem, size: ChunkSize) -> *mut libc::c_void {
     // SAFETY: the UMEM is mapped for the life of the process.
     let Some(first) = (unsafe { umem.alloc() }) else { return null_mut() };
     // Its packet starts behind the kernel's headroom.
-    let start = first.as_ptr().wrapping_sub(CHUNK - first.capacity());
+    let start = first.as_ptr().wrapping_sub(size.octets() - first.capacity());
     umem.free_packet(first);
     start.cast_mut().cast()
 }
@@ -167,17 +193,19 @@ mod tests {
 
     #[test]
     fn a_umem_lies_on_huge_pages_as_long_as_there_are_any() {
-        let Some(pool) = Pool::more_by(2) else {
+        let Some(pool) = Pool::more_by(3) else {
             let _ = writeln!(std::io::stderr(), "SKIPPED: a UMEM on huge pages: {POOL} cannot be raised");
             return;
         };
-        let mapped = map(CHUNKS).unwrap();
-        assert_eq!(mapped.pages(), Pages::Huge);
-        use_all(mapped.umem);
-        let too_many = map(1024 * CHUNKS).unwrap();
+        for (chunks, size) in [(CHUNKS, ChunkSize::Usual), (CHUNKS / 2, ChunkSize::Page)] {
+            let mapped = map(chunks, size).unwrap();
+            assert_eq!(mapped.pages(), Pages::Huge, "{size:?}");
+            use_all(mapped.umem);
+        }
+        let too_many = map(1024 * CHUNKS, ChunkSize::Usual).unwrap();
         assert_ne!(too_many.pages(), Pages::Huge, "2 GiB that the pool does not have");
         drop(pool);
-        let uneven = map(CHUNKS + 1).unwrap();
+        let uneven = map(CHUNKS + 1, ChunkSize::Usual).unwrap();
         use_all(uneven.umem);
         assert_ne!(uneven.pages(), Pages::Huge);
     }
