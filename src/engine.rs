@@ -373,9 +373,7 @@ where
             match thread.join() {
                 Ok(finished) => {
                     if let Some(e) = &finished.failure {
-                        failure.get_or_insert_with(|| {
-                            worker_error(index, &e.to_string(), "`ip link` shows whether the interface is there and up")
-                        });
+                        failure.get_or_insert_with(|| driver_error(index, e));
                     }
                     workers.push(finished);
                 }
@@ -483,6 +481,14 @@ fn draw(secret: &mut [u8]) -> Result<(), SetupError> {
 
 fn watch_error(what: &str, interface: &str, e: std::io::Error) -> SetupError {
     SetupError::new(format!("watching {what} {interface}"), e.to_string(), "is netlink allowed here?")
+}
+
+/// What a driver could not mend: in its own words, where it has some.
+fn driver_error(index: usize, e: &std::io::Error) -> SetupError {
+    match e.get_ref().and_then(|told| told.downcast_ref::<SetupError>()) {
+        Some(told) => told.clone(),
+        None => worker_error(index, &e.to_string(), "`ip link` shows whether the interface is there and up"),
+    }
 }
 
 fn thread_error(index: usize, e: std::io::Error) -> SetupError {

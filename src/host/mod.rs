@@ -73,6 +73,16 @@ pub fn interface(name: &str) -> Result<InterfaceFacts, SetupError> {
     })
 }
 
+/// Whether the interface of this index in the caller's namespace is there, up, and has a carrier: netlink. Needs no privilege.
+///
+/// # Errors
+/// When the kernel does not answer.
+pub fn carries(if_index: u32) -> io::Result<bool> {
+    let mut request = LinkMessage::default();
+    request.header.index = if_index;
+    Ok(link_facts(&mut Netlink::open()?, request)?.is_some_and(|facts| facts.up && facts.carrier))
+}
+
 /// The routes of the main table that leave by the interface, the more preferred first (metric): netlink. Of a route with
 /// several next hops the first one on the interface is told.
 ///

@@ -146,6 +146,13 @@ impl Kernel {
         Some(u32::from_ne_bytes((&*self.octets(desc.addr, 4)).try_into().unwrap()))
     }
 
+    /// Takes the newest frame for good, and unseen by the kernel itself: nobody else will send it.
+    fn steal(&mut self) {
+        let newest = self.tx.word(self.tx.offsets.producer).fetch_sub(1, Ordering::Relaxed) - 1;
+        // SAFETY: the entry was produced, and nobody writes to it before the next one is.
+        self.sending.push_back(unsafe { self.tx.slot(newest).read() }.addr);
+    }
+
     /// Reports a frame as sent, the oldest or the newest: a NIC need not keep the order.
     fn complete(&mut self, oldest: bool) {
         let addr = if oldest { self.sending.pop_front() } else { self.sending.pop_back() };
@@ -353,6 +360,39 @@ fn frames_that_do_not_leave_are_counted_after_a_second_and_sent_by_a_call_that_n
     driver.tend(now).unwrap();
     driver.tend(now + Duration::from_millis(100)).unwrap();
     assert_eq!((driver.census().sending, driver.kernel_losses().tx_stalls), (0, 1));
+}
+
+/// As a driver does that takes a frame and never says that it was sent.
+#[test]
+fn a_driver_that_stands_still_is_borne_while_the_link_is_down_and_ends_us_ten_seconds_after() {
+    let Some((mut driver, mut kernel, namespace)) = open() else { return };
+    let mut frame = driver.alloc().unwrap();
+    frame.set_len(4);
+    driver.send(frame).unwrap();
+    driver.flush().unwrap();
+    kernel.steal();
+    let mut now = Instant::from_millis(1);
+    // For so many looks; what the first error says, and how many looks it took.
+    let mut look = |driver: &mut AfXdp, looks: usize| {
+        namespace.inside(|| {
+            let mut outcomes = (0..looks).map(|_| {
+                now = now + Duration::from_millis(100);
+                driver.tend(now)
+            });
+            outcomes.position(|outcome| outcome.is_err())
+        })
+    };
+    namespace.run("ip", &["link", "set", "lo", "down"]).unwrap();
+    assert_eq!(look(&mut driver, 301).unwrap(), None, "half a minute without a link");
+    namespace.run("ip", &["link", "set", "lo", "up"]).unwrap();
+    assert_eq!(look(&mut driver, 200).unwrap(), Some(99));
+    let told = namespace.inside(|| driver.on_standstill(10)).unwrap().unwrap_err().to_string();
+    assert!(
+        told.contains("sending on lo queue 0: none of 1 frames has left for 10 s although the link is up"),
+        "{told}"
+    );
+    kernel.complete(true);
+    assert_eq!(look(&mut driver, 200).unwrap(), None, "it goes on");
 }
 
 #[test]

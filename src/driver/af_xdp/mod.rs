@@ -23,6 +23,8 @@ pub(crate) use umem::HUGE_PAGE;
 
 use super::event::Event;
 use super::{ChunkCensus, Driver, KernelLosses, Wake};
+use crate::SetupError;
+use crate::host;
 use crate::outpost::SharedMemory;
 use crate::time::{Duration, Instant};
 use ::xdp::socket::XdpSocket;
@@ -79,6 +81,8 @@ pub struct AfXdp {
     /// How many chunks are lent for receiving.
     lend: usize,
     event: Arc<Event>,
+    interface: String,
+    if_index: u32,
     queue: u32,
     zero_copy: bool,
     description: String,
@@ -151,6 +155,29 @@ impl AfXdp {
         // SAFETY: the frames are of this UMEM (`send` checks it), and it is mapped for the life of the process.
         self.in_flight += unsafe { self.tx.send(&mut Pending(&mut self.pending), false) }?;
         Ok(())
+    }
+
+    /// Nothing has left for so many seconds, however often the kernel was asked.
+    ///
+    /// # Errors
+    /// The link is up all the while: only setting the queue up anew can help, and with it everything that hangs on it.
+    fn on_standstill(&mut self, seconds: u32) -> io::Result<()> {
+        let (queue, frames) = (self.queue, self.in_flight);
+        if seconds == 1 {
+            tracing::warn!(queue, "none of {frames} frames has left for a second, however often the kernel was asked");
+        }
+        // Where the kernel does not answer, nothing is known that would be worth ending for.
+        let is_up = host::carries(self.if_index).unwrap_or(false);
+        if !self.stall.is_hopeless(is_up) {
+            return Ok(());
+        }
+        Err(io::Error::other(SetupError::new(
+            format!("sending on {} queue {queue}", self.interface),
+            format!(
+                "none of {frames} frames has left for {seconds} s although the link is up: its driver stands still"
+            ),
+            "start again, which sets the queue up anew; if that does not last, `--zero-copy off` goes another way",
+        )))
     }
 
     /// Makes the kernel send what is in the tx ring. What it cannot take now stays for the next turn.
@@ -254,13 +281,8 @@ impl Driver for AfXdp {
         if sending == Sending::GoesOn {
             return Ok(());
         }
-        if sending == Sending::StandsStill {
-            tracing::warn!(
-                queue = self.queue,
-                "none of {} frames has left for a second, however often the kernel was asked: is the link up (`ip link`)? \
-                 If it is, the driver stands still, and `--zero-copy off` goes another way",
-                self.in_flight
-            );
+        if let Sending::StandsStill(seconds) = sending {
+            self.on_standstill(seconds)?;
         }
         // Whatever the flag says: that it does not ask for a call may be what is wrong.
         later(rustix::net::send(self.fd(), &[], SendFlags::DONTWAIT).map(drop))

@@ -149,6 +149,8 @@ impl QueueRequest<'_> {
             ring: self.ring as usize,
             lend: if zero_copy { self.ring as usize * 2 } else { self.ring as usize },
             event: Arc::new(Event::new()?),
+            interface: self.interface.to_string(),
+            if_index: self.if_index,
             queue: self.queue,
             zero_copy,
             description,
