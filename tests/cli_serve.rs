@@ -2,100 +2,38 @@
 
 mod common;
 
-use handfast::lab::{LEFT, Lab, LabConfig, RIGHT};
+use common::server::{HANDFAST, Server, Site, read_all};
+use handfast::lab::{LEFT, LabConfig, RIGHT};
 use handfast::tcp::State;
-use rustix::process::{Pid, Signal, kill_process};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use rustix::process::Signal;
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::process::Command;
 use std::time::{Duration, Instant};
 use strum::IntoEnumIterator;
 
-/// A lab with `handfast serve` on its right side.
-struct Served {
-    lab: Lab,
-    child: Child,
-    out: BufReader<ChildStdout>,
-    admin: PathBuf,
-    greeting: String,
+/// Ends it by a signal; gives the exit code, the rest of stdout, and how long the end took. Nothing is left behind.
+fn end(mut site: Site, signal: Signal) -> (Option<i32>, String, Duration) {
+    let start = Instant::now();
+    site.server.signal(signal);
+    let (code, ledger) = site.server.wait();
+    let took = start.elapsed();
+    assert_is_detached(&site);
+    assert!(!site.server.admin().exists(), "the admin socket is still there");
+    (code, ledger, took)
 }
 
-impl Served {
-    /// `None`, and said aloud, where labs cannot be made.
-    fn start(name: &str, flags: &str) -> Option<Served> {
-        let lab = common::lab(name, &LabConfig::default())?;
-        let admin = std::env::temp_dir().join(format!("hf-serve-{}-{name}.sock", std::process::id()));
-        let mut child = Command::new("ip")
-            .args(["netns", "exec", lab.right.name(), env!("CARGO_BIN_EXE_handfast"), "serve"])
-            .args(["--interface", RIGHT, "--address", "10.77.0.2/24", "--no-pin"])
-            .args(flags.split_whitespace())
-            .arg("--admin")
-            .arg(&admin)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        let mut greeting = String::new();
-        out.read_line(&mut greeting).unwrap();
-        assert!(greeting.starts_with("serving "), "{greeting}");
-        Some(Served { lab, child, out, admin, greeting })
-    }
-
-    /// A kernel client's connection from the left side.
-    fn connect(&self, port: u16) -> TcpStream {
-        let to = ([10, 77, 0, 2], port).into();
-        let connect = || TcpStream::connect_timeout(&to, Duration::from_secs(5)).unwrap();
-        let stream = self.lab.left.inside(connect).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        stream
-    }
-
-    fn stats(&self) -> serde_json::Value {
-        let output =
-            Command::new(env!("CARGO_BIN_EXE_handfast")).args(["stats", "--json", "--admin"]).arg(&self.admin).output();
-        let output = output.unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).expect("exactly one JSON object")
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    /// Sends SIGTERM; gives the exit code, the rest of stdout, and how long the end took.
-    fn end(mut self, signal: Signal) -> (Option<i32>, String, Duration) {
-        let start = Instant::now();
-        self.signal(signal);
-        let mut ledger = String::new();
-        self.out.read_to_string(&mut ledger).unwrap();
-        let status = self.child.wait().unwrap();
-        let took = start.elapsed();
-        let link = self.lab.right.run("ip", &["link", "show", RIGHT]).unwrap();
-        assert!(!link.contains("xdp"), "still attached: {link}");
-        assert!(!self.admin.exists(), "the admin socket is still there");
-        (status.code(), ledger, took)
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn read_all(stream: &mut TcpStream) -> Vec<u8> {
-    let mut all = Vec::new();
-    stream.read_to_end(&mut all).unwrap();
-    all
+fn assert_is_detached(site: &Site) {
+    let link = site.lab.right.run("ip", &["link", "show", RIGHT]).unwrap();
+    assert!(!link.contains("xdp"), "still attached: {link}");
 }
 
 #[test]
 fn a_kernel_client_is_served_and_sigterm_ends_it_with_an_exact_ledger() {
-    let Some(served) = Served::start("all", "--service echo@7 --service http@80 --service daytime@13") else { return };
-    assert!(served.greeting.contains("echo@7, http@80, daytime@13 at 10.77.0.2 on"), "{}", served.greeting);
-    assert!(served.greeting.contains("queue 0 (af_xdp"), "{}", served.greeting);
+    let Some(served) = Site::start("all", "--service echo@7 --service http@80 --service daytime@13") else { return };
+    let greeting = served.server.greeting();
+    assert!(greeting.contains("echo@7, http@80, daytime@13 at 10.77.0.2 on"), "{greeting}");
+    assert!(greeting.contains("queue 0 (af_xdp"), "{greeting}");
 
     let mut echo = served.connect(7);
     echo.write_all(&[b'e'; 100_000]).unwrap();
@@ -108,7 +46,7 @@ fn a_kernel_client_is_served_and_sigterm_ends_it_with_an_exact_ledger() {
 
     assert!(read_all(&mut served.connect(13)).ends_with(b"-UTC\r\n"));
 
-    let (code, ledger, _) = served.end(Signal::TERM);
+    let (code, ledger, _) = end(served, Signal::TERM);
     assert_eq!(code, Some(0), "{ledger}");
     assert!(ledger.ends_with("ledger: exact\n"), "{ledger}");
     assert!(ledger.contains("connections opened = ended + open: 3 = 3 + 0 holds"), "{ledger}");
@@ -116,9 +54,9 @@ fn a_kernel_client_is_served_and_sigterm_ends_it_with_an_exact_ledger() {
 
 #[test]
 fn stats_has_a_key_for_each_state_and_the_demanded_counters() {
-    let Some(served) = Served::start("stats", "--service echo@7 --time-wait 1s") else { return };
+    let Some(served) = Site::start("stats", "--service echo@7 --time-wait 1s") else { return };
     let open = served.connect(7);
-    let stats = served.stats();
+    let stats = served.server.stats();
     for state in State::iter() {
         assert!(stats["states"][state.key()].is_u64(), "{state:?}: {stats}");
     }
@@ -141,15 +79,15 @@ fn stats_has_a_key_for_each_state_and_the_demanded_counters() {
     }
     assert!(stats["frames"]["dropped"].is_object());
     drop(open);
-    assert_eq!(served.end(Signal::INT).0, Some(0));
+    assert_eq!(end(served, Signal::INT).0, Some(0));
 }
 
 #[test]
 fn what_is_still_open_after_the_drain_time_is_reset() {
-    let Some(served) = Served::start("drain", "--service echo@7 --drain 1s") else { return };
+    let Some(served) = Site::start("drain", "--service echo@7 --drain 1s") else { return };
     let mut held = served.connect(7);
     // The client never closes: FIN first, then RST when the time is over.
-    let (code, ledger, took) = served.end(Signal::TERM);
+    let (code, ledger, took) = end(served, Signal::TERM);
     assert_eq!(code, Some(0), "{ledger}");
     assert!(took > Duration::from_millis(900) && took < Duration::from_secs(4), "{took:?}");
     assert!(ledger.ends_with("ledger: exact\n"), "{ledger}");
@@ -158,27 +96,24 @@ fn what_is_still_open_after_the_drain_time_is_reset() {
 
 #[test]
 fn a_second_signal_ends_at_once() {
-    let Some(mut served) = Served::start("twice", "--service echo@7 --drain 60s") else { return };
+    let Some(mut served) = Site::start("twice", "--service echo@7 --drain 60s") else { return };
     let _held = served.connect(7);
     let start = Instant::now();
-    served.signal(Signal::TERM);
+    served.server.signal(Signal::TERM);
     std::thread::sleep(Duration::from_millis(300));
-    served.signal(Signal::TERM);
-    let status = served.child.wait().unwrap();
-    assert_eq!(status.code(), Some(130));
+    served.server.signal(Signal::TERM);
+    assert_eq!(served.server.wait().0, Some(130));
     assert!(start.elapsed() < Duration::from_secs(3));
-    let link = served.lab.right.run("ip", &["link", "show", RIGHT]).unwrap();
-    assert!(!link.contains("xdp"), "{link}");
-    let _ = std::fs::remove_file(&served.admin);
+    assert_is_detached(&served);
 }
 
 #[test]
 fn a_second_server_on_the_interface_is_refused_and_the_first_goes_on() {
-    let Some(served) = Served::start("busy", "--service echo@7") else { return };
+    let Some(served) = Site::start("busy", "--service echo@7") else { return };
     let second = Command::new("ip")
-        .args(["netns", "exec", served.lab.right.name(), env!("CARGO_BIN_EXE_handfast"), "serve"])
+        .args(["netns", "exec", served.lab.right.name(), HANDFAST, "serve"])
         .args(["--interface", RIGHT, "--address", "10.77.0.3/24", "--service", "echo@8", "--admin"])
-        .arg(served.admin.with_extension("second"))
+        .arg(served.server.admin().with_extension("second"))
         .output()
         .unwrap();
     let line = String::from_utf8(second.stderr).unwrap();
@@ -188,26 +123,16 @@ fn a_second_server_on_the_interface_is_refused_and_the_first_goes_on() {
     echo.write_all(b"still here").unwrap();
     echo.shutdown(Shutdown::Write).unwrap();
     assert_eq!(read_all(&mut echo), b"still here");
-    assert_eq!(served.end(Signal::TERM).0, Some(0));
+    assert_eq!(end(served, Signal::TERM).0, Some(0));
 }
 
 #[test]
 fn a_shared_address_stays_the_hosts_but_for_our_ports() {
     let Some(lab) = common::lab("a_shared_address", &LabConfig::default()) else { return };
     lab.right.run("ip", &["addr", "add", "10.77.0.2/24", "dev", RIGHT]).unwrap();
-    let admin = std::env::temp_dir().join(format!("hf-serve-{}-shared.sock", std::process::id()));
-    let mut child = Command::new("ip")
-        .args(["netns", "exec", lab.right.name(), env!("CARGO_BIN_EXE_handfast"), "serve", "--share-address"])
-        .args(["--interface", RIGHT, "--address", "10.77.0.2/24", "--no-pin", "--service", "echo@7", "--admin"])
-        .arg(&admin)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut out = BufReader::new(child.stdout.take().unwrap());
-    let mut greeting = String::new();
-    out.read_line(&mut greeting).unwrap();
-    let mut served = Served { lab, child, out, admin, greeting };
-    assert!(served.greeting.contains("shared with the host"), "{}", served.greeting);
+    let server = Server::start(&lab, "--share-address --service echo@7");
+    assert!(server.greeting().contains("shared with the host"), "{}", server.greeting());
+    let served = Site { server, lab };
     let ping = served.lab.left.run("ping", &["-c", "1", "-W", "2", "-I", LEFT, "10.77.0.2"]);
     if let Err(e) = ping {
         common::skip("the ping", &e.to_string());
@@ -216,6 +141,5 @@ fn a_shared_address_stays_the_hosts_but_for_our_ports() {
     echo.write_all(b"shared").unwrap();
     echo.shutdown(Shutdown::Write).unwrap();
     assert_eq!(read_all(&mut echo), b"shared");
-    served.greeting.clear();
-    assert_eq!(served.end(Signal::TERM).0, Some(0));
+    assert_eq!(end(served, Signal::TERM).0, Some(0));
 }

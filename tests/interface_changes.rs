@@ -3,56 +3,29 @@
 
 mod common;
 
-use handfast::lab::{LEFT, Lab, LabConfig, RIGHT};
-use rustix::process::{Pid, Signal, kill_process};
-use std::io::{BufRead, BufReader, Read};
+use common::server::{SERVER, Server, Site};
+use handfast::lab::{LEFT, LabConfig, RIGHT};
+use std::io::Read;
 use std::net::TcpStream;
-use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long it may take until something is noticed on a busy machine; it takes two seconds at most on an idle one.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A lab with `handfast serve` on its right side.
-struct Served {
-    lab: Lab,
-    child: Child,
-    out: BufReader<ChildStdout>,
-    log: PathBuf,
-}
+/// A site whose server may meet changes.
+struct Served(Site);
 
 impl Served {
     /// `None`, and said aloud, where labs cannot be made. The interface could have one queue more than it has.
-    fn start(name: &str, queues: u32, flags: &str) -> Option<Served> {
-        let lab = common::lab(name, &LabConfig { queues: queues + 1, ..LabConfig::default() })?;
+    fn start(test: &str, queues: u32, flags: &str) -> Option<Served> {
+        let lab = common::lab(test, &LabConfig { queues: queues + 1, ..LabConfig::default() })?;
         for (namespace, link) in [(&lab.left, LEFT), (&lab.right, RIGHT)] {
             let queues = queues.to_string();
             namespace.run("ethtool", &["-L", link, "rx", &queues, "tx", &queues]).unwrap();
         }
-        let file = |kind| std::env::temp_dir().join(format!("hf-changes-{}-{name}.{kind}", std::process::id()));
-        let mut child = Command::new("ip")
-            .args([
-                "netns",
-                "exec",
-                lab.right.name(),
-                env!("CARGO_BIN_EXE_handfast"),
-                "serve",
-                "--service",
-                "daytime@13",
-            ])
-            .args(["--interface", RIGHT, "--address", "10.77.0.2/24", "--no-pin", "--admin"])
-            .arg(file("sock"))
-            .args(flags.split_whitespace())
-            .stdout(Stdio::piped())
-            .stderr(std::fs::File::create(file("log")).unwrap())
-            .spawn()
-            .unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        let mut greeting = String::new();
-        out.read_line(&mut greeting).unwrap();
-        assert!(greeting.starts_with("serving "), "{greeting}");
-        let served = Served { lab, child, out, log: file("log") };
+        let server = Server::start(&lab, &format!("--service daytime@13 {flags}"));
+        let served = Served(Site { server, lab });
         assert!(served.answers(), "it does not serve to begin with");
         Some(served)
     }
@@ -70,73 +43,44 @@ impl Served {
 
     fn answers_at_once(&self) -> bool {
         let ask = || {
-            let mut stream = TcpStream::connect_timeout(&([10, 77, 0, 2], 13).into(), Duration::from_secs(2)).ok()?;
+            let mut stream = TcpStream::connect_timeout(&(SERVER, 13).into(), Duration::from_secs(2)).ok()?;
             stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
             let mut text = String::new();
             stream.read_to_string(&mut text).ok().filter(|octets| *octets > 0)
         };
-        self.lab.left.inside(ask).unwrap().is_some()
+        self.0.client(ask).is_some()
+    }
+
+    /// Runs a program at our end.
+    fn run(&self, program: &str, args: &[&str]) -> String {
+        self.0.lab.right.run(program, args).unwrap()
     }
 
     fn ip(&self, args: &[&str]) {
-        self.lab.right.run("ip", args).unwrap();
+        self.run("ip", args);
     }
 
-    fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap()
-    }
-
-    /// Waits until the log says this.
     fn says(&self, part: &str) {
-        let start = Instant::now();
-        while !self.log().contains(part) {
-            assert!(start.elapsed() < PATIENCE, "it does not say `{part}`: {}", self.log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        self.0.server.wait_until_it_says(part);
     }
 
-    /// It goes on until it is told to end, and does so in order.
+    /// It goes on, and ends when it is told to, in order.
     fn goes_on(mut self) {
-        assert!(self.child.try_wait().unwrap().is_none(), "it has ended: {}", self.log());
-        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
-        let (code, ledger) = self.ended();
-        assert_eq!((code, ledger.ends_with("ledger: exact\n")), (Some(0), true), "{ledger}{}", self.log());
+        assert!(self.0.server.is_running(), "it has ended");
+        self.0.server.end();
     }
 
     /// It ends by itself, with its ledger, this in its last line, and exit code 2.
     fn ends_saying(mut self, parts: &[&str]) {
-        let (code, ledger) = self.ended();
-        let log = self.log();
+        let (code, ledger) = self.0.server.wait();
+        let log = self.0.server.log();
         let last = log.lines().last().unwrap_or_default();
-        assert_eq!(code, Some(2), "{ledger}{log}");
+        assert_eq!(code, Some(2), "{ledger}");
         assert!(ledger.ends_with("ledger: exact\n") && ledger.contains("opened = ended + open: "), "{ledger}");
-        assert!(last.starts_with("handfast: "), "{log}");
+        assert!(last.starts_with("handfast: "), "{last}");
         parts.iter().for_each(|part| assert!(last.contains(part), "`{part}` in {last}"));
         // The line is the only one that complains.
-        assert!(!log.contains("ERROR") && !log.contains("panicked"), "{log}");
-    }
-
-    /// Waits for its end: exit code, and the rest of stdout.
-    fn ended(&mut self) -> (Option<i32>, String) {
-        let start = Instant::now();
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(start.elapsed() < PATIENCE, "it goes on and on: {}", self.log());
-            std::thread::sleep(Duration::from_millis(20));
-        };
-        let mut ledger = String::new();
-        self.out.read_to_string(&mut ledger).unwrap();
-        (status.code(), ledger)
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = std::fs::remove_file(&self.log);
+        assert!(!log.contains("ERROR") && !log.contains("panicked"));
     }
 }
 
@@ -181,7 +125,7 @@ fn a_load_whose_interface_is_removed_tells_what_ran() {
 #[test]
 fn an_interface_that_moves_to_another_namespace_ends_it_with_the_ledger() {
     let Some(served) = Served::start("moved", 1, "") else { return };
-    served.ip(&["link", "set", RIGHT, "netns", served.lab.left.name()]);
+    served.ip(&["link", "set", RIGHT, "netns", served.0.lab.left.name()]);
     served.ends_saying(&["interface hf-b: it is gone", "another network namespace"]);
 }
 
@@ -193,8 +137,8 @@ fn a_link_that_goes_down_is_waited_for() {
     assert!(!served.answers_at_once());
     served.ip(&["link", "set", RIGHT, "up"]);
     served.says("hf-b is up and has a carrier");
-    assert!(served.answers(), "{}", served.log());
-    served.lab.left.run("ip", &["link", "set", LEFT, "down"]).unwrap();
+    assert!(served.answers());
+    served.0.lab.left.run("ip", &["link", "set", LEFT, "down"]).unwrap();
     served.says("hf-b has no carrier");
     served.goes_on();
 }
@@ -207,7 +151,7 @@ fn the_program_can_be_neither_removed_nor_replaced_by_ip_link() {
     served.ip(&["link", "add", FREE, "type", "veth", "peer", "name", "hf-free-peer"]);
     let object = concat!(env!("CARGO_MANIFEST_DIR"), "/xdp/handfast.bpf.o");
     let set =
-        |link, mode, what: &[&str]| served.lab.right.run("ip", &[&["link", "set", link, mode][..], what].concat());
+        |link, mode, what: &[&str]| served.0.lab.right.run("ip", &[&["link", "set", link, mode][..], what].concat());
     for mode in ["xdp", "xdpdrv", "xdpgeneric"] {
         let load = ["obj", object, "sec", "xdp"];
         set(FREE, mode, &load).unwrap_or_else(|e| panic!("{mode} is not to be had on a free interface: {e}"));
@@ -218,33 +162,33 @@ fn the_program_can_be_neither_removed_nor_replaced_by_ip_link() {
         // There is nothing of the other mode to be switched off.
         assert!(set(RIGHT, mode, &["off"]).is_err() || mode == "xdpgeneric", "{mode}: our program was switched off");
     }
-    assert!(served.answers(), "{}", served.log());
+    assert!(served.answers());
     served.goes_on();
 }
 
 #[test]
 fn a_program_that_is_detached_by_its_link_ends_it_with_the_ledger() {
     let Some(served) = Served::start("detached", 1, "") else { return };
-    let links = match served.lab.right.run("bpftool", &["link", "show"]) {
+    let links = match served.0.lab.right.run("bpftool", &["link", "show"]) {
         Ok(links) => links,
         Err(e) => return common::skip("detaching by its link", &e.to_string()),
     };
-    let shown = served.lab.right.run("ip", &["link", "show", RIGHT]).unwrap();
+    let shown = served.run("ip", &["link", "show", RIGHT]);
     let program = shown.split("prog/xdp id ").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
     // A line is `12: xdp  prog 34`; the links of all namespaces are shown.
     let ours = links.lines().find(|line| line.split_whitespace().skip_while(|w| *w != "prog").nth(1) == Some(program));
     let id = ours.and_then(|line| line.split(':').next()).unwrap_or_else(|| panic!("program {program} in {links}"));
-    served.lab.right.run("bpftool", &["link", "detach", "id", id]).unwrap();
+    served.run("bpftool", &["link", "detach", "id", id]);
     served.ends_saying(&["interface hf-b: our XDP program was detached", "`bpftool net`", "start again"]);
 }
 
 /// The MSS that our SYN-ACK offers, as the kernel's TCP goes by it (the twelve octets are its timestamps).
 fn offered(served: &Served) -> u32 {
     let connected = || {
-        let stream = TcpStream::connect_timeout(&([10, 77, 0, 2], 13).into(), PATIENCE).unwrap();
+        let stream = TcpStream::connect_timeout(&(SERVER, 13).into(), PATIENCE).unwrap();
         socket2::SockRef::from(&stream).tcp_mss().unwrap() + 12
     };
-    served.lab.left.inside(connected).unwrap()
+    served.0.client(connected)
 }
 
 #[test]
@@ -254,7 +198,7 @@ fn another_mtu_is_followed_as_far_as_a_chunk_takes() {
     served.ip(&["link", "set", RIGHT, "mtu", "1400"]);
     served.says("hf-b has an MTU of 1400 now, and we follow");
     assert_eq!(offered(&served), 1_360);
-    for link in [(&served.lab.left, LEFT), (&served.lab.right, RIGHT)] {
+    for link in [(&served.0.lab.left, LEFT), (&served.0.lab.right, RIGHT)] {
         link.0.run("ip", &["link", "set", link.1, "mtu", "2000"]).unwrap();
     }
     served.says("hf-b has an MTU of 2000 now: we keep to 1778, which is what a chunk takes");
@@ -268,8 +212,8 @@ fn another_ethernet_address_is_followed_and_announced() {
     served.ip(&["link", "set", RIGHT, "address", "02:00:00:00:00:77"]);
     served.says("hf-b has the Ethernet address 02:00:00:00:00:77 now, and we follow");
     // The kernel would go on with what it knew for half a minute.
-    assert!(served.answers(), "{}", served.log());
-    let known = served.lab.left.run("ip", &["neigh", "show", "10.77.0.2"]).unwrap();
+    assert!(served.answers());
+    let known = served.0.lab.left.run("ip", &["neigh", "show", "10.77.0.2"]).unwrap();
     assert!(known.contains("02:00:00:00:00:77"), "{known}");
     served.goes_on();
 }
@@ -277,12 +221,12 @@ fn another_ethernet_address_is_followed_and_announced() {
 #[test]
 fn queues_that_are_added_are_told_of_and_none_with_a_worker_is_taken_away() {
     let Some(served) = Served::start("queues", 2, "") else { return };
-    let set = |n| served.lab.right.run("ethtool", &["-L", RIGHT, "rx", n, "tx", n]);
+    let set = |n| served.0.lab.right.run("ethtool", &["-L", RIGHT, "rx", n, "tx", n]);
     assert!(set("1").is_err(), "a queue with a worker was taken away");
     set("3").unwrap();
     served.says("hf-b has 3 rx queues now, and 2 have a worker");
     set("2").unwrap();
     served.says("hf-b has 2 rx queues again");
-    assert!(served.answers(), "{}", served.log());
+    assert!(served.answers());
     served.goes_on();
 }

@@ -1,6 +1,8 @@
 //! What the tests that need a network share.
 #![allow(dead_code)]
 
+pub mod server;
+
 use handfast::lab::{Lab, LabConfig};
 use std::io::Write;
 

@@ -2,6 +2,7 @@
 //! have to send again.
 
 use crate::common;
+use crate::common::server::{HANDFAST, SERVER, Server};
 use crate::party::Echo;
 use handfast::driver::af_xdp::PortConfig;
 use handfast::engine::{Ended, Engine, EngineConfig};
@@ -10,14 +11,11 @@ use handfast::stack::LocalAddr;
 use handfast::time::Duration;
 use handfast::wire::Addr;
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-const HANDFAST: &str = env!("CARGO_BIN_EXE_handfast");
 const QUEUES: u32 = 4;
-const SERVER: [u8; 4] = [10, 77, 0, 2];
 /// Longer than a few retransmissions.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -123,32 +121,16 @@ fn changing_the_queues_that_send_under_load_loses_no_connection() {
 #[test]
 fn load_with_many_queues_meets_a_server_with_many_queues() {
     let Some(lab) = lab("load_with_many_queues") else { return };
-    let admin = std::env::temp_dir().join(format!("hf-queues-{}.sock", std::process::id()));
-    let mut server = Command::new("ip")
-        .args(["netns", "exec", lab.right.name(), HANDFAST, "serve", "--interface", RIGHT, "--address", "10.77.0.2/24"])
-        .args(["--service", "discard@9", "--admin"])
-        .arg(&admin)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut said = BufReader::new(server.stdout.take().unwrap());
-    let mut greeting = String::new();
-    said.read_line(&mut greeting).unwrap();
-    assert!(greeting.contains("queue 3"), "{greeting}");
+    let server = Server::start(&lab, "--service discard@9");
+    assert!(server.greeting().contains("queue 3"), "{}", server.greeting());
     let args = ["load", "--interface", LEFT, "--address", "10.77.0.3/24", "--target", "10.77.0.2:9", "--json"];
     let loaded = lab.left.run(HANDFAST, &[&args[..], &["--connections", "20000"]].concat());
-    let stats = Command::new(HANDFAST).args(["stats", "--json", "--admin"]).arg(&admin).output().unwrap();
-    rustix::process::kill_process(rustix::process::Pid::from_child(&server), rustix::process::Signal::TERM).unwrap();
-    let mut ledger = String::new();
-    said.read_to_string(&mut ledger).unwrap();
-    let code = server.wait().unwrap().code();
+    let (stats, ledger) = (server.stats(), server.end());
 
     let report: Value = serde_json::from_str(&loaded.unwrap()).unwrap();
     assert_eq!((&report["opened"], &report["closed"]), (&20_000.into(), &20_000.into()), "{report}");
     assert_eq!(report["ledger_exact"], true, "{report}");
-    assert_eq!(code, Some(0), "{ledger}");
-    assert!(ledger.contains("frames handed over = taken + left") && ledger.ends_with("ledger: exact\n"), "{ledger}");
-    let stats: Value = serde_json::from_slice(&stats.stdout).unwrap();
+    assert!(ledger.contains("frames handed over = taken + left"), "{ledger}");
     let workers = stats["workers"].as_array().unwrap();
     assert_eq!(workers.len(), QUEUES as usize);
     for worker in workers {
