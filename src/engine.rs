@@ -18,7 +18,7 @@ pub use placement::Interrupts;
 use crate::SetupError;
 use crate::driver::Driver;
 use crate::driver::af_xdp::{self, PortConfig};
-use crate::host::{self, LinkWatch, NeighbourWatch};
+use crate::host::{self, Watch};
 use crate::stack::steering::{Rss, Share};
 use crate::stack::{
     App, CookieKeys, DefenceConfig, Limits, LocalAddr, MOST_ADDRESSES, MOST_ROUTES, Ownership, Route, RxChecksum,
@@ -158,9 +158,9 @@ pub struct Engine<A: App> {
     /// Where the workers hand frames over; there when there are several.
     exchange: Option<Arc<Exchange>>,
     /// Where the host owns ARP; ends when it is dropped.
-    watch: Option<NeighbourWatch>,
+    watch: Option<Watch<()>>,
     /// Where there is an interface: what happens to it, and what they cannot bear.
-    link: Option<LinkWatch<SetupError>>,
+    link: Option<Watch<SetupError>>,
 }
 
 /// What all workers left when they had ended.
@@ -384,7 +384,7 @@ where
         }
         self.watch = None;
         // Before the program is detached by us; who watches the interface knows better what a worker has run into.
-        let failure = self.link.take().and_then(LinkWatch::stop).or(failure);
+        let failure = self.link.take().and_then(Watch::stop).or(failure);
         let program = self.handle.release();
         if let Some(panic) = panic {
             return Err(panic);

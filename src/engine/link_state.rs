@@ -5,7 +5,7 @@ use super::{Handle, Link};
 use crate::SetupError;
 use crate::driver::af_xdp::MAX_MTU;
 use crate::driver::program_name;
-use crate::host::{self, InterfaceFacts, LinkWatch};
+use crate::host::{self, InterfaceFacts, Watch};
 use crate::time::Duration;
 use std::io;
 use std::ops::ControlFlow;
@@ -16,7 +16,7 @@ pub(super) fn watch<M: Send + 'static>(
     start: &InterfaceFacts,
     program: Option<u32>,
     workers: Handle<M>,
-) -> io::Result<LinkWatch<SetupError>> {
+) -> io::Result<Watch<SetupError>> {
     let mut state = LinkState::new(start.clone(), program);
     host::link_watch(start.index, move |now| match state.look(now) {
         Ok(Seen { lines, link }) => {

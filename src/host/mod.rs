@@ -9,13 +9,15 @@ mod link_watch;
 mod neighbours;
 mod netlink;
 mod rss;
+mod watch;
 mod xdp_sockets;
 
 pub use ethtool::{RingSizes, ring_sizes};
 pub use interrupts::{QueueInterrupt, move_interrupt, near_cores, queue_interrupts};
-pub use link_watch::{LinkWatch, link_watch};
-pub use neighbours::{NeighbourWatch, neighbour_watch, neighbours, resolve};
+pub use link_watch::link_watch;
+pub use neighbours::{neighbour_watch, neighbours, resolve};
 pub use rss::{ReceiveSteering, receive_steering};
+pub use watch::Watch;
 pub use xdp_sockets::{XdpSocket, xdp_holders, xdp_sockets};
 
 pub use crate::Route;
@@ -78,9 +80,7 @@ pub fn interface(name: &str) -> Result<InterfaceFacts, SetupError> {
 /// # Errors
 /// When the kernel does not answer.
 pub fn carries(if_index: u32) -> io::Result<bool> {
-    let mut request = LinkMessage::default();
-    request.header.index = if_index;
-    Ok(link_facts(&mut Netlink::open()?, request)?.is_some_and(|facts| facts.up && facts.carrier))
+    Ok(link_watch::look(&mut Netlink::open()?, if_index)?.is_some_and(|facts| facts.up && facts.carrier))
 }
 
 /// The routes of the main table that leave by the interface, the more preferred first (metric): netlink. Of a route with

@@ -1,19 +1,17 @@
 //! The kernel's neighbour table (ARP and NDP): read, asked to resolve, and watched.
 
 use super::mac_of;
-use super::netlink::Netlink;
+use super::netlink::{Netlink, readable};
+use super::watch::Watch;
 use crate::wire::{Addr, MacAddr};
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NetlinkPayload};
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage as Message};
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 /// The multicast group of changes of neighbours.
@@ -69,12 +67,6 @@ fn ask_kernel(if_index: u32, addr: Addr) -> io::Result<()> {
     Netlink::open()?.request(Message::NewNeighbour(message), NLM_F_CREATE | NLM_F_ACK).map(drop)
 }
 
-/// A running watch of the neighbour table; dropping it ends its thread.
-pub struct NeighbourWatch {
-    stop: Arc<OwnedFd>,
-    thread: Option<JoinHandle<()>>,
-}
-
 /// Calls `on_neighbour` for each neighbour known on an interface of the caller's namespace, and again for each change,
 /// on a thread of its own.
 ///
@@ -83,57 +75,41 @@ pub struct NeighbourWatch {
 pub fn neighbour_watch(
     if_index: u32,
     mut on_neighbour: impl FnMut(Addr, MacAddr) + Send + 'static,
-) -> io::Result<NeighbourWatch> {
+) -> io::Result<Watch<()>> {
     // Opened here: a new thread shares our namespace, but who knows for how long. Listening comes before reading, so that
     // no change is missed in between.
     let changes = Netlink::listen(RTNLGRP_NEIGH)?;
     let mut table = Netlink::open()?;
-    let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
-    let stopped = stop.clone();
-    let thread = std::thread::Builder::new().name("hf-neighbours".into()).spawn(move || {
+    Watch::start("hf-neighbours", move |stop| {
         let mut read_table = true;
         loop {
             if std::mem::take(&mut read_table) {
                 let dump = table.dump(Message::GetNeighbour(NeighbourMessage::default())).unwrap_or_default();
-                for (addr, mac) in dump.iter().filter_map(|message| neighbour_of(message, if_index)) {
-                    on_neighbour(addr, mac);
-                }
+                dump.iter().filter_map(|message| neighbour_of(message, if_index)).for_each(|(a, m)| on_neighbour(a, m));
             }
-            let mut fds = [PollFd::new(&changes, PollFlags::IN), PollFd::new(&*stopped, PollFlags::IN)];
-            let polled = poll(&mut fds, None);
-            if !fds[1].revents().is_empty() {
-                return;
+            if stop.wait_for(&changes, None) {
+                return None;
             }
-            match polled.map_err(io::Error::from).and_then(|_| changes.receive()) {
-                Ok(messages) => {
-                    for message in messages {
-                        if let NetlinkPayload::InnerMessage(message) = &message.payload
-                            && let Some((addr, mac)) = neighbour_of(message, if_index)
-                        {
-                            on_neighbour(addr, mac);
-                        }
+            while readable(changes.as_fd(), Duration::ZERO).unwrap_or(false) {
+                match changes.receive() {
+                    Ok(messages) => {
+                        let told = messages.iter().filter_map(|message| match &message.payload {
+                            NetlinkPayload::InnerMessage(message) => neighbour_of(message, if_index),
+                            _ => None,
+                        });
+                        told.for_each(|(addr, mac)| on_neighbour(addr, mac));
+                    }
+                    // ENOBUFS: more changes than the socket holds, so the table says what we missed.
+                    Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => read_table = true,
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                    Err(e) => {
+                        tracing::warn!("watching neighbours ended: {e}");
+                        return None;
                     }
                 }
-                // ENOBUFS: more changes than the socket holds, so the table says what we missed.
-                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => read_table = true,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => {
-                    tracing::warn!("watching neighbours ended: {e}");
-                    return;
-                }
             }
         }
-    })?;
-    Ok(NeighbourWatch { stop, thread: Some(thread) })
-}
-
-impl Drop for NeighbourWatch {
-    fn drop(&mut self) {
-        let _ = rustix::io::write(&*self.stop, &1u64.to_ne_bytes());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
+    })
 }
 
 /// The neighbour that a message tells of, if it is on this interface and can be reached.
