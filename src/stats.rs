@@ -180,13 +180,12 @@ impl WorkerInfo {
 
     /// With the numbers of its own snapshot.
     pub fn with(self, own: &Snapshot) -> Self {
-        let of = |map: &BTreeMap<String, u64>, name: &str| map.get(name).copied().unwrap_or(0);
         WorkerInfo {
             connections: own.pools.get("connections").map_or(0, |pool| pool.used),
             received: own.frames.received - own.frames.taken,
-            handed_over: of(&own.frames.handled, Handled::HandedOver.into()),
+            handed_over: own.frames.handed_over(),
             taken: own.frames.taken,
-            refused: of(&own.frames.dropped, DropReason::HandOverFull.into()),
+            refused: own.frames.dropped.get(DropReason::HandOverFull.into()).copied().unwrap_or(0),
             ..self
         }
     }
@@ -275,8 +274,7 @@ impl Snapshot {
 
     /// Enters into the sum over all workers, which have ended, how many frames were handed over and lie about.
     pub fn close_exchange(&mut self, left: u64) {
-        let given = self.frames.handled.get(Handled::HandedOver.into()).copied().unwrap_or(0);
-        self.handed_over = Some(HandedOver { given, taken: self.frames.taken, left });
+        self.handed_over = Some(HandedOver { given: self.frames.handed_over(), taken: self.frames.taken, left });
         self.audit();
     }
 
@@ -396,6 +394,11 @@ impl Connections {
 }
 
 impl Frames {
+    /// Of those received, frames that were handed to the owners of their flows.
+    pub fn handed_over(&self) -> u64 {
+        self.handled.get(Handled::HandedOver.into()).copied().unwrap_or(0)
+    }
+
     fn merge(&mut self, other: &Frames) {
         self.received += other.received;
         self.taken += other.taken;

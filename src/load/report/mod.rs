@@ -9,8 +9,7 @@ use super::latency::Span;
 use super::results::Results;
 use super::search::{Search, Tried};
 use super::verdict::{Evidence, Verdict};
-use crate::ledger::Handled;
-use crate::stats::{Pool, Snapshot};
+use crate::stats::{Frames, Pool, Snapshot};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -241,8 +240,8 @@ impl Report {
     pub fn new(target: impl fmt::Display, results: &Results, snapshot: &Snapshot, setting: Setting) -> Self {
         let (counts, waits) = (&results.counts, &results.waits);
         let seconds = results.measured().as_secs_f64();
-        let handed_over = snapshot.frames.handled.get(Handled::HandedOver.into()).copied().unwrap_or(0);
-        let frames = FrameCounts { sent: snapshot.frames.sent, received: snapshot.frames.received, handed_over };
+        let Frames { sent, received, .. } = snapshot.frames;
+        let frames = FrameCounts { sent, received, handed_over: snapshot.frames.handed_over() };
         let limits = Limits::of(results, snapshot, seconds, setting.frame_ceiling);
         let evidence = Evidence::of(results, snapshot, setting.rate.is_some(), limits.frame_ceiling_share);
         let verdict = evidence.judge();
