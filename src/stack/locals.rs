@@ -2,14 +2,15 @@
 
 use super::config::LocalAddr;
 use crate::wire::Addr;
+use std::sync::Arc;
 
 /// The most addresses that a stack may have.
 pub const MOST_ADDRESSES: usize = 1 << 16;
 
-/// The addresses of one shard, each with a number.
+/// The addresses of one shard, each with a number. A clone is another view of them.
 #[derive(Clone, Debug)]
 pub struct Locals {
-    sorted: Box<[Addr]>,
+    sorted: Arc<[Addr]>,
 }
 
 impl Locals {

@@ -3,6 +3,7 @@
 use super::config::{LocalAddr, Route};
 use crate::wire::Addr;
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 /// The most routes that a stack may be given, beside what is on-link with its addresses and the gateways.
 pub const MOST_ROUTES: usize = 256;
@@ -13,7 +14,7 @@ pub struct Routes {
     locals: Vec<LocalAddr>,
     /// As they were configured: the order in which active opens use them.
     in_order: Vec<LocalAddr>,
-    /// The broadcast addresses of our links, each once.
+    /// The broadcast addresses of our links, sorted, each once.
     broadcasts: Vec<Addr>,
     /// The longest prefixes first, and each once.
     ways: Vec<Way>,
@@ -27,7 +28,7 @@ struct Way {
 }
 
 /// A prefix, ready to be compared with.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Prefix {
     v4: bool,
     network: u128,
@@ -68,19 +69,15 @@ impl Routes {
             (Prefix::of(&family, 0), Some(*gateway))
         };
         let routed = routes.iter().map(|route| (Prefix::of(&route.destination, route.prefix_len), route.gateway));
-        let (mut ways, mut broadcasts): (Vec<Way>, Vec<Addr>) = (Vec::new(), Vec::new());
-        for (prefix, gateway) in on_link.clone().chain(gateways.iter().map(default)).chain(routed) {
-            // Many addresses stand on few links.
-            if !ways.iter().any(|way| way.prefix == prefix) {
-                ways.push(Way { prefix, gateway });
-            }
-        }
+        let all = on_link.clone().chain(gateways.iter().map(default)).chain(routed);
+        // Many addresses stand on few links, and the first way to a network counts.
+        let mut known = BTreeSet::new();
+        let new = all.filter(|(prefix, _)| known.insert(*prefix));
+        let mut ways: Vec<Way> = new.map(|(prefix, gateway)| Way { prefix, gateway }).collect();
         ways.sort_by_key(|way| Reverse(way.prefix.mask));
-        for broadcast in on_link.filter_map(|(prefix, _)| prefix.broadcast()) {
-            if !broadcasts.contains(&broadcast) {
-                broadcasts.push(broadcast);
-            }
-        }
+        let mut broadcasts: Vec<Addr> = on_link.filter_map(|(prefix, _)| prefix.broadcast()).collect();
+        broadcasts.sort_unstable();
+        broadcasts.dedup();
         Routes { locals, in_order: addresses.to_vec(), broadcasts, ways, rotation: 0 }
     }
 
@@ -102,7 +99,7 @@ impl Routes {
 
     /// Whether `addr` is the broadcast address of one of our prefixes (RFC 1122 §3.2.1.3).
     pub fn is_subnet_broadcast(&self, addr: &Addr) -> bool {
-        self.broadcasts.contains(addr)
+        self.broadcasts.binary_search(addr).is_ok()
     }
 
     /// Who takes a packet for `remote`: on the way with the longest prefix (RFC 1812 §5.2.4.3) the gateway, or itself.
