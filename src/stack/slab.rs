@@ -69,7 +69,8 @@ impl<T> Slab<T> {
     }
 
     /// Octets that it takes.
-    pub fn bytes(&self) -> usize {
+    #[cfg(test)]
+    fn bytes(&self) -> usize {
         let entry = if self.generations { Self::ENTRY_BYTES_WITH_GENERATION } else { Self::ENTRY_BYTES };
         self.segments.len() * SEGMENT * entry + self.segments.capacity() * size_of::<Segment<T>>()
     }

@@ -182,7 +182,8 @@ impl<E: Packed> TimeWaitTable<E> {
     }
 
     /// Octets that its segments take.
-    pub fn bytes(&self) -> usize {
+    #[cfg(test)]
+    fn bytes(&self) -> usize {
         self.segments.len() * Slab::<Segment<E>>::ENTRY_BYTES
     }
 
