@@ -80,7 +80,8 @@ pub fn run() -> ExitCode {
         Err(file::Error::Flags(e)) => return refuse(&e, &args),
         Err(file::Error::File(e)) => return fail(&e),
     };
-    log_to_stderr();
+    // The doctor's findings say all that is told of each queue at start.
+    log_to_stderr(if matches!(cli.command, Command::Doctor(_)) { "warn" } else { "info" });
     let outcome = match cli.command {
         Command::Serve(args) => serve::run(*args),
         Command::Load(args) => load::run(*args),
@@ -129,9 +130,10 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn log_to_stderr() {
+/// Logs from this level on, unless the environment (`RUST_LOG`) asks for another.
+fn log_to_stderr(level: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
     // A second initialisation (a command run twice in one test process) changes nothing.
     let _ = tracing_subscriber::fmt()
         .compact()

@@ -2,7 +2,7 @@
 
 use super::{Finding, State, core_count, nic};
 use crate::driver::af_xdp::{self, AfXdp, PortConfig};
-use crate::driver::program_name;
+use crate::driver::{OUR_PROGRAM, program_name};
 use crate::host::{self, InterfaceFacts, XdpSocket};
 
 /// Examines the interface, and tries it if nobody uses it.
@@ -55,19 +55,23 @@ fn link(facts: &InterfaceFacts) -> Finding {
 fn queues(facts: &InterfaceFacts) -> Finding {
     let (rx, tx, cores) = (facts.rx_queues, facts.tx_queues, core_count());
     let found = format!("{rx} rx and {tx} tx for {cores} cores");
-    let change = |n: usize| match facts.driver.as_str() {
-        "veth" => format!("`ethtool -L {} rx {n} tx {n}`", facts.name),
-        _ => format!("`ethtool -L {} combined {n}`", facts.name),
-    };
     if rx as usize > cores {
         let found = format!("{found}: each rx queue needs a worker, so workers share cores");
-        return Finding::lack("queues", State::Warn, found, change(cores));
+        return Finding::lack("queues", State::Warn, found, change_queues(facts, cores));
     }
     if tx < rx {
         let found = format!("{found}: each worker needs a tx queue of its own");
-        return Finding::lack("queues", State::Bad, found, change(tx as usize));
+        return Finding::lack("queues", State::Bad, found, change_queues(facts, tx as usize));
     }
     Finding::good("queues", found)
+}
+
+/// The command that gives the interface so many queues.
+pub(super) fn change_queues(facts: &InterfaceFacts, n: usize) -> String {
+    match facts.driver.as_str() {
+        "veth" => format!("`ethtool -L {} rx {n} tx {n}`", facts.name),
+        _ => format!("`ethtool -L {} combined {n}`", facts.name),
+    }
 }
 
 /// Nothing on our end shows whether the peer computes checksums, and it does not by default.
@@ -115,22 +119,17 @@ fn possible_holders(processes: &[String]) -> Finding {
 }
 
 fn attached_program(facts: &InterfaceFacts) -> Finding {
-    match facts.xdp_program {
-        None => Finding::good("other XDP program", "none"),
-        Some(id) => Finding::lack(
-            "other XDP program",
-            State::Bad,
-            format!(
-                "program {id}{} is attached to {}",
-                program_name(id).map_or(String::new(), |name| format!(" ({name})")),
-                facts.name
-            ),
-            format!(
-                "end its owner (`bpftool link`, `bpftool prog show id {id}`), or `ip link set {} xdp off`",
-                facts.name
-            ),
-        ),
+    let topic = "other XDP program";
+    let Some(id) = facts.xdp_program else { return Finding::good(topic, "none") };
+    let name = program_name(id);
+    if name.as_deref() == Some(OUR_PROGRAM) {
+        let found = format!("Handfast runs on {}: program {id} is its own", facts.name);
+        return Finding::lack(topic, State::Warn, found, "end that process to have the queues tried");
     }
+    let cure =
+        format!("end its owner (`bpftool link`, `bpftool prog show id {id}`), or `ip link set {} xdp off`", facts.name);
+    let named = name.map_or(String::new(), |name| format!(" ({name})"));
+    Finding::lack(topic, State::Bad, format!("program {id}{named} is attached to {}", facts.name), cure)
 }
 
 fn not_tried(why: &str, cure: &str) -> Finding {

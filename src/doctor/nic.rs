@@ -1,5 +1,6 @@
 //! How the NIC shares out what it receives: RSS, the sizes of its rings, the cores of its interrupts.
 
+use super::interface::change_queues;
 use super::{Finding, State, core_count};
 use crate::host::{self, InterfaceFacts, QueueInterrupt, ReceiveSteering, RingSizes};
 use std::collections::BTreeSet;
@@ -28,8 +29,7 @@ fn steering(facts: &InterfaceFacts, told: Option<&ReceiveSteering>) -> Finding {
     let handed_over =
         |why: &str| format!("{why}: frames are handed over to the owners of their flows, which costs a copy");
     let Some(told) = told.filter(|told| !told.table.is_empty() && !told.key.is_empty()) else {
-        let cure =
-            format!("it works so; `ethtool -L {name} combined 1` needs no hand-over, and a NIC with RSS neither");
+        let cure = format!("it works so; {} needs no hand-over, and a NIC with RSS neither", change_queues(facts, 1));
         return Finding::lack(topic, State::Warn, handed_over("the driver tells no key and table"), cure);
     };
     if let Some(why) = told.unforeseeable() {

@@ -22,8 +22,8 @@ mod atomic {
 
 pub use crate::ledger::{ChunkCensus, KernelLosses};
 pub use xdp_defence::{MAX_WORKERS, XdpDefence};
-pub(crate) use xdp_program::program_name;
 pub use xdp_program::{AttachMode, Attached, TestRunVerdict, XdpProgram};
+pub(crate) use xdp_program::{OUR_PROGRAM, program_name};
 pub use xdp_verdict::Verdict;
 
 use crate::outpost::SharedMemory;

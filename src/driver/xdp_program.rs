@@ -24,8 +24,8 @@ use strum::IntoEnumIterator;
 /// The compiled program; `xdp/build.sh` makes it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/xdp/handfast.bpf.o"));
 
-/// The program's name in the object.
-const PROGRAM: &str = "handfast";
+/// The program's name in the object, and in the kernel.
+pub(crate) const OUR_PROGRAM: &str = "handfast";
 
 /// What [`XdpProgram::load`] does, for its errors.
 const LOADING: &str = "loading the XDP program";
@@ -133,7 +133,7 @@ impl XdpProgram {
         loader.override_global("may_answer", &may_answer, true);
         let mut ebpf = loader.load(OBJECT).map_err(|e| program_error(LOADING, &e))?;
         let program: &mut Xdp = ebpf
-            .program_mut(PROGRAM)
+            .program_mut(OUR_PROGRAM)
             .and_then(|program| program.try_into().ok())
             .expect("the embedded object holds the program");
         load_patiently(program).map_err(|e| program_error(LOADING, &e))?;
@@ -281,7 +281,7 @@ impl XdpProgram {
     }
 
     fn program(&self) -> &Xdp {
-        let program = self.ebpf.program(PROGRAM).and_then(|program| program.try_into().ok());
+        let program = self.ebpf.program(OUR_PROGRAM).and_then(|program| program.try_into().ok());
         program.expect("the embedded object holds the program")
     }
 
