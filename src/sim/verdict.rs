@@ -6,7 +6,6 @@ use super::host::Defended;
 use super::script::Plan;
 use super::world::{World, flow_key};
 use crate::ledger::Ending;
-use crate::time::Duration;
 use crate::wire::Addr;
 use std::collections::BTreeMap;
 
@@ -17,9 +16,6 @@ const MANY: u32 = 4;
 /// that waits for the server to speak waits for ever (RFC 4987 §3.6). And where blocks are wanted: a few losses in a row
 /// are taken for a peer's silence.
 const MANY_WHERE_LITTLE_DOES: u32 = 1;
-
-/// A TIME-WAIT that outlives the wait of a peer that stood still: longer than the longest RTO.
-const PATIENT_TIME_WAIT: Duration = Duration::from_secs(70);
 
 /// Judges every connection of a world that has come to its end, and counts the endings.
 ///
@@ -42,9 +38,6 @@ pub fn check(world: &mut World) -> Result<(), String> {
     // out; everybody else has time enough.
     let still = world.tally.skips > 0 || ground.plans.iter().any(Plan::stalls);
     let crowded_out = world.tally.starved > 0 && still;
-    // Whoever stood still while the other's TIME-WAIT ran out sends its FIN again to a host that knows nothing of it: where
-    // it expects cookies that gets no answer, as it may have overtaken the segment with the cookie.
-    let forgets = world.tally.skips > 0 && world.defended != Defended::Roomy && world.time_wait < PATIENT_TIME_WAIT;
     for (plan, sides) in &ends {
         let Some((tuple, shared)) = tuples.get(plan) else { continue };
         let at = |host: usize, port: u16| (Addr::from(address(host, tuple.4)), port);
@@ -53,7 +46,7 @@ pub fn check(world: &mut World) -> Result<(), String> {
         let patient = world.defended == Defended::Roomy && world.tally.starved == 0;
         let many = if patient { MANY } else { MANY_WHERE_LITTLE_DOES };
         let spared = world.tally.kills == 0 && !crowded_out && !shared && losses < many;
-        judge(&ground, *plan, sides, spared, forgets).map_err(|what| {
+        judge(&ground, *plan, sides, spared).map_err(|what| {
             format!(
                 "connection {plan}, {tuple:?}, {losses} frames lost: {what}; {:?}; {sides:?}",
                 ground.plans[*plan as usize]
@@ -63,9 +56,8 @@ pub fn check(world: &mut World) -> Result<(), String> {
     Ok(())
 }
 
-/// `spared`: nothing happened on the way that explains an ending out of order; `forgets`: but the last acknowledgement may
-/// have gone unheard.
-fn judge(ground: &Ground, number: u32, sides: &[Vec<&End>; 2], spared: bool, forgets: bool) -> Result<(), String> {
+/// `spared`: nothing happened on the way that explains an ending out of order.
+fn judge(ground: &Ground, number: u32, sides: &[Vec<&End>; 2], spared: bool) -> Result<(), String> {
     let plan = &ground.plans[number as usize];
     if sides.iter().flatten().any(|end| end.outcome.is_none()) {
         return Err("an end never heard that it is over".into());
@@ -80,12 +72,7 @@ fn judge(ground: &Ground, number: u32, sides: &[Vec<&End>; 2], spared: bool, for
     let ([opener], [acceptor]) = (opener, acceptor) else { return Err("it should have had two ends".into()) };
     for (end, other) in [(opener, acceptor), (acceptor, opener)] {
         let all = plan.scripts[usize::from(other.side)].to_send;
-        let orderly = match end.outcome {
-            Some(Outcome::Ended(Ending::Closed)) => true,
-            Some(Outcome::Ended(Ending::TimedOut)) => forgets,
-            _ => false,
-        };
-        if !orderly || end.received != all || other.sent != all {
+        if end.outcome != Some(Outcome::Ended(Ending::Closed)) || end.received != all || other.sent != all {
             return Err("both sides were orderly, and yet it was not".into());
         }
     }

@@ -68,8 +68,6 @@ pub struct World {
     pub lost: BTreeMap<FlowKey, u32>,
     /// How its hosts meet SYN floods.
     pub defended: Defended,
-    /// How long its hosts keep a TIME-WAIT.
-    pub time_wait: Duration,
     /// What was counted.
     pub tally: Tally,
     random: Random,
@@ -142,7 +140,6 @@ impl World {
             hosts,
             lost: BTreeMap::new(),
             defended,
-            time_wait,
             tally: Tally { ipv6, ..Tally::default() },
             random: Random::new(mix(config.seed, 1)),
             faults,

@@ -47,8 +47,10 @@ impl Shard {
     /// `beside` is the half-open entry of a SYN that came again after the cookie was sent: what its SYN-ACK offered the
     /// peer has not taken up, so it gives way.
     ///
-    /// One with a bad cookie is answered by a RST, like any other that matches nothing; but not one with text or a FIN: that
-    /// may be of an honest peer and have overtaken the segment with the cookie, or come after it was lost.
+    /// One with a bad cookie is answered by a RST, like any other that matches nothing; but one with text or a FIN, which
+    /// may be of an honest peer and have overtaken the segment with the cookie, only when it comes again ([`Strays`]).
+    ///
+    /// [`Strays`]: super::strays::Strays
     pub(super) fn on_cookie(
         &mut self,
         now: Instant,
@@ -77,7 +79,9 @@ impl Shard {
             }
             Err(refusal) => {
                 self.ledger.cookies_refused.count(refusal);
-                if arrival.segment.is_empty() { self.reset(now, arrival, reply) } else { Err(DropReason::NoCookie) }
+                let may_follow = !arrival.segment.is_empty()
+                    && !self.strays.is_hopeless(self.isns.word(arrival.tuple), header.seq, now.as_millis());
+                if may_follow { Err(DropReason::NoCookie) } else { self.reset(now, arrival, reply) }
             }
         }
     }

@@ -33,6 +33,7 @@ mod shedding;
 pub mod slab;
 mod spiral;
 pub mod steering;
+mod strays;
 mod syn;
 pub mod time_wait_table;
 mod timer_queue;

@@ -5,6 +5,7 @@ use super::peer::*;
 use super::segment::*;
 use super::target::*;
 use handfast::stack::{DefenceConfig, SynDefence};
+use std::time::Duration;
 
 const WHY: &str = "it sets the defence, whose cookies are ours";
 
@@ -163,6 +164,27 @@ fn a_client_whose_last_ack_is_lost_connects_with_its_text_or_fin() {
             p.expect(ack(6));
         });
         assert_eq!(p.dropped("no_cookie"), Some(2));
+    });
+}
+
+#[test]
+fn text_that_no_cookie_follows_is_reset_when_it_comes_a_third_time() {
+    covers!("4987-COOKIE-LOST-ACK");
+    handfast_with(WHY, cookies, |p| {
+        for (port, flags) in [(41_000, A | P), (41_001, A | F)] {
+            p.on_port(port, |p| {
+                p.note("of a connection that this host has forgotten, or never had");
+                let old = || seg(flags).abs_seq(5_000).abs_ack(9_000).text(b"old");
+                for rto_ms in [300, 600] {
+                    p.send(old());
+                    p.expect_no_answer();
+                    p.pass(Duration::from_millis(rto_ms));
+                }
+                p.send(old());
+                p.expect(seg(R).abs_seq(9_000));
+            });
+        }
+        assert_eq!(p.dropped("no_cookie"), Some(4));
     });
 }
 

@@ -21,6 +21,7 @@ use super::routes::Routes;
 use super::senders::Senders;
 use super::slab::Slab;
 use super::steering::Share;
+use super::strays::Strays;
 use super::time_wait_table::{PackedV4, PackedV6, TimeWaitTable};
 use super::timer_queue::TimerQueue;
 use super::wheel::{Timed, Wheel};
@@ -99,6 +100,7 @@ pub(crate) struct Shard {
     pub early_cursor: u32,
     pub replies: ReplyLimits,
     pub answers: AnswerLimit,
+    pub(super) strays: Strays,
     pub draining: bool,
     pub stopping: bool,
 }
@@ -176,6 +178,7 @@ impl Shard {
             starved: VecDeque::new(),
             early_cursor: 0,
             answers: AnswerLimit::new(),
+            strays: Strays::new(),
             replies: ReplyLimits::new(limits.replies_per_second),
             draining: false,
             stopping: false,
