@@ -3,8 +3,8 @@
  * and malformed is dropped; everything else passes to the kernel untouched. Each verdict has a counter.
  *
  * An address is ours alone, and then all that is sent to it is ours, ARP and neighbour discovery included; or it is
- * shared with the host, and then only TCP to one of our ports is. Of a shared address nothing is dropped but a malformed
- * segment to a port of ours.
+ * shared with the host, and then only TCP to one of our ports is, and ICMP errors about TCP from there. Of a shared
+ * address nothing is dropped but a malformed segment to a port of ours.
  *
  * A step returns a verdict, or GO_ON when the next step decides. Only the answer to a SYN is written to a frame (syn.h),
  * while a worker asks for that.
@@ -37,9 +37,31 @@
 #define MAX_OPTIONS_HEADERS 4
 /* An IPv4 fragment: more fragments follow, or the offset is not 0 (RFC 791 §3.1). */
 #define IPV4_FRAGMENT 0x3fff
+#define IPV4_OFFSET 0x1fff
+#define IPV6_OFFSET 0xfff8
 #define ICMP_HEADER_LEN 8
+/* Errors (RFC 792); source quench says nothing to TCP (RFC 9293 §3.9.2.2). */
+#define ICMP_UNREACHABLE 3
+#define ICMP_TIME_EXCEEDED 11
+#define ICMP_PARAMETER_PROBLEM 12
+/* Below it are the errors (RFC 4443 §2.1). */
+#define ICMPV6_FIRST_INFORMATIONAL 128
 #define NEIGHBOUR_SOLICITATION 135
 #define NEIGHBOUR_ADVERTISEMENT 136
+
+/* How a TCP header begins. */
+struct port_pair {
+	__be16 source;
+	__be16 dest;
+};
+
+/* RFC 8200 §4.5. */
+struct fragment_header {
+	__u8 next;
+	__u8 reserved;
+	__be16 offset; /* and below it two reserved bits, and whether more follow */
+	__be32 id;
+};
 
 /* ARP for IPv4 on Ethernet (RFC 826). */
 struct arp_packet {
@@ -160,7 +182,8 @@ static __always_inline int judge_multicast(struct packet *p, __u8 protocol)
 	return judge_neighbour(p);
 }
 
-/* Looks through hop-by-hop and destination options (RFC 8200 §4.3, §4.6). */
+/* Looks through hop-by-hop and destination options, and routing headers, which begin alike (RFC 8200 §4.3, §4.4,
+ * §4.6). */
 static __always_inline int read_options_headers(struct packet *p)
 {
 	__u32 len;
@@ -168,7 +191,7 @@ static __always_inline int read_options_headers(struct packet *p)
 
 #pragma unroll
 	for (int i = 0; i < MAX_OPTIONS_HEADERS; i++) {
-		if (p->protocol != IPPROTO_HOPOPTS && p->protocol != IPPROTO_DSTOPTS)
+		if (p->protocol != IPPROTO_HOPOPTS && p->protocol != IPPROTO_DSTOPTS && p->protocol != IPPROTO_ROUTING)
 			return GO_ON;
 		h = p->at;
 		if (p->left < 8 || (void *)(h + 8) > p->end)
@@ -213,21 +236,74 @@ static __always_inline int read_ipv6(struct packet *p)
 	return GO_ON;
 }
 
-/* Of a shared address, only TCP to our ports is ours. */
+/* Both ports of what begins behind `skip` octets, if they are there; the rest of the header is judged afterwards. */
+static __always_inline struct port_pair *ports_behind(struct packet *p, __u32 skip)
+{
+	struct port_pair *pair = p->at + skip;
+
+	return p->left >= skip + sizeof(*pair) && (void *)(pair + 1) <= p->end ? pair : NULL;
+}
+
+/* The ports of the segment that an ICMP error quotes, if it is one that we may have sent: without IP options, without
+ * extension headers (RFC 792, RFC 4443 §2.1). */
+static __always_inline struct port_pair *quoted_ports(struct packet *p)
+{
+	__u8 *icmp = p->at;
+	struct iphdr *ip = p->at + ICMP_HEADER_LEN;
+	struct ipv6hdr *ipv6 = p->at + ICMP_HEADER_LEN;
+
+	if (p->v6) {
+		if ((void *)(ipv6 + 1) > p->end || icmp[0] >= ICMPV6_FIRST_INFORMATIONAL || ipv6->nexthdr != IPPROTO_TCP)
+			return NULL;
+		return ports_behind(p, ICMP_HEADER_LEN + sizeof(*ipv6));
+	}
+	if ((void *)(ip + 1) > p->end || ip->ihl != 5 || ip->protocol != IPPROTO_TCP)
+		return NULL;
+	if (icmp[0] != ICMP_UNREACHABLE && icmp[0] != ICMP_TIME_EXCEEDED && icmp[0] != ICMP_PARAMETER_PROBLEM)
+		return NULL;
+	return ports_behind(p, ICMP_HEADER_LEN + sizeof(*ip));
+}
+
+/* The first fragment of a segment names its ports. The kernel must not put together what is ours: it would reset the
+ * connection, which it does not know. */
+static __always_inline struct port_pair *fragment_ports(struct packet *p)
+{
+	struct fragment_header *header = p->at;
+	struct iphdr *ip = p->ip;
+
+	if (p->v6) {
+		if ((void *)(header + 1) > p->end || header->next != IPPROTO_TCP)
+			return NULL;
+		return header->offset & bpf_htons(IPV6_OFFSET) ? NULL : ports_behind(p, sizeof(*header));
+	}
+	if ((void *)(ip + 1) > p->end || p->protocol != IPPROTO_TCP)
+		return NULL;
+	return ip->frag_off & bpf_htons(IPV4_OFFSET) ? NULL : ports_behind(p, 0);
+}
+
+/* Of a shared address, only TCP to our ports is ours, and ICMP errors about TCP from them. */
 static __always_inline int judge_shared(struct packet *p)
 {
 	struct socket_name name = { .address = p->to };
-	struct tcphdr *tcp = p->at;
+	struct port_pair *pair = NULL;
+	bool from_us = false;
 
 	if (p->ownership != SHARED)
 		return GO_ON;
-	if (p->fragment)
-		return PASS_FRAGMENT;
-	/* Both ports must be there, the rest of the header is judged afterwards. */
-	if (p->protocol != IPPROTO_TCP || p->left < 4 || p->at + 4 > p->end)
-		return PASS_SHARED;
-	name.port = tcp->dest;
-	return bpf_map_lookup_elem(&ports, &name) ? GO_ON : PASS_SHARED;
+	if (p->fragment) {
+		pair = fragment_ports(p);
+	} else if (p->protocol == IPPROTO_TCP) {
+		pair = ports_behind(p, 0);
+	} else if (p->protocol == p->icmp) {
+		pair = quoted_ports(p);
+		from_us = true;
+	}
+	if (pair) {
+		name.port = from_us ? pair->source : pair->dest;
+		if (bpf_map_lookup_elem(&ports, &name))
+			return GO_ON;
+	}
+	return p->fragment ? PASS_FRAGMENT : PASS_SHARED;
 }
 
 static __always_inline int judge_tcp(struct packet *p)

@@ -14,9 +14,9 @@ enum verdict {
 	PASS_TOO_SHORT,
 	/* Passed: for an address that is not ours. */
 	PASS_NOT_OURS,
-	/* Passed: for a shared address, but not for one of our TCP ports. */
+	/* Passed: for a shared address, but neither for one of our TCP ports nor an error about it. */
 	PASS_SHARED,
-	/* Passed: a fragment for a shared address, whose port cannot be seen in each fragment. */
+	/* Passed: a fragment for a shared address, in which no port of ours is to be seen. */
 	PASS_FRAGMENT,
 	/* Passed: ours, but its queue has no socket. */
 	PASS_NO_SOCKET,

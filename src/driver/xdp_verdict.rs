@@ -27,9 +27,9 @@ pub enum Verdict {
     PassTooShort,
     /// Passed: for an address that is not ours.
     PassNotOurs,
-    /// Passed: for a shared address, but not for one of our TCP ports.
+    /// Passed: for a shared address, but neither for one of our TCP ports nor an error about it.
     PassShared,
-    /// Passed: a fragment for a shared address, whose port cannot be seen in each fragment.
+    /// Passed: a fragment for a shared address, in which no port of ours is to be seen.
     PassFragment,
     /// Passed: ours, but its queue has no socket.
     PassNoSocket,

@@ -2,6 +2,7 @@
 
 use super::puppet::{Ask, Puppet, addr, local, neighbours};
 use super::target::*;
+use handfast::Ownership;
 use handfast::stack::{CookieKeys, DefenceConfig, Limits, Secrets, Stack, StackConfig, TcpConfig, Transmit};
 use handfast::tcp::isn::IsnGenerator;
 use handfast::time::Instant;
@@ -34,6 +35,8 @@ pub struct Setup {
     pub listen: bool,
     /// Whether the peer's Ethernet address is known from the start.
     pub knows_peer: bool,
+    /// Whose the address is; in memory only.
+    pub ownership: Ownership,
     pub tcp: TcpConfig,
     pub limits: Limits,
     pub defence: DefenceConfig,
@@ -47,6 +50,7 @@ impl Default for Setup {
             host_isn: 0,
             listen: true,
             knows_peer: true,
+            ownership: Ownership::Exclusive,
             tcp,
             limits,
             defence: DefenceConfig::default(),
@@ -73,6 +77,7 @@ impl InMemory {
             limits: setup.limits,
             defence: setup.defence,
             traced_connections: 1,
+            ownership: setup.ownership,
             ..StackConfig::new(
                 MacAddr(HOST_MAC),
                 local(setup.family),

@@ -1,8 +1,11 @@
 //! The XDP program by `BPF_PROG_TEST_RUN`: frame in, verdict and counter out, for each verdict. No interface is touched.
 //! Needs CAP_BPF and CAP_NET_ADMIN; says so and skips without root.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod frames;
 
+use frames::*;
 use handfast::driver::{Verdict, XdpProgram};
 use handfast::{Ownership, wire::Addr};
 use proptest::prelude::*;
@@ -23,75 +26,9 @@ const OTHER6: [u8; 16] = [0xfd, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9];
 const SOLICITED: [u8; 16] = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0, 0, 2];
 const PORT: u16 = 80;
 
-const ARP: u16 = 0x0806;
-const IPV4: u16 = 0x0800;
-const IPV6: u16 = 0x86dd;
-const VLAN: u16 = 0x8100;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const ICMP: u8 = 1;
-const ICMPV6: u8 = 58;
-const HOP_BY_HOP: u8 = 0;
-const DESTINATION_OPTIONS: u8 = 60;
-const FRAGMENT: u8 = 44;
-
 const DROP: u32 = 1;
 const PASS: u32 = 2;
 const REDIRECT: u32 = 4;
-
-/// An Ethernet frame.
-fn eth(ether_type: u16, payload: &[u8]) -> Vec<u8> {
-    [&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2][..], &ether_type.to_be_bytes(), payload].concat()
-}
-
-/// One VLAN tag before `inner_type`.
-fn tag(inner_type: u16, payload: &[u8]) -> Vec<u8> {
-    [&[0, 5][..], &inner_type.to_be_bytes(), payload].concat()
-}
-
-fn ipv4(to: [u8; 4], protocol: u8, payload: &[u8]) -> Vec<u8> {
-    let total = 20 + payload.len() as u16;
-    let mut ip = vec![0x45, 0, 0, 0, 0, 1, 0x40, 0, 64, protocol, 0, 0, 10, 77, 0, 1];
-    ip[2..4].copy_from_slice(&total.to_be_bytes());
-    [&ip[..], &to, payload].concat()
-}
-
-fn ipv6(to: [u8; 16], next_header: u8, payload: &[u8]) -> Vec<u8> {
-    let mut ip = [0x60, 0, 0, 0, 0, 0, next_header, 255];
-    ip[4..6].copy_from_slice(&(payload.len() as u16).to_be_bytes());
-    [&ip[..], &OTHER6, &to, payload].concat()
-}
-
-/// A SYN with data behind it.
-fn tcp(port: u16, data_offset: u8, data: &[u8]) -> Vec<u8> {
-    let mut header = vec![0x9c, 0x40, 0, 0, 1, 2, 3, 4, 0, 0, 0, 0, data_offset << 4, 2, 0xff, 0xff, 0, 0, 0, 0];
-    header[2..4].copy_from_slice(&port.to_be_bytes());
-    [&header[..], data].concat()
-}
-
-fn arp(operation: u8, target: [u8; 4]) -> Vec<u8> {
-    let head = [0, 1, 8, 0, 6, 4, 0, operation];
-    [&head[..], &[2, 0, 0, 0, 0, 2, 10, 77, 0, 1], &[0; 6], &target].concat()
-}
-
-/// Neighbour solicitation (135) or advertisement (136).
-fn ndp(kind: u8, target: [u8; 16]) -> Vec<u8> {
-    [&[kind, 0, 0, 0, 0, 0, 0, 0][..], &target].concat()
-}
-
-/// An options header of `octets` length that is followed by `next_header`.
-fn options(next_header: u8, octets: usize) -> Vec<u8> {
-    let mut header = vec![0; octets];
-    header[0] = next_header;
-    header[1] = (octets / 8 - 1) as u8;
-    header
-}
-
-/// `octets` with `value` written at `at`.
-fn with(mut octets: Vec<u8>, at: usize, value: &[u8]) -> Vec<u8> {
-    octets[at..at + value.len()].copy_from_slice(value);
-    octets
-}
 
 /// The loaded program with its addresses and, on queue 0, a socket.
 struct Bench {
@@ -147,7 +84,7 @@ fn xdp_socket() -> OwnedFd {
 type Row = (&'static str, Vec<u8>, u32, Verdict);
 
 fn taken() -> Vec<Row> {
-    let syn = tcp(PORT, 5, &[]);
+    let (syn, from_us) = (tcp(PORT, 5, &[]), from(PORT));
     let v4 = |to, protocol, payload: &[u8]| eth(IPV4, &ipv4(to, protocol, payload));
     let v6 = |to, next_header, payload: &[u8]| eth(IPV6, &ipv6(to, next_header, payload));
     let frames = vec![
@@ -186,12 +123,25 @@ fn taken() -> Vec<Row> {
         ("TCP to our port of a shared address", v4(SHARED4, TCP, &syn)),
         ("the same by IPv6", v6(SHARED6, TCP, &syn)),
         ("the same behind options", v6(SHARED6, HOP_BY_HOP, &[options(TCP, 8), syn.clone()].concat())),
+        ("the same behind a routing header", v6(SHARED6, ROUTING, &[options(TCP, 8), syn.clone()].concat())),
+        // The kernel would put it together, and reset a connection that it does not know.
+        ("a first fragment for our port", eth(IPV4, &with(ipv4(SHARED4, TCP, &syn), 6, &[0x20, 0]))),
+        ("the same by IPv6", v6(SHARED6, FRAGMENT, &[&fragment(TCP, 1)[..], &syn].concat())),
+        ("a packet that is its own only fragment", v6(SHARED6, FRAGMENT, &[&fragment(TCP, 0)[..], &syn].concat())),
+        ("an error about a segment from our port", v4(SHARED4, ICMP, &icmp(3, &ipv4(OTHER4, TCP, &from_us)))),
+        ("an error of another kind", v4(SHARED4, ICMP, &icmp(11, &ipv4(OTHER4, TCP, &from_us)[..28]))),
+        ("an ICMPv6 error", v6(SHARED6, ICMPV6, &icmp(2, &ipv6(OTHER6, TCP, &from_us)))),
     ];
     frames.into_iter().map(|(why, frame)| (why, frame, REDIRECT, Verdict::Redirect)).collect()
 }
 
 fn passed() -> Vec<Row> {
-    let syn = tcp(PORT, 5, &[]);
+    let (syn, ssh, from_us) = (tcp(PORT, 5, &[]), tcp(22, 5, &[]), from(PORT));
+    let fragment4 =
+        |protocol, payload: &[u8], offset: u16| with(ipv4(SHARED4, protocol, payload), 6, &offset.to_be_bytes());
+    let fragment6 = |protocol, offset, payload: &[u8]| {
+        eth(IPV6, &ipv6(SHARED6, FRAGMENT, &[&fragment(protocol, offset)[..], payload].concat()))
+    };
     let v4 = |to, protocol, payload: &[u8]| eth(IPV4, &ipv4(to, protocol, payload));
     let v6 = |to, next_header, payload: &[u8]| eth(IPV6, &ipv6(to, next_header, payload));
     let rows = vec![
@@ -220,8 +170,26 @@ fn passed() -> Vec<Row> {
         ("no ports to be seen", v4(SHARED4, TCP, &syn[..3]), Verdict::PassShared),
         ("bad IHL to a shared address", eth(IPV4, &with(ipv4(SHARED4, TCP, &syn), 0, &[0x41])), Verdict::PassShared),
         ("bad length to a shared address", eth(IPV6, &with(ipv6(SHARED6, TCP, &syn), 4, &[9, 9])), Verdict::PassShared),
-        ("a fragment", eth(IPV4, &with(ipv4(SHARED4, TCP, &syn), 6, &[0x20, 0])), Verdict::PassFragment),
-        ("an IPv6 fragment", v6(SHARED6, FRAGMENT, &[TCP, 0, 0, 0, 0, 0, 0, 1]), Verdict::PassFragment),
+        ("a first fragment for another port", eth(IPV4, &fragment4(TCP, &ssh, 0x2000)), Verdict::PassFragment),
+        ("a later fragment", eth(IPV4, &fragment4(TCP, &syn, 0x2001)), Verdict::PassFragment),
+        ("a first fragment of UDP", eth(IPV4, &fragment4(UDP, &syn, 0x2000)), Verdict::PassFragment),
+        ("a first fragment without ports", eth(IPV4, &fragment4(TCP, &syn[..3], 0x2000)), Verdict::PassFragment),
+        ("an IPv6 fragment for another port", fragment6(TCP, 1, &ssh), Verdict::PassFragment),
+        ("a later IPv6 fragment", fragment6(TCP, 9, &syn), Verdict::PassFragment),
+        ("an IPv6 fragment of UDP", fragment6(UDP, 1, &syn), Verdict::PassFragment),
+        ("an IPv6 fragment without ports", fragment6(TCP, 1, &syn[..3]), Verdict::PassFragment),
+        ("half a fragment header", v6(SHARED6, FRAGMENT, &[TCP, 0, 0, 0]), Verdict::PassFragment),
+        (
+            "an error about the host's own",
+            v4(SHARED4, ICMP, &icmp(3, &ipv4(OTHER4, TCP, &from(22)))),
+            Verdict::PassShared,
+        ),
+        ("an error about UDP", v4(SHARED4, ICMP, &icmp(3, &ipv4(OTHER4, UDP, &from_us))), Verdict::PassShared),
+        ("an error that quotes no ports", v4(SHARED4, ICMP, &icmp(3, &ipv4(OTHER4, TCP, &[]))), Verdict::PassShared),
+        ("an error that quotes nothing", v4(SHARED4, ICMP, &icmp(3, &[])), Verdict::PassShared),
+        ("no error", v4(SHARED4, ICMP, &icmp(0, &ipv4(OTHER4, TCP, &from_us))), Verdict::PassShared),
+        ("no ICMPv6 error", v6(SHARED6, ICMPV6, &icmp(129, &ipv6(OTHER6, TCP, &from_us))), Verdict::PassShared),
+        ("an ICMPv6 error about UDP", v6(SHARED6, ICMPV6, &icmp(1, &ipv6(OTHER6, UDP, &from_us))), Verdict::PassShared),
     ];
     rows.into_iter().map(|(why, frame, verdict)| (why, frame, PASS, verdict)).collect()
 }
