@@ -238,7 +238,7 @@ fn connections_of_every_phase_keep_to_a_link_that_carries_less() {
             if !changed && turn >= from_turn && stacks[1].snapshot().states["syn_received"] == half_open {
                 changed = true;
                 for (stack, host) in stacks.iter_mut().zip(1..) {
-                    stack.on_link(now, MacAddr([2, 0, 0, 0, 0, host]), MTU, true);
+                    stack.on_link(now, MacAddr([2, 0, 0, 0, 0, host]), MTU, false);
                 }
             }
         });

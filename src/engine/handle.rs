@@ -98,13 +98,13 @@ impl<M> Handle<M> {
         self.program().as_mut().map_or(Ok(()), |program| program.rekey_cookies(keys))
     }
 
-    /// Has every worker, and the XDP program, go on with a link that has changed.
+    /// Has every worker, and the XDP program, go on with a link that has changed; one of them announces the address.
     ///
     /// # Errors
     /// The kernel refuses to tell the program.
-    pub(super) fn follow_link(&self, Link { mac, mtu }: Link) -> Result<(), SetupError> {
+    pub(super) fn follow_link(&self, Link { mac, mtu }: Link, announces: bool) -> Result<(), SetupError> {
         for (index, mailbox) in self.shared.mailboxes.iter().enumerate() {
-            deliver(mailbox, Command::Link { mac, mtu, announces: index == 0 });
+            deliver(mailbox, Command::Link { mac, mtu, announces: announces && index == 0 });
         }
         self.program().as_mut().map_or(Ok(()), |program| program.follow_link(mac, mss_of(mtu)))
     }

@@ -7,6 +7,7 @@ use crate::driver::af_xdp::MAX_MTU;
 use crate::driver::program_name;
 use crate::host::{self, InterfaceFacts, Watch};
 use crate::time::Duration;
+use crate::wire::MacAddr;
 use std::io;
 use std::ops::ControlFlow;
 
@@ -21,7 +22,7 @@ pub(super) fn watch<M: Send + 'static>(
     host::link_watch(start.index, move |now| match state.look(now) {
         Ok(Seen { lines, link }) => {
             lines.iter().for_each(|line| tracing::warn!("{line}"));
-            if let Some(Err(e)) = link.map(|link| workers.follow_link(link)) {
+            if let Some(Err(e)) = link.map(|(link, announces)| workers.follow_link(link, announces)) {
                 tracing::error!("{e}");
             }
             ControlFlow::Continue(())
@@ -37,6 +38,8 @@ pub(super) fn watch<M: Send + 'static>(
 struct LinkState {
     start: InterfaceFacts,
     last: InterfaceFacts,
+    /// The Ethernet address that the neighbours know.
+    announced: MacAddr,
     /// The number of our XDP program, where the kernel tells it.
     program: Option<u32>,
 }
@@ -45,14 +48,15 @@ struct LinkState {
 struct Seen {
     /// A line for each change.
     lines: Vec<String>,
-    /// What the workers are to go on with, if that is another link.
-    link: Option<Link>,
+    /// What the workers are to go on with, if something is to change, and whether the neighbours are to be told.
+    link: Option<(Link, bool)>,
 }
 
 impl LinkState {
     /// The interface as it was at start, with the number of the program that is attached to it since.
     fn new(start: InterfaceFacts, program: Option<u32>) -> LinkState {
-        LinkState { last: InterfaceFacts { xdp_program: program, ..start.clone() }, start, program }
+        let last = InterfaceFacts { xdp_program: program, ..start.clone() };
+        LinkState { last, announced: start.mac, start, program }
     }
 
     /// What has changed since it was last seen, as far as the workers bear it.
@@ -65,7 +69,13 @@ impl LinkState {
             return Err(self.without_program(&now));
         }
         let lines = [self.renamed(&now), self.link(&now), self.mtu(&now), self.mac(&now), self.queues(&now)];
-        let link = ((now.mac, now.mtu) != (self.last.mac, self.last.mtu)).then(|| link_of(&now));
+        // Said into a link that is down, it would not be heard; and many drivers take another address only then.
+        let announces = now.up && now.carrier && now.mac != self.announced;
+        if announces {
+            self.announced = now.mac;
+        }
+        let follows = (now.mac, now.mtu) != (self.last.mac, self.last.mtu);
+        let link = (follows || announces).then(|| (link_of(&now), announces));
         self.last = now;
         Ok(Seen { lines: lines.into_iter().flatten().collect(), link })
     }
@@ -152,7 +162,6 @@ fn link_of(facts: &InterfaceFacts) -> Link {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::MacAddr;
 
     fn facts() -> InterfaceFacts {
         InterfaceFacts {
@@ -190,18 +199,23 @@ mod tests {
     }
 
     #[test]
-    fn the_workers_follow_mtu_and_address_once_and_as_far_as_a_chunk_takes() {
+    fn the_workers_follow_mtu_and_address_once_and_announce_it_when_that_is_heard() {
         let mut state = state();
-        let mac = MacAddr([2; 6]);
+        let (old, new) = (facts().mac, MacAddr([2; 6]));
         for (now, expected) in [
-            (InterfaceFacts { carrier: false, ..facts() }, None),
-            (InterfaceFacts { mtu: 1400, ..facts() }, Some((facts().mac, 1400))),
+            (InterfaceFacts { mtu: 1400, ..facts() }, Some((old, 1400, false))),
             (InterfaceFacts { mtu: 1400, ..facts() }, None),
-            (InterfaceFacts { mtu: 9000, mac, ..facts() }, Some((mac, 1778))),
-            (facts(), Some((facts().mac, 1500))),
+            (InterfaceFacts { mtu: 9000, mac: new, ..facts() }, Some((new, 1778, true))),
+            (InterfaceFacts { up: false, mac: new, ..facts() }, Some((new, 1500, false))),
+            (InterfaceFacts { up: false, ..facts() }, Some((old, 1500, false))),
+            (InterfaceFacts { carrier: false, ..facts() }, None),
+            (facts(), Some((old, 1500, true))),
+            (facts(), None),
+            (InterfaceFacts { carrier: false, ..facts() }, None),
+            (facts(), None),
         ] {
-            let link = state.look(Some(now)).unwrap().link;
-            assert_eq!(link.map(|link| (link.mac, link.mtu)), expected);
+            let link = state.look(Some(now.clone())).unwrap().link;
+            assert_eq!(link.map(|(link, announces)| (link.mac, link.mtu, announces)), expected, "{now:?}");
         }
     }
 

@@ -200,11 +200,10 @@ impl<A: App> Stack<A> {
         self.shard.learn(addr, Station { mac, vlan: None }, Learn::Enter, now);
     }
 
-    /// Our link has this Ethernet address and MTU from now on. With `announces` the neighbours are told the address, as far
-    /// as it is another one: one of the workers that have the addresses in common does that, where they are ours alone.
+    /// Our link has this Ethernet address and MTU from now on. With `announces` the neighbours are told the address, where our
+    /// own are ours alone; of several workers that have these in common one does that.
     pub fn on_link(&mut self, now: Instant, mac: MacAddr, mtu: u16, announces: bool) {
-        let exclusive = self.shard.config.ownership == Ownership::Exclusive;
-        if announces && exclusive && mac != self.shard.config.mac {
+        if announces && self.shard.config.ownership == Ownership::Exclusive {
             self.announcer.restart(now);
         }
         self.shard.on_link(mac, mtu);

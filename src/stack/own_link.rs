@@ -12,8 +12,9 @@ use crate::wire::{Addr, MacAddr, ndp};
 const ANNOUNCE_NUM: u8 = 2;
 /// Time between two rounds (RFC 5227 §1.1, ANNOUNCE_INTERVAL).
 const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
-/// Announcements of one turn, so that thousands of addresses do not hold up the segments.
-const ANNOUNCEMENTS_PER_TURN: usize = 64;
+/// Announcements at a time, and the time between: every station of the link hears them, and there may be thousands.
+const BATCH: usize = 16;
+const BATCH_INTERVAL: Duration = Duration::from_millis(10);
 
 /// What is still to be announced.
 #[derive(Debug, Default)]
@@ -21,7 +22,7 @@ pub(super) struct Announcer {
     rounds: u8,
     /// The next address of this round.
     next: usize,
-    /// When this round may begin.
+    /// When it goes on.
     at: Option<Instant>,
 }
 
@@ -41,7 +42,7 @@ impl Announcer {
         if self.at.is_none_or(|at| at > now) {
             return;
         }
-        for _ in 0..ANNOUNCEMENTS_PER_TURN {
+        for _ in 0..BATCH {
             if self.next == routes.len() {
                 self.rounds -= 1;
                 self.next = 0;
@@ -54,6 +55,7 @@ impl Announcer {
             }
             self.next += 1;
         }
+        self.at = Some(now + BATCH_INTERVAL);
     }
 }
 
@@ -98,5 +100,46 @@ impl Shard {
                 tcb.on_smaller_link(if tcb.tuple.local_addr.is_v4() { v4 } else { v6 });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stack::LocalAddr;
+
+    /// Takes as many frames as there is room for.
+    struct Room(usize);
+
+    impl Transmit for Room {
+        fn transmit(&mut self, write: impl FnOnce(&mut [u8]) -> usize) -> bool {
+            let has_room = self.0 > 0;
+            if has_room {
+                write(&mut [0; 128]);
+                self.0 -= 1;
+            }
+            has_room
+        }
+    }
+
+    #[test]
+    fn many_addresses_are_announced_bit_by_bit_and_none_is_left_out_for_want_of_room() {
+        let local = |n| LocalAddr { addr: Addr::from_v4([10, 0, 0, n]), prefix_len: 24 };
+        let routes = Routes::new(&(1..=40).map(local).collect::<Vec<_>>(), &[], &[]);
+        let mut announcer = Announcer::default();
+        let said_at = |announcer: &mut Announcer, ms, room| {
+            let mut out = Room(room);
+            announcer.poll_transmit(Instant::from_millis(ms), &routes, MacAddr::default(), &mut out);
+            room - out.0
+        };
+        assert_eq!(said_at(&mut announcer, 0, 100), 0, "nothing has changed");
+        announcer.restart(Instant::from_millis(1_000));
+        let said: Vec<_> = [(1_000, 100), (1_005, 100), (1_010, 3), (1_011, 100), (1_021, 100)]
+            .map(|(ms, room)| said_at(&mut announcer, ms, room))
+            .into();
+        assert_eq!(said, [BATCH, 0, 3, BATCH, 40 - 2 * BATCH - 3]);
+        assert_eq!(announcer.due(), Some(Instant::from_millis(1_021) + ANNOUNCE_INTERVAL), "the second round");
+        let again = (0..10).map(|n| said_at(&mut announcer, 3_021 + 10 * n, 100)).sum::<usize>();
+        assert_eq!((again, announcer.due()), (40, None));
     }
 }
