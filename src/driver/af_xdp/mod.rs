@@ -17,7 +17,7 @@ mod stall;
 mod umem;
 
 pub use frame::{CHUNK, XskFrame};
-pub(crate) use port::{MAX_MTU, kernel_version};
+pub(crate) use port::{MAX_MTU, kernel_version, umem_octets};
 pub use port::{Port, PortConfig, ZeroCopy, open};
 pub(crate) use umem::HUGE_PAGE;
 

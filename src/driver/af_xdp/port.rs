@@ -15,6 +15,9 @@ use std::os::fd::AsRawFd;
 /// The largest MTU whose frames fit a chunk beside the kernel's headroom.
 pub(crate) const MAX_MTU: u16 = 1778;
 
+/// Chunks of a queue, unless other numbers are asked for.
+const CHUNKS: u32 = 8192;
+
 /// Whether frames are to cross without a copy between NIC and UMEM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, strum::Display, strum::EnumString, strum::VariantNames)]
 #[strum(serialize_all = "snake_case")]
@@ -63,7 +66,7 @@ impl PortConfig {
             workers: None,
             attach: AttachMode::default(),
             zero_copy: ZeroCopy::default(),
-            chunks: 8192,
+            chunks: CHUNKS,
             ring: 2048,
             cores: Vec::new(),
             ownership: Ownership::default(),
@@ -176,6 +179,11 @@ fn chunk_size(driver: &str, zero_copy: ZeroCopy) -> ChunkSize {
     }
 }
 
+/// Octets that the UMEM of one queue takes by default, if zero-copy is not switched off.
+pub(crate) fn umem_octets(driver: &str) -> u64 {
+    u64::from(CHUNKS) * chunk_size(driver, ZeroCopy::Auto).octets() as u64
+}
+
 /// Every rx queue needs a worker, as frames of a queue without one would be lost to us.
 fn wrong_workers(workers: u32, facts: &InterfaceFacts) -> SetupError {
     let (interface, queues) = (&facts.name, facts.rx_queues);
@@ -267,6 +275,7 @@ mod tests {
             assert!(buffer >= longest, "{driver}, {zero_copy}: {longest} octets into {buffer}");
         }
         assert_eq!(chunk_size("igb", ZeroCopy::Off), ChunkSize::Usual, "the kernel copies into what there is");
+        assert_eq!((umem_octets("ice"), umem_octets("igb")), (16 << 20, 32 << 20));
     }
 
     #[test]
