@@ -153,6 +153,12 @@ fn what_no_cookie_follows_is_answered_in_the_end() {
     replay(14739690482193121653);
 }
 
+/// A copy of a SYN came so late that its tuple had been used nine times since: more than the watch remembered.
+#[test]
+fn a_copy_of_a_syn_of_long_ago_may_be_answered() {
+    replay(17751915649525594540);
+}
+
 /// Connections whose peers were gone held all blocks for R2, those behind them in the line did so after them, and who could
 /// have talked came last.
 #[test]

@@ -146,7 +146,7 @@ pub fn header_of(bytes: &[u8]) -> Option<(FourTuple, Header)> {
 }
 
 /// Incarnations of a tuple that are remembered.
-const INCARNATIONS: usize = 8;
+const INCARNATIONS: usize = 64;
 
 impl Half {
     fn beginning(syn: &Header) -> Self {
