@@ -388,3 +388,17 @@ fn thread_error(index: usize, e: std::io::Error) -> SetupError {
 fn worker_error(index: usize, cause: &str, cure: &str) -> SetupError {
     SetupError::new(format!("worker {index}"), cause, cure)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[test]
+    fn what_ended_a_worker_is_told_in_the_drivers_words_where_it_has_some() {
+        let told = SetupError::new("sending on eth0 queue 1", "its driver stands still", "start again");
+        assert_eq!(driver_error(1, &io::Error::other(told.clone())), told);
+        let gone = driver_error(1, &io::Error::from_raw_os_error(libc::ENETDOWN)).to_string();
+        assert!(gone.starts_with("worker 1: ") && gone.contains("`ip link`"), "{gone}");
+    }
+}
