@@ -4,6 +4,7 @@
 use super::connection::{Env, Facts, News, Tcb};
 use super::state::{Event, State};
 use crate::ledger::{DropReason, Ending};
+use crate::wire::SeqNum;
 use crate::wire::tcp::{Flags, Segment};
 
 impl Tcb {
@@ -13,7 +14,7 @@ impl Tcb {
         let ack = segment.header.ack;
         // RFC 5961 §5.2: SND.UNA - MAX.SND.WND <= SEG.ACK <= SND.NXT.
         let oldest = self.snd_una - self.max_snd_wnd;
-        if ack.after(self.snd_nxt) || ack.before(oldest) {
+        if (ack.after(self.snd_nxt) && !self.takes_probe(ack)) || ack.before(oldest) {
             self.challenge(env);
             return Err(DropReason::AckUnacceptable);
         }
@@ -43,6 +44,15 @@ impl Tcb {
             self.on_window_opened(env);
         }
         Ok(())
+    }
+
+    /// The peer has taken the octet of a probe, although it had said before that its window opens: it was sent, and is in
+    /// flight again.
+    #[cold]
+    fn takes_probe(&mut self, ack: SeqNum) -> bool {
+        let taken = ack == self.snd_nxt + 1 && self.transfer.as_ref().is_some_and(|t| t.probed);
+        self.snd_nxt += u32::from(taken);
+        taken
     }
 
     /// RFC 5681 §2: no text, no SYN or FIN, the same window, the same number, and something outstanding.
@@ -116,6 +126,7 @@ impl Tcb {
         transfer.rack.on_echo(echo_age_ms);
         transfer.active_at = env.now.as_millis() as u32;
         transfer.dup_acks = 0;
+        transfer.probed = false;
         transfer.send.consume(octets as usize, &mut env.pools.blocks);
         let acked = transfer.scoreboard.acknowledge(snd_una, now_us, &mut transfer.rack);
         transfer.scoreboard.sack(segment.header.options.sack.as_slice(), now_us, &mut transfer.rack);
@@ -189,6 +200,7 @@ impl Tcb {
         if lone_probe && !transfer.scoreboard.is_empty() {
             // The probe's octet was refused: it leaves anew with what is behind it.
             transfer.scoreboard.clear();
+            transfer.probed = true;
             self.snd_nxt = self.snd_una;
             self.facts.clear(Facts::TIMER);
         } else if !transfer.scoreboard.is_empty() {
@@ -208,7 +220,7 @@ mod tests {
     use crate::tcp::transfer::Pools;
     use crate::time::Instant;
     use crate::wire::tcp::Header;
-    use crate::wire::{Addr, FourTuple, SeqNum};
+    use crate::wire::{Addr, FourTuple};
 
     const SYN_ACK: Flags = Flags(Flags::SYN.0 | Flags::ACK.0);
 

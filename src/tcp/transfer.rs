@@ -33,6 +33,8 @@ pub struct Transfer {
     /// SND.NXT when the last tail-loss probe was sent, until that is acknowledged (TLP.end_seq), and whether the probe
     /// was a retransmission.
     pub probe_end: Option<(SeqNum, bool)>,
+    /// The octet at SND.NXT has been sent, to probe a closed window, and is to leave anew.
+    pub probed: bool,
     /// No answer to a congestion mark before this is acknowledged (RFC 3168 §6.1.2).
     pub marked_until: Option<SeqNum>,
     /// The segment size before a router or a black hole made it smaller, and when that was, in ticks.
@@ -79,6 +81,7 @@ impl Default for Transfer {
             reordering_at: 0,
             reordering: false,
             probe_end: None,
+            probed: false,
             marked_until: None,
             larger_smss: None,
             dup_acks: 0,

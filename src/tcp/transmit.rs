@@ -377,6 +377,7 @@ impl Tcb {
         if let Some(transfer) = &mut self.transfer {
             transfer.active_at = env.tick();
             transfer.sent_at = transfer.active_at;
+            transfer.probed = false;
             let sent = Sent { seq, len, sent_us, fin, retransmitted: false, sacked: false, lost: false };
             transfer.scoreboard.push(sent);
         }

@@ -133,6 +133,27 @@ fn a_probe_whose_octet_is_taken_moves_on() {
     });
 }
 
+/// The peer said that its window opens a little before it saw the probe, and then took it.
+#[test]
+fn an_ack_of_a_probe_counts_also_when_the_window_opened_a_little_before() {
+    covers!("9293-MUST-35", "9293-MUST-38");
+    handfast_only("the kernel probes by an old number without text", |p| {
+        p.accept_with_window(syn(), 4_000);
+        p.app_write(&[b'x'; 20_000]);
+        assert_eq!(p.flight(), [1, 1 + MSS]);
+        let nxt = 1 + 2 * MSS;
+        p.send(ack(nxt).wnd(0));
+        let probe = p.next(secs(5)).expect("a probe");
+        assert_eq!((probe.seq, probe.text.len()), (nxt, 1));
+        p.send(ack(nxt).wnd(100));
+        p.send(data(1, b"from the peer").ack(nxt + 1).wnd(99));
+        let answers = p.pass(millis(100));
+        assert_eq!(answers.last().map(|got| got.ack), Some(14), "{answers:?}");
+        assert!(answers.iter().all(|got| got.seq >= nxt && got.text.len() <= 1), "{answers:?}");
+        assert_eq!(p.app_read(), Read::Data(b"from the peer".to_vec()));
+    });
+}
+
 #[test]
 fn text_that_comes_to_a_closed_sender_is_taken() {
     covers!("9293-MUST-35");
