@@ -167,7 +167,8 @@ fn a_syn_with_urgent_and_push_is_a_syn() {
 fn handshakes_side_by_side_do_not_disturb_each_other() {
     covers!("9293-3WHS", "9293-MUST-41");
     everywhere(|p| {
-        let flows: Vec<Flow> = (0..20)
+        // As many as are done before the first SYN-ACK is due again, one delayed acknowledgement after another.
+        let flows: Vec<Flow> = (0..10)
             .map(|at| {
                 p.flow = Flow::new(30_000 + at, u32::from(at).wrapping_mul(0x1111_1111));
                 p.send(syn());
@@ -182,7 +183,7 @@ fn handshakes_side_by_side_do_not_disturb_each_other() {
             expect_accepted(p);
             assert_eq!(p.app_read(), Read::Data(p.flow.port.to_be_bytes().to_vec()));
         }
-        assert_eq!((p.count("ESTABLISHED"), p.count("SYN-RECEIVED")), (20, 0));
+        assert_eq!((p.count("ESTABLISHED"), p.count("SYN-RECEIVED")), (10, 0));
     });
 }
 
