@@ -77,6 +77,8 @@ impl Transmit for Wire {
 pub struct Rig {
     pub stack: Stack<Caller>,
     pub now: Instant,
+    /// What the link carries, as the stack was told last.
+    mtu: u16,
     /// It does not look at checksums: the answer to a damaged ping is damaged as well.
     trusts: bool,
 }
@@ -84,7 +86,7 @@ pub struct Rig {
 impl Rig {
     pub fn new(config: StackConfig, now: Instant) -> Rig {
         let trusts = config.rx_checksum == RxChecksum::Trust;
-        Rig { stack: Stack::new(config, Caller::default(), now), now, trusts }
+        Rig { mtu: config.mtu, stack: Stack::new(config, Caller::default(), now), now, trusts }
     }
 
     /// One turn: the frame, if there is one, the timers, and as many frames out as there is room for. Says what was sent.
@@ -104,6 +106,12 @@ impl Rig {
         wire.frames
     }
 
+    /// The link carries something else from now on.
+    pub fn change_mtu(&mut self, mtu: u16) {
+        self.mtu = mtu;
+        self.stack.on_link(self.now, OUR_MAC, mtu, false);
+    }
+
     /// The application does as it is told.
     pub fn call(&mut self, call: Call) {
         self.stack.on_message(self.now, call);
@@ -118,6 +126,7 @@ impl Rig {
             match frame::parse(frame, VerifyChecksum::Yes) {
                 Ok(Incoming::Tcp { link, segment, .. }) => {
                     assert_eq!(link.src, OUR_MAC);
+                    assert!(frame.len() <= usize::from(self.mtu) + 18, "{} octets, of {}", frame.len(), self.mtu);
                     let (flags, text) = (segment.header.flags, segment.text);
                     assert!(!(flags.has(Flags::SYN) && flags.has(Flags::FIN)), "SYN and FIN");
                     assert!(!flags.has(Flags::RST) || text.is_empty(), "a RST with text");

@@ -170,12 +170,14 @@ impl Fed {
         }
     }
 
-    /// A neighbour answers, or the host tells of it; time passes.
+    /// A neighbour answers, or the host tells of it; the link changes; time passes.
     fn surroundings(&mut self, step: u8, which: usize, u: &mut Unstructured<'_>) -> Result<()> {
         match step {
             22 => {
                 let addr = self.asked.take().unwrap_or(self.flows[which].heard.tuple.remote_addr);
-                if which & 1 != 0 {
+                if which == 7 {
+                    self.rig.change_mtu(MTU - 4 * u16::from(u.arbitrary::<u8>()?));
+                } else if which & 1 != 0 {
                     self.rig.stack.on_neighbour(self.rig.now, addr, PEER_MAC);
                 } else {
                     let frame = super::packets::answer(addr);
