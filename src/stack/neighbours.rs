@@ -87,7 +87,8 @@ pub enum Learn {
     /// Note it if the address is in the table and where it is was unknown; else it is no more than a reason to ask
     /// (RFC 4861 §7.2.5, without the override flag).
     IfMissing,
-    /// Enter it if nothing is known of the address; what is known stays, so that a handshake cannot move a gateway.
+    /// Enter it if nothing is known of the address; what is known stays but for its VLAN, so that a handshake cannot move a
+    /// neighbour, and of a gateway nothing.
     IfUnknown,
     /// Enter it, whatever was known: the host says so.
     Enter,
@@ -203,8 +204,10 @@ impl Neighbours {
             return Vec::new();
         }
         let Some(neighbour) = self.get_mut(&addr) else { return Vec::new() };
-        if neighbour.station.is_some_and(|known| known != station) {
+        if let Some(known) = neighbour.station.filter(|known| *known != station) {
             match how {
+                // The same station in another VLAN, which has been answered there.
+                Learn::IfUnknown if known.mac == station.mac && !neighbour.pinned => {}
                 Learn::IfUnknown => return Vec::new(),
                 Learn::IfMissing => {
                     neighbour.grow_stale(tick);
@@ -316,6 +319,20 @@ mod tests {
         assert_eq!(table.find(&addr(99), flow(1), 500), Lookup::Known(THERE), "a handshake moves no gateway");
         table.learn(addr(99), ELSEWHERE, Learn::Update, 600);
         assert_eq!(table.find(&addr(99), flow(1), 700), Lookup::Known(ELSEWHERE), "its own ARP does");
+    }
+
+    #[test]
+    fn a_handshake_in_another_vlan_moves_its_station_there_but_no_gateway() {
+        let mut table = Neighbours::new(&[0; 16], 4, true);
+        let tagged = Station { vlan: Some(5), ..THERE };
+        table.pin(addr(99), Some(THERE.mac), 0);
+        for (at, then) in [(addr(1), tagged), (addr(99), THERE)] {
+            table.learn(at, THERE, Learn::IfUnknown, 0);
+            table.learn(at, tagged, Learn::IfUnknown, 0);
+            assert_eq!(table.peek(&at), Some(then));
+            table.learn(at, ELSEWHERE, Learn::IfUnknown, 0);
+            assert_eq!(table.peek(&at), Some(then), "another station is not believed");
+        }
     }
 
     #[test]

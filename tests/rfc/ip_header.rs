@@ -96,6 +96,24 @@ fn a_tagged_frame_is_answered_with_its_tag() {
     });
 }
 
+/// Also of a peer that was known without a tag before.
+#[test]
+fn what_is_said_on_a_tagged_connection_carries_the_tag() {
+    covers!("791-3.1");
+    let stage = stage().ipv4().in_memory_only("the kernel wants a VLAN interface first");
+    stage.with(|setup| setup.knows_peer = false).play(|p| {
+        p.on_port(45_000, |p| p.accept());
+        p.send(syn().tweak(|t| t.vlan = Some(7)));
+        let (_, octets) = p.target.next_frame(SOON).expect("an answer");
+        p.flow.irs = Some(u32::from_be_bytes(*octets[42..].first_chunk().expect("a number")));
+        p.send(ack(1).seq(1).ack(1).tweak(|t| t.vlan = Some(7)));
+        p.sock = p.target.accept();
+        p.app_write(b"tagged");
+        let (_, octets) = p.target.next_frame(SOON).expect("text");
+        assert_eq!((&octets[12..16], octets.ends_with(b"tagged")), (&[0x81, 0, 0, 7][..], true));
+    });
+}
+
 #[test]
 fn a_ttl_that_is_used_up_does_not_matter_at_its_destination() {
     covers!("791-3.1", "1122-3.2.1");
