@@ -260,7 +260,7 @@ impl<D: Driver, A: App> Worker<D, A> {
     fn receive(&mut self, now: Instant) -> bool {
         let mut burst = std::mem::take(&mut self.burst);
         let any = self.driver.receive(&mut burst, BURST) > 0;
-        burst.iter().for_each(|frame| self.stack.expect(frame.bytes()));
+        self.stack.expect(burst.iter().map(D::Frame::bytes));
         for mut frame in burst.drain(..) {
             let len = frame.bytes().len();
             match self.stack.on_frame(now, frame.buffer(), len) {

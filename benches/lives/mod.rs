@@ -102,7 +102,7 @@ impl Transmit for Ring {
 /// `benches/instructions.rs`.
 #[inline(never)]
 pub fn serve(server: &mut Stack<Closer>, now: Instant, input: &mut Ring, out: &mut Ring) {
-    (0..input.used).for_each(|i| server.expect(&input.frames[i][..input.lens[i]]));
+    server.expect(input.frames.iter().zip(&input.lens).take(input.used).map(|(frame, len)| &frame[..*len]));
     for i in 0..input.used {
         if let Some(reply) = server.on_frame(now, &mut input.frames[i][..], input.lens[i]).reply() {
             input.lens[i] = reply;

@@ -1,13 +1,13 @@
 //! SYN cookies where a listener would keep an entry: the SYN-ACK that holds all, and the connection made of its answer.
 
 use super::Step;
-use super::input::{Arrival, Outcome, Reply};
+use super::input::{Arrival, INDEXED, Outcome, Reply};
 use super::shard::{Shard, env};
 use crate::ledger::{DropReason, HalfOpenEnding, Handled};
+use crate::tcp::Env;
 use crate::tcp::cookie::{self, CookieKeys, Cookies};
 use crate::tcp::half_open::{HalfOpen, asked};
 use crate::tcp::state::{Event, State};
-use crate::tcp::{Env, Tcb};
 use crate::time::Instant;
 use crate::wire::FourTuple;
 use crate::wire::tcp::{Flags, Header};
@@ -104,8 +104,9 @@ impl Shard {
     fn add_from_cookie(&mut self, arrival: &Arrival<'_>, entry: &HalfOpen, ts_offset: u32, now: Instant) -> u32 {
         let tuple = arrival.tuple;
         self.gauges.transition(&mut { State::Listen }, Event::RecvSyn, tuple, now);
-        let tcb = Tcb::from_half_open(*tuple, entry, ts_offset, &env!(self, now));
-        let index = self.enter_connection(arrival.hash, tcb);
+        let index = self.enter_connection(arrival.hash, tuple);
+        let tcb = self.connections.get_mut(index).expect(INDEXED);
+        tcb.open_from(entry, ts_offset, &env!(self, now));
         self.budgets.connect(&tuple.remote_addr);
         self.ledger.cookies_accepted += 1;
         self.ledger.opened_passive += 1;

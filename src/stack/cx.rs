@@ -60,8 +60,7 @@ impl Cx<'_> {
         let iss = shard.isns.isn(&tuple, self.now);
         let ts_offset = shard.isns.timestamp_offset(&tuple);
         let our_mss = shard.config.our_mss(tuple.local_addr.is_v4());
-        let tcb = Tcb::active_open(tuple, iss, ts_offset, our_mss, &mut env!(shard, self.now));
-        let index = shard.add_connection(tcb);
+        let index = shard.open_connection(&tuple, iss, ts_offset, our_mss, self.now);
         shard.settle(index, self.now);
         Ok(shard.id(index))
     }

@@ -15,7 +15,7 @@ use crate::tcp::time_wait::TimeWaitVerdict;
 use crate::tcp::{Env, Facts};
 use crate::time::Instant;
 use crate::wire::arp::{Arp, Operation};
-use crate::wire::frame::{self, Carried, Envelope, Incoming, Ip, Link, TxChecksum};
+use crate::wire::frame::{self, Carried, Content, Envelope, Incoming, Ip, Link, TxChecksum};
 use crate::wire::tcp::{Flags, Header, Segment};
 use crate::wire::{Addr, FourTuple, icmp, ndp};
 
@@ -45,7 +45,7 @@ const MOST_HEARD: usize = 64;
 
 /// A reply that needs no state, to be written over the frame that asked for it; or whom the frame concerns.
 pub(super) enum Reply {
-    Segment(Link, FourTuple, Header),
+    Segment(Envelope, Header),
     Echo,
     Arp(Link, Arp),
     Advertisement(Link, Addr, ndp::Advertisement),
@@ -59,9 +59,10 @@ impl Shard {
         self.ledger.frames_received += 1;
         self.ledger.bytes_received += len as u64;
         let mut reply = None;
-        let outcome = match frame::parse_usual(&buffer[..len], self.verify()) {
-            Ok(Some(carried)) => self.on_segment(now, &carried, &mut reply),
-            Ok(None) => self.on_unusual(now, &buffer[..len], &mut reply),
+        let mut carried = Carried::EMPTY;
+        let outcome = match frame::read_tcp(&buffer[..len], self.verify(), &mut carried) {
+            Ok(Content::Tcp) => self.on_segment(now, &carried, &mut reply),
+            Ok(Content::Other) => self.on_other(now, &buffer[..len], &mut reply),
             Err(reason) => Err(reason),
         };
         if let Some(Reply::HandOver(owner)) = reply {
@@ -69,7 +70,8 @@ impl Shard {
             return Disposition::HandOver(owner);
         }
         self.ledger.outcome(outcome);
-        let Some(reply) = reply else { return Disposition::Consumed };
+        // Looked at where it stands: it is large.
+        let Some(reply) = &reply else { return Disposition::Consumed };
         match self.write_reply(reply, buffer, len) {
             0 => Disposition::Consumed,
             len => Disposition::Reply(len),
@@ -96,13 +98,11 @@ impl Shard {
         }
     }
 
-    /// What is not TCP over IPv4.
+    /// What is no TCP.
     #[inline(never)]
-    fn on_unusual(&mut self, now: Instant, octets: &[u8], reply: &mut Option<Reply>) -> Outcome {
-        match &frame::parse_unusual(octets, self.verify())? {
-            &Incoming::Tcp { link, ip: Ip { hop_limit, ecn, .. }, tuple, segment } => {
-                self.on_segment(now, &Carried { link, tuple, hop_limit, ecn, segment }, reply)
-            }
+    fn on_other(&mut self, now: Instant, octets: &[u8], reply: &mut Option<Reply>) -> Outcome {
+        match &frame::parse_other(octets, self.verify())? {
+            Incoming::Tcp { .. } => Err(DropReason::Protocol),
             Incoming::Arp { link, arp } => {
                 self.check_station_or_group(link)?;
                 self.on_arp(now, link, arp, reply)
@@ -134,7 +134,7 @@ impl Shard {
 
     #[inline(never)]
     fn check_addresses(&self, carried: &Carried<'_>) -> Result<(), DropReason> {
-        carried.judged()?;
+        carried.judge()?;
         self.check_destination(&carried.link, &carried.ip())
     }
 
@@ -285,7 +285,8 @@ impl Shard {
     }
 
     pub(super) fn segment(&self, arrival: &Arrival<'_>, header: Header) -> Reply {
-        Reply::Segment(arrival.link.reply(self.config.mac), *arrival.tuple, header)
+        let (link, tuple) = (arrival.link.reply(self.config.mac), *arrival.tuple);
+        Reply::Segment(Envelope { link, tuple, hop_limit: HOP_LIMIT, ecn: 0, checksum: TxChecksum::Full }, header)
     }
 
     // --- neighbours and ICMP ---
@@ -411,17 +412,13 @@ impl Shard {
 
     // --- out again ---
 
-    fn write_reply(&mut self, reply: Reply, buffer: &mut [u8], len: usize) -> usize {
+    fn write_reply(&mut self, reply: &Reply, buffer: &mut [u8], len: usize) -> usize {
         match reply {
-            Reply::Segment(link, tuple, header) => {
-                let checksum = TxChecksum::Full;
-                let envelope = Envelope { link, tuple, hop_limit: HOP_LIMIT, ecn: 0, checksum };
-                frame::emit_tcp(buffer, &envelope, &header, 0, |_| {})
-            }
+            Reply::Segment(envelope, header) => frame::emit_tcp(buffer, envelope, header, 0, |_| {}),
             Reply::Echo => frame::answer_echo(&mut buffer[..len], self.config.mac),
-            Reply::Arp(link, arp) => frame::emit_arp(buffer, &link, &arp),
+            Reply::Arp(link, arp) => frame::emit_arp(buffer, link, arp),
             Reply::Advertisement(link, destination, advertisement) => {
-                frame::emit_neighbour_advertisement(buffer, &link, destination, &advertisement)
+                frame::emit_neighbour_advertisement(buffer, link, *destination, advertisement)
             }
             Reply::HandOver(_) => 0,
         }

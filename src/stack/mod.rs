@@ -1,7 +1,7 @@
 //! All that one queue owns: tables, wheels, neighbours, and the application. Sans-IO: frames and time go in, frames come
 //! out.
 //!
-//! A turn of the worker calls, in this order: [`Stack::expect`] and [`Stack::on_frame`] for each frame of a burst, [`Stack::on_timers`],
+//! A turn of the worker calls, in this order: [`Stack::expect`], [`Stack::on_frame`] for each frame of a burst, [`Stack::on_timers`],
 //! [`Stack::poll_transmit`]. In between the application is called back; whatever it does leaves with the same turn.
 #![forbid(unsafe_code)]
 
@@ -101,11 +101,11 @@ impl<A: App> Stack<A> {
         (self.app, self.shard.gauges.trace().to_vec())
     }
 
-    /// A frame of a burst, of which the first is processed only when all were shown here: what they will need of large
-    /// tables is asked of memory for all at a time, rather than waited for one by one.
+    /// The frames of a burst before the first is processed: what they will need of large tables is asked of memory for
+    /// all at a time, rather than waited for one by one. Up to 64 of them.
     #[inline]
-    pub fn expect(&self, frame: &[u8]) {
-        self.shard.expect(frame);
+    pub fn expect<'a>(&self, frames: impl Iterator<Item = &'a [u8]>) {
+        self.shard.expect(frames);
     }
 
     /// Processes the first `len` octets of `buffer` as a received frame, and says what is to be done with it.

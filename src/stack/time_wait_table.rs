@@ -271,15 +271,16 @@ impl<E: Packed> TimeWaitTable<E> {
 
     /// Takes a segment out in which nobody waits any more.
     fn drop_segment(&mut self, number: u32) {
-        let Some(segment) = self.segments.remove(number) else { return };
-        self.stored -= usize::from(segment.used - segment.popped);
-        match self.segments.get_mut(segment.older) {
-            Some(older) => older.newer = segment.newer,
-            None => self.oldest = segment.newer,
+        let Some(&Segment { used, popped, older, newer, .. }) = self.segments.get(number) else { return };
+        self.segments.remove(number);
+        self.stored -= usize::from(used - popped);
+        match self.segments.get_mut(older) {
+            Some(segment) => segment.newer = newer,
+            None => self.oldest = newer,
         }
-        match self.segments.get_mut(segment.newer) {
-            Some(newer) => newer.older = segment.older,
-            None => self.newest = segment.older,
+        match self.segments.get_mut(newer) {
+            Some(segment) => segment.older = older,
+            None => self.newest = older,
         }
     }
 

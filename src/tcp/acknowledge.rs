@@ -243,7 +243,8 @@ mod tests {
             Env { now, marked: false, config: &config, pools: &mut pools, gauges: &mut gauges, ledger: &mut ledger };
         let (ours, theirs) = (Addr::from_v4([10, 0, 0, 1]), Addr::from_v4([10, 0, 0, 2]));
         let tuple = FourTuple { local_addr: ours, remote_addr: theirs, local_port: 1, remote_port: 2 };
-        let mut tcb = Tcb::active_open(tuple, SeqNum(100), 0, 1_460, &mut env);
+        let mut tcb = Tcb { tuple, ..Tcb::UNOPENED };
+        tcb.open(SeqNum(100), 0, 1_460, &mut env);
         send_all(&mut tcb, &mut env);
         tcb.on_segment(&segment(5_000, 101, SYN_ACK, wnd), &mut env).unwrap();
         play(&mut tcb, &mut env);

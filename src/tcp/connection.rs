@@ -174,6 +174,7 @@ impl News {
 
 /// A transmission control block. Field names are those of RFC 9293 §3.3.1.
 #[derive(Debug)]
+#[repr(align(64))]
 pub struct Tcb {
     pub(crate) tuple: FourTuple,
     pub(crate) state: State,
@@ -228,62 +229,60 @@ pub struct Tcb {
 const _: () = assert!(size_of::<Tcb>() == 128);
 
 impl Tcb {
-    fn new(tuple: FourTuple, state: State, iss: SeqNum) -> Self {
-        Tcb {
-            tuple,
-            state,
-            shifts: 0,
-            facts: Facts::default(),
-            news: News::default(),
-            ending: None,
-            patience: 0,
-            backoff: 0,
-            unanswered: 0,
-            challenges: 0,
-            challenged_at: 0,
-            smss: 536,
-            rto_ms: 1_000,
-            snd_una: iss,
-            snd_nxt: iss,
-            snd_wnd: 0,
-            snd_wl1: SeqNum(0),
-            snd_wl2: SeqNum(0),
-            max_snd_wnd: 0,
-            rcv_nxt: SeqNum(0),
-            rcv_adv: SeqNum(0),
-            last_ack_sent: SeqNum(0),
-            ts_recent: 0,
-            ts_recent_at: 0,
-            ts_offset: 0,
-            timer_at: 0,
-            token: 0,
-            link: Link::default(),
-            transfer: None,
-        }
+    /// What a place is filled with where a connection is to stand, which is then opened there: moving one that was just
+    /// written costs more than writing it, as wide loads wait until all narrow stores before them have left for the cache.
+    pub(crate) const UNOPENED: Tcb = Tcb {
+        tuple: FourTuple::wildcard(0),
+        state: State::Closed,
+        shifts: 0,
+        facts: Facts(0),
+        news: News(0),
+        ending: None,
+        patience: 0,
+        backoff: 0,
+        unanswered: 0,
+        challenges: 0,
+        challenged_at: 0,
+        smss: 536,
+        rto_ms: 1_000,
+        snd_una: SeqNum(0),
+        snd_nxt: SeqNum(0),
+        snd_wnd: 0,
+        snd_wl1: SeqNum(0),
+        snd_wl2: SeqNum(0),
+        max_snd_wnd: 0,
+        rcv_nxt: SeqNum(0),
+        rcv_adv: SeqNum(0),
+        last_ack_sent: SeqNum(0),
+        ts_recent: 0,
+        ts_recent_at: 0,
+        ts_offset: 0,
+        timer_at: 0,
+        token: 0,
+        link: Link::UNARMED,
+        transfer: None,
+    };
+
+    /// An active open (RFC 9293 §3.10.1): in SYN-SENT, its SYN due. `mss` is what we can receive. The tuple stands.
+    pub(crate) fn open(&mut self, iss: SeqNum, ts_offset: u32, mss: u16, env: &mut Env<'_>) {
+        (self.snd_una, self.snd_nxt) = (iss, iss);
+        self.change_state(Event::ActiveOpen, env);
+        self.facts.set(Facts::ACTIVE | Facts::SYN_DUE);
+        self.ts_offset = ts_offset;
+        self.smss = mss;
+        self.rto_ms = super::rto::clamp_rto(env.config.initial_rto.as_millis() as u64, env.config);
+        self.arm(env);
     }
 
-    /// An active open (RFC 9293 §3.10.1): in SYN-SENT, its SYN due. `mss` is what we can receive.
-    pub(crate) fn active_open(tuple: FourTuple, iss: SeqNum, ts_offset: u32, mss: u16, env: &mut Env<'_>) -> Self {
-        let mut tcb = Tcb::new(tuple, State::Closed, iss);
-        tcb.change_state(Event::ActiveOpen, env);
-        tcb.facts.set(Facts::ACTIVE | Facts::SYN_DUE);
-        tcb.ts_offset = ts_offset;
-        tcb.smss = mss;
-        tcb.rto_ms = super::rto::clamp_rto(env.config.initial_rto.as_millis() as u64, env.config);
-        tcb.arm(env);
-        tcb
-    }
-
-    /// The connection that a half-open entry becomes when the last ACK of its handshake arrives; that segment is still to
-    /// be processed. The state stays SYN-RECEIVED until then.
-    pub(crate) fn from_half_open(tuple: FourTuple, entry: &HalfOpen, ts_offset: u32, env: &Env<'_>) -> Self {
-        let mut tcb = Tcb::new(tuple, State::SynReceived, entry.iss);
-        tcb.snd_nxt = entry.iss + 1;
-        tcb.ts_offset = ts_offset;
-        tcb.negotiated(&entry.negotiated(), entry.irs, env);
-        tcb.rto_ms = super::rto::clamp_rto(env.config.initial_rto.as_millis() as u64, env.config);
-        tcb.facts.put(Facts::SYN_RESENT, entry.resent() > 0);
-        tcb
+    /// Becomes the connection of a half-open entry, when the last ACK of its handshake arrives; that segment is still to be
+    /// processed. The state stays SYN-RECEIVED until then. The tuple stands.
+    pub(crate) fn open_from(&mut self, entry: &HalfOpen, ts_offset: u32, env: &Env<'_>) {
+        self.state = State::SynReceived;
+        (self.snd_una, self.snd_nxt) = (entry.iss, entry.iss + 1);
+        self.ts_offset = ts_offset;
+        self.negotiated(&entry.negotiated(), entry.irs, env);
+        self.rto_ms = super::rto::clamp_rto(env.config.initial_rto.as_millis() as u64, env.config);
+        self.facts.put(Facts::SYN_RESENT, entry.resent() > 0);
     }
 
     /// Takes over what the peer's SYN told.

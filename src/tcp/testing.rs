@@ -42,7 +42,8 @@ impl Bench {
         let now = Instant::from_millis(1_000_000);
         let mut env =
             Env { now, marked: false, config: &config, pools: &mut pools, gauges: &mut gauges, ledger: &mut ledger };
-        let tcb = Tcb::active_open(tuple, SeqNum(ISS), 0, MSS, &mut env);
+        let mut tcb = Tcb { tuple, ..Tcb::UNOPENED };
+        tcb.open(SeqNum(ISS), 0, MSS, &mut env);
         let timestamps = options.timestamps.is_some();
         let (peer_nxt, wnd) = (IRS, 60_000);
         let mut bench = Bench { config, pools, gauges, ledger, now, tcb, timestamps, tsval: 0, peer_nxt, wnd };

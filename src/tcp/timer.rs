@@ -15,6 +15,8 @@ pub struct Link {
 impl Link {
     /// No entry.
     pub const NONE: u32 = u32::MAX;
+    /// In no slot.
+    pub const UNARMED: Link = Link { prev: Link::NONE, next: Link::NONE, due: 0 };
     /// Marks `prev` as a slot.
     pub const SLOT: u32 = 1 << 31;
 
@@ -33,7 +35,7 @@ impl Link {
 
 impl Default for Link {
     fn default() -> Self {
-        Link { prev: Link::NONE, next: Link::NONE, due: 0 }
+        Link::UNARMED
     }
 }
 

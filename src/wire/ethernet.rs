@@ -61,20 +61,20 @@ struct TagLayout {
     ether_type: U16,
 }
 
-/// Takes the header off: the link, the EtherType, and what follows (trailing padding included).
+/// Takes the header off, its stations and tag to `link`: the EtherType, and what follows (trailing padding included).
 ///
 /// # Errors
 /// [`DropReason::Truncated`]. A second tag is left to the caller as an EtherType that nobody speaks.
 #[inline(always)]
-pub fn parse(frame: &[u8]) -> Result<(Link, u16, &[u8]), DropReason> {
+pub fn parse<'a>(frame: &'a [u8], link: &mut Link) -> Result<(u16, &'a [u8]), DropReason> {
     let (h, rest) = Layout::ref_from_prefix(frame).map_err(|_| DropReason::Truncated)?;
-    let link = Link { src: MacAddr(h.src), dst: MacAddr(h.dst), vlan: None };
+    (link.src, link.dst, link.vlan) = (MacAddr(h.src), MacAddr(h.dst), None);
     if h.ether_type.get() != VLAN {
-        return Ok((link, h.ether_type.get(), rest));
+        return Ok((h.ether_type.get(), rest));
     }
     let (tag, rest) = TagLayout::ref_from_prefix(rest).map_err(|_| DropReason::Truncated)?;
-    let link = Link { vlan: Some(tag.tci.get() & PCP_AND_VID), ..link };
-    Ok((link, tag.ether_type.get(), rest))
+    link.vlan = Some(tag.tci.get() & PCP_AND_VID);
+    Ok((tag.ether_type.get(), rest))
 }
 
 /// Writes the header; says its length.
@@ -85,7 +85,10 @@ pub fn parse(frame: &[u8]) -> Result<(Link, u16, &[u8]), DropReason> {
 pub fn emit(buf: &mut [u8], link: &Link, ether_type: u16) -> usize {
     let outer = if link.vlan.is_some() { VLAN } else { ether_type };
     let (head, rest) = buf.split_at_mut(HEADER_LEN);
-    head.copy_from_slice(Layout { dst: link.dst.0, src: link.src.0, ether_type: outer.into() }.as_bytes());
+    // Piece by piece: put together first, they would have to be read back in one.
+    head[..6].copy_from_slice(&link.dst.0);
+    head[6..12].copy_from_slice(&link.src.0);
+    head[12..].copy_from_slice(&outer.to_be_bytes());
     if let Some(vlan) = link.vlan {
         let tag = TagLayout { tci: (vlan & PCP_AND_VID).into(), ether_type: ether_type.into() };
         rest[..VLAN_TAG_LEN].copy_from_slice(tag.as_bytes());

@@ -10,7 +10,7 @@ pub use emit::{
     Envelope, TxChecksum, answer_echo, emit_arp, emit_neighbour_advertisement, emit_neighbour_solicitation, emit_tcp,
 };
 
-use super::addr::{Addr, FourTuple};
+use super::addr::{Addr, FourTuple, MacAddr};
 use super::checksum::Sum;
 use super::ip::Packet;
 use super::{arp, ethernet, icmp, icmpv6, ip, ipv4, ipv6, ndp, tcp};
@@ -89,6 +89,20 @@ pub struct Carried<'a> {
 }
 
 impl<'a> Carried<'a> {
+    /// None yet.
+    pub const EMPTY: Carried<'static> = Carried {
+        link: Link { src: MacAddr([0; 6]), dst: MacAddr([0; 6]), vlan: None },
+        tuple: FourTuple {
+            local_addr: Addr::UNSPECIFIED_V4,
+            remote_addr: Addr::UNSPECIFIED_V4,
+            local_port: 0,
+            remote_port: 0,
+        },
+        hop_limit: 0,
+        ecn: 0,
+        segment: tcp::Segment::EMPTY,
+    };
+
     /// Its addresses, and what else is known of its packet.
     pub fn ip(&self) -> Ip {
         let FourTuple { local_addr: dst, remote_addr: src, .. } = self.tuple;
@@ -99,10 +113,8 @@ impl<'a> Carried<'a> {
     ///
     /// # Errors
     /// [`DropReason::Martian`], [`DropReason::GroupAddress`].
-    pub fn judged(self) -> Result<Incoming<'a>, DropReason> {
-        let ip = self.ip();
-        check_one_to_one(&self.link, &ip)?;
-        Ok(Incoming::Tcp { link: self.link, ip, tuple: self.tuple, segment: self.segment })
+    pub fn judge(&self) -> Result<(), DropReason> {
+        check_one_to_one(&self.link, &self.ip())
     }
 }
 
@@ -115,27 +127,75 @@ impl<'a> Carried<'a> {
 /// # Errors
 /// The reason to drop the frame.
 pub fn parse(frame: &[u8], verify: VerifyChecksum) -> Result<Incoming<'_>, DropReason> {
-    match parse_usual(frame, verify)? {
-        Some(carried) => carried.judged(),
-        None => parse_unusual(frame, verify),
+    let mut carried = Carried::EMPTY;
+    if read_tcp(frame, verify, &mut carried)? == Content::Other {
+        return parse_other(frame, verify);
     }
+    carried.judge()?;
+    Ok(Incoming::Tcp { link: carried.link, ip: carried.ip(), tuple: carried.tuple, segment: carried.segment })
 }
 
-/// The first half of [`parse`]: TCP over IPv4, which nearly every frame is, and without a judgement of its addresses,
-/// which need none when the flow is known. `None` is for [`parse_unusual`].
+/// What is in a frame.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Content {
+    /// A TCP segment.
+    Tcp,
+    /// Something else.
+    Other,
+}
+
+/// The first half of [`parse`]: a TCP segment, which nearly every frame is, without a judgement of its addresses, which
+/// need none when the flow is known. What is [`Content::Other`] is for [`parse_other`].
 ///
-/// Apart, as what comes out is large: made in one place, it stays where it is made.
+/// It is read to where it is to stand, into what was [`Carried::EMPTY`]: moving it costs more than reading it, as a wide
+/// load of what was just stored in pieces waits until all of them have left for the cache.
 ///
 /// # Errors
 /// As [`parse`].
 #[inline(always)]
-pub fn parse_usual(frame: &[u8], verify: VerifyChecksum) -> Result<Option<Carried<'_>>, DropReason> {
-    let (link, ether_type, packet) = ethernet::parse(frame)?;
-    if ether_type != ethernet::IPV4 {
-        return Ok(None);
+pub fn read_tcp<'a>(frame: &'a [u8], verify: VerifyChecksum, carried: &mut Carried<'a>) -> Result<Content, DropReason> {
+    let (ether_type, packet) = ethernet::parse(frame, &mut carried.link)?;
+    match ether_type {
+        ethernet::IPV4 => read_segment(&ipv4::parse(packet)?, verify, carried),
+        ethernet::IPV6 => read_segment_v6(packet, verify, carried),
+        _ => Ok(Content::Other),
     }
-    let packet = ipv4::parse(packet)?;
-    if packet.protocol != ip::TCP { Ok(None) } else { from_tcp(link, &packet, verify).map(Some) }
+}
+
+/// Apart: what the families have in common would go by way of memory if they met before the end.
+#[inline(never)]
+fn read_segment_v6<'a>(
+    packet: &'a [u8],
+    verify: VerifyChecksum,
+    carried: &mut Carried<'a>,
+) -> Result<Content, DropReason> {
+    read_segment(&ipv6::parse(packet)?, verify, carried)
+}
+
+#[inline(always)]
+fn read_segment<'a>(
+    packet: &Packet<'a>,
+    verify: VerifyChecksum,
+    carried: &mut Carried<'a>,
+) -> Result<Content, DropReason> {
+    if packet.protocol != ip::TCP {
+        return Ok(Content::Other);
+    }
+    let &Packet { ip: Ip { src, dst, hop_limit, ecn }, payload, .. } = packet;
+    if payload.len() < tcp::HEADER_LEN {
+        return Err(DropReason::TcpHeader);
+    }
+    if verify == VerifyChecksum::Yes {
+        let sum = Sum::ZERO.pseudo_header(&src, &dst, ip::TCP, payload.len());
+        if !sum.octets(payload).is_intact() {
+            return Err(DropReason::TcpChecksum);
+        }
+    }
+    (carried.hop_limit, carried.ecn) = (hop_limit, ecn);
+    (carried.tuple.local_addr, carried.tuple.remote_addr) = (dst, src);
+    (carried.tuple.remote_port, carried.tuple.local_port) = tcp::read(payload, &mut carried.segment)?;
+    Ok(Content::Tcp)
 }
 
 /// The tuple of a frame as nearly all are (no VLAN tag, IPv4 without options, TCP), unchecked: whose it seems to be.
@@ -156,13 +216,14 @@ pub fn glance(frame: &[u8]) -> Option<FourTuple> {
     })
 }
 
-/// The second half of [`parse`].
+/// The second half of [`parse`]: what is no TCP.
 ///
 /// # Errors
-/// As [`parse`].
+/// As [`parse`]; [`DropReason::Protocol`] for TCP.
 #[inline(never)]
-pub fn parse_unusual(frame: &[u8], verify: VerifyChecksum) -> Result<Incoming<'_>, DropReason> {
-    let (link, ether_type, packet) = ethernet::parse(frame)?;
+pub fn parse_other(frame: &[u8], verify: VerifyChecksum) -> Result<Incoming<'_>, DropReason> {
+    let mut link = Link::default();
+    let (ether_type, packet) = ethernet::parse(frame, &mut link)?;
     if link.src.is_group() {
         return Err(DropReason::Martian);
     }
@@ -176,28 +237,9 @@ pub fn parse_unusual(frame: &[u8], verify: VerifyChecksum) -> Result<Incoming<'_
 
 fn from_ip<'a>(link: Link, packet: &Packet<'a>, verify: VerifyChecksum) -> Result<Incoming<'a>, DropReason> {
     match (packet.protocol, packet.ip.src.is_v4()) {
-        (ip::TCP, _) => from_tcp(link, packet, verify)?.judged(),
         (ip::ICMP, true) | (ip::ICMPV6, false) => from_icmp(link, packet, verify),
         _ => Err(DropReason::Protocol),
     }
-}
-
-// Inlined by force, like all below it: the result is large, and copying it from caller to caller costs more than parsing.
-#[inline(always)]
-fn from_tcp<'a>(link: Link, packet: &Packet<'a>, verify: VerifyChecksum) -> Result<Carried<'a>, DropReason> {
-    let &Packet { ip: Ip { src, dst, hop_limit, ecn }, payload, .. } = packet;
-    if payload.len() < tcp::HEADER_LEN {
-        return Err(DropReason::TcpHeader);
-    }
-    if verify == VerifyChecksum::Yes {
-        let sum = Sum::ZERO.pseudo_header(&src, &dst, ip::TCP, payload.len());
-        if !sum.octets(payload).is_intact() {
-            return Err(DropReason::TcpChecksum);
-        }
-    }
-    let (remote_port, local_port, segment) = tcp::parse(payload)?;
-    let tuple = FourTuple { local_addr: dst, remote_addr: src, local_port, remote_port };
-    Ok(Carried { link, tuple, hop_limit, ecn, segment })
 }
 
 #[inline(never)]

@@ -2,7 +2,7 @@
 
 mod codec;
 
-pub use codec::{HEADER_LEN, MAX_OPTIONS, emit, parse};
+pub use codec::{HEADER_LEN, MAX_OPTIONS, emit, read};
 
 use super::seq::SeqNum;
 use std::fmt;
@@ -158,6 +158,25 @@ pub struct Segment<'a> {
 }
 
 impl Segment<'_> {
+    /// None yet.
+    pub const EMPTY: Segment<'static> = Segment {
+        header: Header {
+            seq: SeqNum(0),
+            ack: SeqNum(0),
+            flags: Flags(0),
+            wnd: 0,
+            urgent: 0,
+            options: Options {
+                mss: None,
+                window_scale: None,
+                sack_permitted: false,
+                timestamps: None,
+                sack: SackBlocks { blocks: [(SeqNum(0), SeqNum(0)); 4], len: 0 },
+            },
+        },
+        text: &[],
+    };
+
     /// SEG.LEN: the octets of sequence space that it occupies, SYN and FIN among them (RFC 9293 §3.4).
     #[inline]
     pub fn len(&self) -> u32 {

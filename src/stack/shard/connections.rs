@@ -4,11 +4,13 @@ use super::{Shard, env};
 use crate::ledger::Ending;
 use crate::stack::app::ConnId;
 use crate::stack::flow_index::{Flow, Phase};
+use crate::stack::input::INDEXED;
 use crate::stack::shedding::Newcomer;
 use crate::tcp::state::StateGauges;
 use crate::tcp::time_wait::TimeWait;
 use crate::tcp::{Env, Facts, Tcb};
 use crate::time::Instant;
+use crate::wire::{FourTuple, SeqNum};
 
 impl Shard {
     /// Whether one more connection finds room, for which others may have to give way; `from` is the half-open entry that it
@@ -17,18 +19,35 @@ impl Shard {
         !self.connections.is_full() && self.make_room_for(Newcomer::Connection { from }, now)
     }
 
-    /// Enters a connection of our own making.
-    pub fn add_connection(&mut self, tcb: Tcb) -> u32 {
+    /// Enters a connection that we open. The caller has looked for room.
+    pub fn open_connection(
+        &mut self,
+        tuple: &FourTuple,
+        iss: SeqNum,
+        ts_offset: u32,
+        our_mss: u16,
+        now: Instant,
+    ) -> u32 {
+        let index = self.enter_connection(self.index.hash(tuple), tuple);
+        let tcb = self.connections.get_mut(index).expect(INDEXED);
+        tcb.open(iss, ts_offset, our_mss, &mut env!(self, now));
         self.ledger.opened_active += 1;
-        self.enter_connection(self.index.hash(&tcb.tuple), tcb)
+        index
     }
 
-    /// Enters a connection that comes from no other table.
-    pub fn enter_connection(&mut self, hash: u64, tcb: Tcb) -> u32 {
-        let tuple = tcb.tuple;
-        let Ok(index) = self.connections.insert(tcb) else { unreachable!("the caller has looked") };
-        self.note_flow(&tuple);
+    /// Enters a connection that comes from no other table, and is to be opened. The caller has looked for room.
+    pub fn enter_connection(&mut self, hash: u64, tuple: &FourTuple) -> u32 {
+        let index = self.place_connection(tuple);
+        self.note_flow(tuple);
         self.enter(hash, Flow::new(Phase::Connection, index));
+        index
+    }
+
+    /// A place in the table for a connection that is to be opened. The caller has looked for room.
+    #[inline]
+    pub fn place_connection(&mut self, tuple: &FourTuple) -> u32 {
+        let Ok(index) = self.connections.insert(Tcb::UNOPENED) else { unreachable!("the caller has looked") };
+        self.connections.get_mut(index).expect(INDEXED).tuple = *tuple;
         index
     }
 
@@ -153,15 +172,14 @@ impl Shard {
 
     /// Takes a connection out of its table, after the application was told and the last segment has left.
     pub fn free_if_done(&mut self, index: u32) {
-        let done = self
-            .connections
-            .get(index)
-            .is_some_and(|tcb| tcb.facts.has(Facts::TOLD) && !tcb.facts.has(Facts::RST_DUE | Facts::LAST_ACK_DUE));
-        if done && let Some(mut tcb) = self.connections.remove(index) {
-            tcb.drop_transfer(&mut self.pools);
-            if !tcb.facts.has(Facts::ACTIVE) {
-                self.budgets.disconnect(&tcb.tuple.remote_addr);
-            }
+        let Some(tcb) = self.connections.get_mut(index) else { return };
+        if !tcb.facts.has(Facts::TOLD) || tcb.facts.has(Facts::RST_DUE | Facts::LAST_ACK_DUE) {
+            return;
         }
+        tcb.drop_transfer(&mut self.pools);
+        if !tcb.facts.has(Facts::ACTIVE) {
+            self.budgets.disconnect(&tcb.tuple.remote_addr);
+        }
+        self.connections.remove(index);
     }
 }

@@ -4,12 +4,12 @@ use super::{Shard, env};
 use crate::ledger::{DropReason, HalfOpenEnding};
 use crate::stack::flow_index::{Flow, Phase};
 use crate::stack::half_open_slot::HalfOpenSlot;
-use crate::stack::input::Arrival;
+use crate::stack::input::{Arrival, INDEXED};
 use crate::stack::neighbours::Station;
 use crate::stack::shedding::Newcomer;
+use crate::tcp::Env;
 use crate::tcp::half_open::HalfOpen;
 use crate::tcp::state::{Event, State};
-use crate::tcp::{Env, Tcb};
 use crate::time::Instant;
 
 impl Shard {
@@ -50,8 +50,9 @@ impl Shard {
     /// Takes a half-open entry out that did not become a connection.
     pub fn end_half_open(&mut self, place: u32, ending: HalfOpenEnding, now: Instant) {
         self.half_open_wheel.disarm(&mut self.half_open, place);
-        let Some(entry) = self.half_open.remove(place) else { return };
+        let Some(entry) = self.half_open.get(place) else { return };
         let tuple = entry.tuple(&self.locals);
+        self.half_open.remove(place);
         self.budgets.give_back(&tuple.remote_addr);
         let event = match ending {
             HalfOpenEnding::Reset => Event::RecvRst,
@@ -70,12 +71,14 @@ impl Shard {
             return Err(DropReason::ConnectionsFull);
         }
         self.half_open_wheel.disarm(&mut self.half_open, place);
-        let Some(entry) = self.half_open.remove(place) else { return Err(DropReason::ConnectionsFull) };
+        let Some(entry) = self.half_open.get(place) else { return Err(DropReason::ConnectionsFull) };
         let tuple = entry.tuple(&self.locals);
-        self.budgets.give_back(&tuple.remote_addr);
         let ts_offset = self.isns.timestamp_offset(&tuple);
-        let tcb = Tcb::from_half_open(tuple, &entry, ts_offset, &env!(self, now));
-        let Ok(index) = self.connections.insert(tcb) else { unreachable!("the table was not full") };
+        let index = self.place_connection(&tuple);
+        let (entry, tcb) = (self.half_open.get(place).expect(INDEXED), self.connections.get_mut(index).expect(INDEXED));
+        tcb.open_from(entry, ts_offset, &env!(self, now));
+        self.half_open.remove(place);
+        self.budgets.give_back(&tuple.remote_addr);
         self.budgets.connect(&tuple.remote_addr);
         self.note_flow(&tuple);
         self.index.replace(hash, Flow::new(Phase::HalfOpen, place), Flow::new(Phase::Connection, index));

@@ -46,6 +46,8 @@ impl Timed for Tcb {
 
 /// Flows from which on a processor's caches do not hold the index.
 const CROWD: usize = 1 << 15;
+/// Frames of a burst that are expected.
+const EXPECTED: usize = 64;
 
 /// Everything of a shard but its application.
 pub(crate) struct Shard {
@@ -206,16 +208,26 @@ impl Shard {
         (hash, self.index.find(hash, |flow| self.tuple_is(*flow, tuple)))
     }
 
-    /// Loads what the flow of a frame will be looked for in, and its entry. Loads that nothing waits for go on side by side.
+    /// Loads what the flows of a burst will be looked for in, and their entries. Loads that nothing waits for go on side by
+    /// side, so each step is made for all before the next.
     #[inline]
-    pub fn expect(&self, frame: &[u8]) {
+    pub fn expect<'a>(&self, frames: impl Iterator<Item = &'a [u8]>) {
         if self.index.len() < CROWD {
             return;
         }
-        if let Some(flow) = frame::glance(frame).and_then(|tuple| self.index.guess(self.index.hash(&tuple))) {
+        let (mut hashes, mut flows, mut count) = ([0; EXPECTED], [None; EXPECTED], 0);
+        for (hash, tuple) in hashes.iter_mut().zip(frames.filter_map(frame::glance)) {
+            *hash = self.index.hash(&tuple);
+            count += 1;
+        }
+        for (flow, hash) in flows.iter_mut().zip(&hashes[..count]) {
+            *flow = self.index.guess(*hash);
+        }
+        for flow in flows[..count].iter().flatten() {
             std::hint::black_box(match flow.phase() {
-                Phase::Connection => self.connections.get(flow.place()).map(|tcb| tcb.state),
-                Phase::HalfOpen => self.half_open.get(flow.place()).map(|_| State::SynReceived),
+                // Both of its cache lines.
+                Phase::Connection => self.connections.get(flow.place()).map(|tcb| (tcb.state, tcb.transfer.is_some())),
+                Phase::HalfOpen => self.half_open.get(flow.place()).map(|_| (State::SynReceived, false)),
                 Phase::TimeWaitV4 | Phase::TimeWaitV6 => None,
             });
         }

@@ -137,7 +137,8 @@ pub fn answer_echo(frame: &mut [u8], our_mac: MacAddr) -> usize {
 
 /// Where in the frame an echo request's ICMP message lies.
 fn find_echo(frame: &[u8]) -> Option<(Link, Ip, u8, std::ops::Range<usize>)> {
-    let (link, ether_type, packet) = ethernet::parse(frame).ok()?;
+    let mut link = Link::default();
+    let (ether_type, packet) = ethernet::parse(frame, &mut link).ok()?;
     let Packet { ip, protocol, payload } = match ether_type {
         ethernet::IPV4 => ipv4::parse(packet).ok()?,
         ethernet::IPV6 => ipv6::parse(packet).ok()?,

@@ -36,31 +36,29 @@ struct Layout {
 
 const _: () = assert!(size_of::<Layout>() == HEADER_LEN);
 
-/// Reads a segment whose checksum was seen to before: source port, destination port, the rest.
+/// Reads a segment whose checksum was seen to before, into what was [`Segment::EMPTY`]; says its source port and its
+/// destination port.
 ///
 /// # Errors
 /// [`DropReason::TcpHeader`] when the header is shorter than 20 octets or longer than the segment;
 /// [`DropReason::TcpOption`] when an option has length 0 or 1 or reaches beyond the header.
 #[inline(always)]
-pub fn parse(segment: &[u8]) -> Result<(u16, u16, Segment<'_>), DropReason> {
-    let (h, _) = Layout::ref_from_prefix(segment).map_err(|_| DropReason::TcpHeader)?;
+pub fn read<'a>(octets: &'a [u8], segment: &mut Segment<'a>) -> Result<(u16, u16), DropReason> {
+    let (h, _) = Layout::ref_from_prefix(octets).map_err(|_| DropReason::TcpHeader)?;
     let header_len = usize::from(h.offset >> 4) * 4;
     if header_len < HEADER_LEN {
         return Err(DropReason::TcpHeader);
     }
-    let (header, text) = segment.split_at_checked(header_len).ok_or(DropReason::TcpHeader)?;
-    let mut options = Options::default();
-    parse_options(&header[HEADER_LEN..], &mut options)?;
-    let flags = Flags(h.flags);
-    let header = Header {
-        seq: SeqNum(h.seq.get()),
-        ack: SeqNum(if flags.has(Flags::ACK) { h.ack.get() } else { 0 }),
-        flags,
-        wnd: h.wnd.get(),
-        urgent: if flags.has(Flags::URG) { h.urgent.get() } else { 0 },
-        options,
-    };
-    Ok((h.src_port.get(), h.dst_port.get(), Segment { header, text }))
+    let (header, text) = octets.split_at_checked(header_len).ok_or(DropReason::TcpHeader)?;
+    let Segment { header: Header { seq, ack, flags, wnd, urgent, options }, text: place } = segment;
+    parse_options(&header[HEADER_LEN..], options)?;
+    *flags = Flags(h.flags);
+    *seq = SeqNum(h.seq.get());
+    *ack = SeqNum(if flags.has(Flags::ACK) { h.ack.get() } else { 0 });
+    *wnd = h.wnd.get();
+    *urgent = if flags.has(Flags::URG) { h.urgent.get() } else { 0 };
+    *place = text;
+    Ok((h.src_port.get(), h.dst_port.get()))
 }
 
 /// Writes a header with its options, all that `buf` has room for; `checksum` makes the field of that name from the sum of
@@ -295,8 +293,8 @@ mod tests {
         let mut segment = [0u8; 24];
         for (words, expected) in [(4, false), (5, true), (6, true), (7, false), (0, false)] {
             segment[12] = words << 4;
-            assert_eq!(parse(&segment).is_ok(), expected, "{words} words");
+            assert_eq!(read(&segment, &mut Segment::EMPTY.clone()).is_ok(), expected, "{words} words");
         }
-        assert_eq!(parse(&segment[..19]), Err(DropReason::TcpHeader));
+        assert_eq!(read(&segment[..19], &mut Segment::EMPTY.clone()), Err(DropReason::TcpHeader));
     }
 }
