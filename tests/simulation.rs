@@ -153,6 +153,12 @@ fn what_no_cookie_follows_is_answered_in_the_end() {
     replay(14739690482193121653);
 }
 
+/// An answer that found no room was made after one that did: the watch saw them the other way round.
+#[test]
+fn what_found_no_room_is_watched_in_its_turn() {
+    replay(8927777345036829232);
+}
+
 /// A copy of a SYN came so late that its tuple had been used nine times since: more than the watch remembered.
 #[test]
 fn a_copy_of_a_syn_of_long_ago_may_be_answered() {

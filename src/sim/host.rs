@@ -23,6 +23,8 @@ pub struct Frame {
     pub len: usize,
     /// The flow that it belongs to, as its receiver sees it.
     pub tuple: Option<FourTuple>,
+    /// Made, but without room to leave: nobody sees it.
+    pub unsent: bool,
 }
 
 /// One host.
@@ -169,7 +171,7 @@ impl Transmit for Outbox<'_> {
         self.room -= 1;
         let mut buffer = self.spare.pop().unwrap_or_else(|| vec![0; BUFFER]);
         let len = write(&mut buffer);
-        self.frames.push(Frame { from: self.from, buffer, len, tuple: None });
+        self.frames.push(Frame { from: self.from, buffer, len, tuple: None, unsent: false });
         true
     }
 }

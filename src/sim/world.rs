@@ -309,15 +309,11 @@ impl World {
                 host.stack.check_connection(&tuple).map_err(|what| format!("host {number}: {what}"))?;
             }
             match reply {
-                Some(len) if outbox.room > 0 => {
-                    outbox.room -= 1;
-                    host.stack.on_sent(Some(len));
-                    outbox.frames.push(Frame { from: number, len, tuple: None, ..frame });
-                }
                 Some(len) => {
-                    host.stack.on_sent(None);
-                    self.watch.on_unsent(&frame.buffer[..len]);
-                    outbox.spare.push(frame.buffer);
+                    let unsent = outbox.room == 0;
+                    outbox.room -= usize::from(!unsent);
+                    host.stack.on_sent((!unsent).then_some(len));
+                    outbox.frames.push(Frame { from: number, len, tuple: None, unsent, ..frame });
                 }
                 None => outbox.spare.push(frame.buffer),
             }
@@ -330,8 +326,14 @@ impl World {
             .next_timeout(clock)
             .map(|at| (self.now + at.since(clock).as_nanos() as u64).max(self.now + 50_000));
         host.wake = soon.into_iter().chain(due).min();
+        // In the order in which they were made, those without room among them.
         for frame in out.drain(..) {
-            self.emit(number, frame)?;
+            if frame.unsent {
+                self.watch.on_unsent(&frame.buffer[..frame.len]);
+                self.spare.push(frame.buffer);
+            } else {
+                self.emit(number, frame)?;
+            }
         }
         self.out = out;
         if self.tally.turns.is_multiple_of(CHECK_EVERY) {
@@ -386,7 +388,7 @@ impl World {
         let (from, to) = (tuple.remote_addr, tuple.local_addr);
         let len = router::too_big(&mut buffer, &frame.buffer[..frame.len], (from, to), mtu);
         let at = self.now + self.faults.delay.as_nanos() as u64 + self.random.below(3 * MILLISECOND);
-        let told = Frame { from: frame.from, buffer, len, tuple: None };
+        let told = Frame { from: frame.from, buffer, len, tuple: None, unsent: false };
         self.put(frame.from, &told, at);
         self.spare.push(told.buffer);
         self.tally.told_mtu += 1;
@@ -449,7 +451,7 @@ impl World {
             self.frames.push(None);
             self.frames.len() as u32 - 1
         });
-        self.frames[place as usize] = Some(Frame { from: frame.from, buffer, len, tuple: frame.tuple });
+        self.frames[place as usize] = Some(Frame { from: frame.from, buffer, len, tuple: frame.tuple, unsent: false });
         self.serial += 1;
         self.hosts[to].inbox.push(Reverse((at.next_multiple_of(self.grid), self.serial, place)));
         place
