@@ -77,7 +77,8 @@ impl<M> Mailbox<M> {
 pub enum Idle {
     /// Looks at the rings without pause: lowest latency, a whole core.
     Spin,
-    /// After a short spin, sleeps in `poll` until something comes.
+    /// After a short spin, sleeps in `poll` until something comes. Others of its core get to run before a look that finds
+    /// nothing and after each whole burst.
     #[default]
     Adaptive,
 }
@@ -107,6 +108,8 @@ pub struct Worker<D: Driver, A: App> {
     /// Where frames are handed over; `None` when there are no other workers.
     desk: Option<Desk>,
     burst: Vec<D::Frame>,
+    /// Frames taken from the rx ring in the last turn.
+    received: usize,
     /// When something last happened.
     busy_at: Instant,
     /// Draining, and when what is still open is reset.
@@ -159,6 +162,7 @@ impl<D: Driver, A: App> Worker<D, A> {
             commands,
             desk,
             burst,
+            received: 0,
             busy_at,
             drain_until: None,
             unsent: false,
@@ -191,11 +195,23 @@ impl<D: Driver, A: App> Worker<D, A> {
             if busy {
                 self.busy_at = now;
                 self.warn_of_checksums();
+                if self.received == BURST {
+                    self.give_way();
+                }
             } else if self.idle == Idle::Adaptive && now.since(self.busy_at) > SPIN {
                 self.sleep(self.sleep_for(now))?;
             } else {
-                std::hint::spin_loop();
+                self.give_way();
             }
+        }
+    }
+
+    /// Lets others of this core run: with threaded NAPI the kernel fills our rx ring in a thread, and where it shares our
+    /// core its own ring, of 256 frames on a veth, would overflow while we hold the core.
+    fn give_way(&self) {
+        match self.idle {
+            Idle::Spin => std::hint::spin_loop(),
+            Idle::Adaptive => std::thread::yield_now(),
         }
     }
 
@@ -259,7 +275,7 @@ impl<D: Driver, A: App> Worker<D, A> {
 
     fn receive(&mut self, now: Instant) -> bool {
         let mut burst = std::mem::take(&mut self.burst);
-        let any = self.driver.receive(&mut burst, BURST) > 0;
+        self.received = self.driver.receive(&mut burst, BURST);
         self.stack.expect(burst.iter().map(D::Frame::bytes));
         for mut frame in burst.drain(..) {
             let len = frame.bytes().len();
@@ -280,7 +296,7 @@ impl<D: Driver, A: App> Worker<D, A> {
             }
             desk.wake_others();
         }
-        any
+        self.received > 0
     }
 
     /// Processes what other workers have handed to us. Replies leave by our own queue.
