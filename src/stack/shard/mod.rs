@@ -222,6 +222,9 @@ impl Shard {
         }
         for (flow, hash) in flows.iter_mut().zip(&hashes[..count]) {
             *flow = self.index.guess(*hash);
+            if flow.is_none() {
+                self.index.load_vacancy(*hash);
+            }
         }
         for flow in flows[..count].iter().flatten() {
             std::hint::black_box(match flow.phase() {
