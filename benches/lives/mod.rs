@@ -92,6 +92,9 @@ impl Ring {
 
 impl Transmit for Ring {
     fn transmit(&mut self, write: impl FnOnce(&mut [u8]) -> usize) -> bool {
+        if self.used == self.lens.len() {
+            return false;
+        }
         self.lens[self.used] = write(&mut self.frames[self.used][..]);
         self.used += 1;
         true
