@@ -170,17 +170,18 @@ fn a_copy_of_a_syn_of_long_ago_may_be_answered() {
 #[test]
 fn peers_that_are_gone_do_not_keep_a_pool_from_those_that_live() {
     let asked = Asked { tiny_pools: Some(1.0), kills: Some(2), ..Asked::default() };
-    // Whether somebody stays silent depends on the smallest thing: most hear that they are forgotten.
-    let mut silent = 0;
-    for (seed, asked) in [
-        (6146754040887104327, Asked { tiny_pools: Some(0.5), ..Asked::default() }),
-        (1476057742736492914, asked),
-        (522186890186150058, asked),
+    // Most hear by now that they are forgotten; in the last three worlds some peers stay silent.
+    for (seed, asked, silent) in [
+        (6146754040887104327, Asked { tiny_pools: Some(0.5), ..Asked::default() }, false),
+        (1476057742736492914, asked, false),
+        (522186890186150058, asked, false),
+        (20, asked, true),
+        (257, asked, true),
+        (260, asked, true),
     ] {
         let config = SimConfig { seed, connections: 500, per_world: 500, threads: 1, asked, ..SimConfig::default() };
         let report = run(&config, &|_| ());
         assert!(report.failure.is_none(), "{:?}", report.failure.map(|failure| failure.what));
-        silent += report.tally.silent;
+        assert!(!silent || report.tally.silent > 0, "seed {seed}");
     }
-    assert!(silent > 0, "in one of them somebody does");
 }

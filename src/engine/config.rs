@@ -16,8 +16,9 @@ pub struct EngineConfig {
     pub addresses: Vec<LocalAddr>,
     /// Next hops for what is not on-link and on no route, the first of each family is used.
     pub gateways: Vec<Addr>,
-    /// Ways to some networks, [`MOST_ROUTES`](crate::stack::MOST_ROUTES) at most: the longest prefix wins, then who comes first. The
-    /// host's routes out of the interface are added at start; where addresses are ours alone, those to gateways on our links.
+    /// Ways to some networks, [`MOST_ROUTES`](crate::stack::MOST_ROUTES) at most: the longest prefix wins, then who
+    /// comes first. The host's routes out of the interface are added at start; where addresses are ours alone, those to
+    /// gateways on our links.
     pub routes: Vec<Route>,
     /// Neighbours known at start.
     pub neighbours: Vec<(Addr, MacAddr)>,

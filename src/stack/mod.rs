@@ -1,8 +1,9 @@
 //! All that one queue owns: tables, wheels, neighbours, and the application. Sans-IO: frames and time go in, frames come
 //! out.
 //!
-//! A turn of the worker calls, in this order: [`Stack::expect`], [`Stack::on_frame`] for each frame of a burst, [`Stack::on_timers`],
-//! [`Stack::poll_transmit`]. In between the application is called back; whatever it does leaves with the same turn.
+//! A turn of the worker calls, in this order: [`Stack::expect`], [`Stack::on_frame`] for each frame of a burst,
+//! [`Stack::on_timers`], [`Stack::poll_transmit`]. In between the application is called back; whatever it does leaves
+//! with the same turn.
 #![forbid(unsafe_code)]
 
 mod app;

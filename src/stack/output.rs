@@ -197,7 +197,7 @@ impl Shard {
     }
 }
 
-fn write_question(buffer: &mut [u8], our_mac: MacAddr, source: Addr, target: Addr) -> usize {
+pub(super) fn write_question(buffer: &mut [u8], our_mac: MacAddr, source: Addr, target: Addr) -> usize {
     if !target.is_v4() {
         return frame::emit_neighbour_solicitation(buffer, our_mac, source, target);
     }

@@ -1,10 +1,9 @@
 //! Our link changes while we run: another Ethernet address, which the neighbours are told, or another MTU.
 
-use super::output::Transmit;
+use super::output::{Transmit, write_question};
 use super::routes::Routes;
 use super::shard::Shard;
 use crate::time::{Duration, Instant};
-use crate::wire::arp::{Arp, Operation};
 use crate::wire::frame::{self, Link};
 use crate::wire::{Addr, MacAddr, ndp};
 
@@ -59,18 +58,11 @@ impl Announcer {
     }
 }
 
-/// For IPv4 an ARP announcement (RFC 5227 §2.3), for IPv6 an unsolicited neighbour advertisement (RFC 4861 §7.2.6).
+/// For IPv4 an ARP announcement, which is a question for the address itself (RFC 5227 §2.3), for IPv6 an unsolicited
+/// neighbour advertisement (RFC 4861 §7.2.6).
 fn write_announcement(buffer: &mut [u8], mac: MacAddr, addr: Addr) -> usize {
     if addr.is_v4() {
-        let link = Link { src: mac, dst: MacAddr::BROADCAST, vlan: None };
-        let arp = Arp {
-            operation: Operation::Request,
-            sender_mac: mac,
-            sender_addr: addr,
-            target_mac: MacAddr::default(),
-            target_addr: addr,
-        };
-        return frame::emit_arp(buffer, &link, &arp);
+        return write_question(buffer, mac, addr, addr);
     }
     let link = Link { src: mac, dst: ndp::group_mac(&ndp::ALL_NODES), vlan: None };
     let advertisement = ndp::Advertisement {

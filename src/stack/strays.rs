@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_third_coming_is_the_last_that_is_heard_in_silence() {
+    fn what_comes_a_third_time_is_heard_in_silence_no_more() {
         let mut strays = Strays::new();
         let mut at = |seq, ms| strays.is_hopeless(7, SeqNum(seq), ms);
         assert_eq!([at(1, 0), at(2, 0), at(3, 1)], [false; 3], "a flight");

@@ -92,12 +92,7 @@ impl<'a> Carried<'a> {
     /// None yet.
     pub const EMPTY: Carried<'static> = Carried {
         link: Link { src: MacAddr([0; 6]), dst: MacAddr([0; 6]), vlan: None },
-        tuple: FourTuple {
-            local_addr: Addr::UNSPECIFIED_V4,
-            remote_addr: Addr::UNSPECIFIED_V4,
-            local_port: 0,
-            remote_port: 0,
-        },
+        tuple: FourTuple::wildcard(0),
         hop_limit: 0,
         ecn: 0,
         segment: tcp::Segment::EMPTY,

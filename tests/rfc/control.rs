@@ -66,6 +66,17 @@ impl Peer {
         self.send_icmp_message(Tweak::default(), message);
     }
 
+    /// Two segments are under way when such a packet too big tells what the path carries: the first comes again, with so
+    /// much text.
+    pub fn sends_again_smaller(&mut self, kind: u8, code: u8, mtu: u32, text: usize) {
+        self.accept();
+        self.app_write(&[b'x'; 2_920]);
+        assert_eq!(self.flight(), [1, 1_461]);
+        self.send_icmp(kind, code, mtu, 1);
+        let got = self.next(millis(100)).expect("again, at once");
+        assert_eq!((got.seq, got.text.len()), (1, text));
+    }
+
     /// Sends an ARP packet: operation, sender's and target's addresses.
     pub fn send_arp(&mut self, operation: u8, sender: (Mac, Ipv4), target: (Mac, Ipv4)) {
         let mut frame = [&[0xff; 6][..], &sender.0, &[8, 6, 0, 1, 8, 0, 6, 4, 0, operation]].concat();

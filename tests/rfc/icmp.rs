@@ -116,28 +116,14 @@ fn a_forged_packet_too_big_does_not_collapse_segments() {
 #[test]
 fn a_packet_too_big_makes_segments_smaller_and_sends_again_at_once() {
     covers!("1191-3");
-    stage().ipv4().play(|p| {
-        p.accept();
-        p.app_write(&[b'x'; 2_920]);
-        assert_eq!(p.flight(), [1, 1_461]);
-        p.send_icmp(UNREACHABLE, 4, 1_000, 1);
-        let got = p.next(millis(100)).expect("again, at once");
-        assert_eq!((got.seq, got.text.len()), (1, 960));
-    });
+    stage().ipv4().play(|p| p.sends_again_smaller(UNREACHABLE, 4, 1_000, 960));
 }
 
 #[test]
 fn a_shared_address_hears_of_what_its_path_carries() {
     covers!("1191-3");
     let stage = stage().ipv4().in_memory_only("over a wire the host would answer what is not for us");
-    stage.with(|setup| setup.ownership = Ownership::Shared).play(|p| {
-        p.accept();
-        p.app_write(&[b'x'; 2_920]);
-        assert_eq!(p.flight(), [1, 1_461]);
-        p.send_icmp(UNREACHABLE, 4, 1_000, 1);
-        let got = p.next(millis(100)).expect("again, at once");
-        assert_eq!((got.seq, got.text.len()), (1, 960));
-    });
+    stage.with(|setup| setup.ownership = Ownership::Shared).play(|p| p.sends_again_smaller(UNREACHABLE, 4, 1_000, 960));
 }
 
 #[test]

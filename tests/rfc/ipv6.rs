@@ -221,14 +221,7 @@ fn a_ping_over_ipv6_is_answered_with_what_it_carried() {
 #[test]
 fn a_packet_too_big_over_ipv6_makes_segments_smaller_and_sends_again_at_once() {
     covers!("1191-3");
-    stage().ipv6().play(|p| {
-        p.accept();
-        p.app_write(&[b'x'; 2_920]);
-        assert_eq!(p.flight(), [1, 1_461]);
-        p.send_icmp(PACKET_TOO_BIG, 0, 1_400, 1);
-        let got = p.next(millis(100)).expect("again, at once");
-        assert_eq!((got.seq, got.text.len()), (1, 1_340));
-    });
+    stage().ipv6().play(|p| p.sends_again_smaller(PACKET_TOO_BIG, 0, 1_400, 1_340));
 }
 
 #[test]

@@ -5,7 +5,8 @@ use ::xdp::Packet;
 use ::xdp::slab::Slab;
 use std::collections::VecDeque;
 
-/// Octets of a chunk that are used: all, or the first half where a NIC needs larger ones. The kernel keeps the first 256 to itself, so a frame has at most 1,792.
+/// Octets of a chunk that are used: all, or the first half where a NIC needs larger ones. The kernel keeps the first
+/// 256 to itself, so a frame has at most 1,792.
 pub const CHUNK: usize = 2048;
 
 /// A frame in a UMEM chunk. Its memory stays mapped as long as the process lives.

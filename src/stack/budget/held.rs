@@ -1,5 +1,5 @@
-//! How many entries (half-open ones, or connections) each prefix holds, at most: a count-min sketch (Cormode and Muthukrishnan, 2005) from which
-//! entries that go are taken out again.
+//! How many entries (half-open ones, or connections) each prefix holds, at most: a count-min sketch (Cormode and
+//! Muthukrishnan, 2005) from which entries that go are taken out again.
 
 const ROWS: usize = 4;
 /// Counters in a row.
