@@ -206,8 +206,7 @@ impl<D: Driver, A: App> Worker<D, A> {
         }
     }
 
-    /// Lets others of this core run: with threaded NAPI the kernel fills our rx ring in a thread, and where it shares our
-    /// core its own ring, of 256 frames on a veth, would overflow while we hold the core.
+    /// Lets others of this core run: with threaded NAPI the kernel fills our rx ring in a thread, which may share our core.
     fn give_way(&self) {
         match self.idle {
             Idle::Spin => std::hint::spin_loop(),
