@@ -5,7 +5,7 @@
 //! kernel. Needs CAP_BPF and CAP_NET_ADMIN; says so and ends without.
 
 use handfast::clock;
-use handfast::driver::XdpProgram;
+use handfast::driver::{ProgramConfig, XdpProgram};
 use handfast::engine::defence_of;
 use handfast::outpost::Outpost;
 use handfast::stack::{CookieKeys, DefenceConfig, LocalAddr, Ownership, Secrets, StackConfig, SynDefence};
@@ -45,7 +45,7 @@ fn config() -> StackConfig {
 /// The program, ready to answer for so many workers, none of which has a flow.
 fn program(workers: u32) -> Result<XdpProgram, handfast::SetupError> {
     let config = config();
-    let mut program = XdpProgram::load_for(workers)?;
+    let mut program = XdpProgram::load_for(&ProgramConfig { answers_for: workers, own_flood: None })?;
     for local in &config.addresses {
         program.own_address(local.addr, Ownership::Exclusive)?;
     }

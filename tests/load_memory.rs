@@ -177,7 +177,7 @@ fn a_flood_takes_what_room_is_left() {
     let ended = Engine::over(config(CLIENT), link(1), vec![driver], app).unwrap().join().unwrap();
     let counts = results(&ended).counts;
     assert!(counts.closed > 50 && counts.closed == counts.opened, "{counts:?}");
-    let report = flood.report(std::slice::from_ref(&gauge));
+    let report = flood.report(std::slice::from_ref(&gauge), 0);
     assert!(report.sent > 100 && run.is_measured(), "{report:?}");
     server.drain(Duration::from_secs(1));
     let served = server.join().unwrap().snapshot;

@@ -132,7 +132,7 @@ fn a_search_finds_a_rate_that_meets_its_goal() {
     assert!(tried.is_sorted() && tried[0] == 50.0, "{report}");
 }
 
-/// The kernel sees SYNs from where nobody is, and honest connections are served beside them.
+/// The kernel sees ACKs from where nobody is and resets them, and honest connections are served beside them.
 #[test]
 fn a_flood_goes_beside_honest_connections_and_both_are_reported() {
     let Some(lab) = lab("a_flood_goes_beside_honest_connections") else { return };
@@ -143,12 +143,16 @@ fn a_flood_goes_beside_honest_connections_and_both_are_reported() {
         link[0]["stats64"]["rx"]["packets"].as_u64().unwrap()
     };
     let before = received();
+    lab.left.run("ip", &["route", "add", "198.18.0.0/15", "via", "10.77.0.2"]).unwrap();
     let report =
         load(&lab, "--address 10.77.0.2/24 --target 10.77.0.1:80 --rate 200 --duration 2s --flood ack --flood-rate 5k");
     let flood = &report["flood"];
     let sent = flood["sent"].as_u64().unwrap();
     assert!(sent > 2_000 && flood["asked_per_second"] == 5_000.0 && flood["kind"] == "ack", "{report}");
     assert!(received() - before >= sent, "the target received it");
+    let answers = flood["answers"].as_u64().unwrap();
+    assert!(answers > sent / 10 * 9 && answers <= sent, "each had its RST, but for what a busy veth loses: {report}");
+    assert_eq!(report["frames"]["received"].as_u64().map(|frames| frames < sent), Some(true), "none is ours: {report}");
     let (opened, closed, failed) = counts(&report);
     assert!(opened > 300 && closed == opened && failed == 0, "{report}");
     assert_eq!(report["ledger_exact"], true, "{report}");

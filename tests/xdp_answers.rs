@@ -3,7 +3,7 @@
 
 mod common;
 
-use handfast::driver::XdpProgram;
+use handfast::driver::{ProgramConfig, XdpProgram};
 use handfast::engine::defence_of;
 use handfast::outpost::Outpost;
 use handfast::stack::{
@@ -61,13 +61,17 @@ struct Bench {
     _socket: OwnedFd,
 }
 
+fn answering_for(workers: u32) -> ProgramConfig {
+    ProgramConfig { answers_for: workers, ..ProgramConfig::default() }
+}
+
 impl Bench {
     /// `None`, with a line that says so, without root.
     fn new(config: StackConfig) -> Option<Bench> {
         if !common::root("answering SYNs in the XDP program") {
             return None;
         }
-        let mut program = XdpProgram::load_for(1).unwrap();
+        let mut program = XdpProgram::load_for(&answering_for(1)).unwrap();
         for local in &config.addresses {
             program.own_address(local.addr, Ownership::Exclusive).unwrap();
         }
@@ -394,7 +398,7 @@ fn nothing_is_answered_while_a_worker_is_not_ready_or_none_has_asked() {
     bench.stack.on_timers(clock::now());
     assert_eq!(bench.run(&frame).0, REDIRECT, "the listeners are closed");
 
-    let mut program = XdpProgram::load_for(2).unwrap();
+    let mut program = XdpProgram::load_for(&answering_for(2)).unwrap();
     program.own_address(addr(true, 2), Ownership::Exclusive).unwrap();
     program.set_defence(&defence_of(&config())).unwrap();
     program.answer_port(PORT).unwrap();

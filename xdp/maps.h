@@ -160,6 +160,12 @@ struct {
  */
 const volatile __u8 may_answer = 1;
 
+/* A flood that our own host makes: its target, and where its sources lie, in the order of the network. No flood, no
+ * target. */
+const volatile __be32 flood_target = 0;
+const volatile __be32 flood_sources = 0;
+const volatile __be32 flood_mask = 0;
+
 /* A bit for each port that listens. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

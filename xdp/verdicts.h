@@ -36,6 +36,8 @@ enum verdict {
 	DROP_ICMP_TRUNCATED,
 	/* Dropped: an acknowledgement of no flow that lives, and without a cookie, while SYNs are answered here. */
 	DROP_NO_COOKIE,
+	/* Discarded: what the target of our own flood answers to its sources. */
+	FLOOD_ANSWER,
 	/* How many verdicts there are. */
 	VERDICTS,
 };

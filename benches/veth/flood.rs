@@ -11,7 +11,7 @@ use crate::site::{self, CLIENT_CORE, CLIENTS, Outcome, PORT, Program, SERVER, SE
 use crate::spread::{Spread, thousands};
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
-use handfast::lab::{LEFT, RIGHT};
+use handfast::lab::RIGHT;
 use serde::Serialize;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -116,16 +116,15 @@ fn measure(server_is: &str, flood: f64, options: &Options) -> Outcome<Value> {
         Tcp::Kernel => flooded_kernel(&site)?,
         Tcp::Handfast => flooded_handfast(&site, server_is)?,
     };
-    let before = received(&site)?;
     let load = Program::handfast(site.left(), CLIENT_CORE, &load_flags(flood, options))?;
     // The client's own XDP program may have started its threads anew.
     std::thread::sleep(Duration::from_millis(300));
     site.pin_napi()?;
     let mut result = load.result()?;
-    let answered = received(&site)? - before - figure(&result, "/frames/received");
     server.end();
+    let answered = figure(&result, "/flood/answers");
     let share = 100.0 * figure(&result, "/closed") / figure(&result, "/rate/intended").max(1.0);
-    result["answered_per_second"] = (answered.max(0.0) / options.seconds as f64).into();
+    result["answered_per_second"] = (answered / options.seconds as f64).into();
     result["honest_completed_percent"] = share.into();
     Ok(result)
 }
@@ -158,12 +157,6 @@ fn load_flags(flood: f64, options: &Options) -> Vec<String> {
         flags.extend(["--flood", "syn", "--flood-from", SPOOFED, "--flood-rate", &rate].map(String::from));
     }
     flags
-}
-
-/// Frames that the client's end has received so far.
-fn received(site: &Site) -> Outcome<f64> {
-    let count = site.left().run("cat", &[&format!("/sys/class/net/{LEFT}/statistics/rx_packets")])?;
-    Ok(count.trim().parse()?)
 }
 
 impl Row {

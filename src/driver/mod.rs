@@ -22,7 +22,7 @@ mod atomic {
 
 pub use crate::ledger::{ChunkCensus, KernelLosses};
 pub use xdp_defence::{MAX_WORKERS, XdpDefence};
-pub use xdp_program::{AttachMode, Attached, TestRunVerdict, XdpProgram};
+pub use xdp_program::{AttachMode, Attached, OwnFlood, ProgramConfig, TestRunVerdict, XdpProgram};
 pub(crate) use xdp_program::{OUR_PROGRAM, program_name};
 pub use xdp_verdict::Verdict;
 

@@ -14,9 +14,11 @@ use crate::wire::{Addr, MacAddr};
 use crate::{Ownership, SetupError};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, XskMap};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
+use ipnet::Ipv4Net;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::time::Duration;
 use strum::IntoEnumIterator;
@@ -64,6 +66,25 @@ impl fmt::Display for Attached {
     }
 }
 
+/// What the program is loaded for, beside taking frames.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ProgramConfig {
+    /// So many workers can have SYNs answered, which takes 8 MiB for each; at most
+    /// [`MAX_WORKERS`](super::MAX_WORKERS).
+    pub answers_for: u32,
+    /// A flood that is made here.
+    pub own_flood: Option<OwnFlood>,
+}
+
+/// A flood that is made here, and whose answers nobody waits for: the program discards them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnFlood {
+    /// Whom it floods.
+    pub target: Ipv4Addr,
+    /// Where its sources lie.
+    pub sources: Ipv4Net,
+}
+
 /// The XDP program in the kernel. It is detached when this value is dropped and when the process ends, however it ends.
 pub struct XdpProgram {
     // First, so that the program is off the interface before its maps are let go.
@@ -93,17 +114,16 @@ impl XdpProgram {
     /// # Errors
     /// What is missing or in the way, with its cure; then nothing is left attached.
     pub fn attach(interface: &str, mode: AttachMode) -> Result<XdpProgram, SetupError> {
-        XdpProgram::attach_for(interface, mode, 0)
+        XdpProgram::attach_for(interface, mode, &ProgramConfig::default())
     }
 
-    /// The same, with the memory (8 MiB each) through which so many workers can have SYNs answered; at most
-    /// [`MAX_WORKERS`](super::MAX_WORKERS).
+    /// The same, for what is said.
     ///
     /// # Errors
     /// As [`XdpProgram::attach`].
-    pub fn attach_for(interface: &str, mode: AttachMode, workers: u32) -> Result<XdpProgram, SetupError> {
+    pub fn attach_for(interface: &str, mode: AttachMode, config: &ProgramConfig) -> Result<XdpProgram, SetupError> {
         let if_index = interface_index(interface).map_err(|e| attach_error(interface, mode, &e))?;
-        let mut program = XdpProgram::load_for(workers)?;
+        let mut program = XdpProgram::load_for(config)?;
         let (link, attached) = program.link_to(if_index, interface, mode)?;
         program.link = Some(link);
         program.attached = attached;
@@ -117,20 +137,28 @@ impl XdpProgram {
     /// # Errors
     /// When the privilege is missing, the memory limit is too low or the kernel is too old.
     pub fn load() -> Result<XdpProgram, SetupError> {
-        XdpProgram::load_for(0)
+        XdpProgram::load_for(&ProgramConfig::default())
     }
 
     /// The same, as [`XdpProgram::attach_for`].
     ///
     /// # Errors
     /// As [`XdpProgram::load`].
-    pub fn load_for(workers: u32) -> Result<XdpProgram, SetupError> {
+    pub fn load_for(config: &ProgramConfig) -> Result<XdpProgram, SetupError> {
+        let workers = config.answers_for;
         // Without the kernel's own type information, which only relocations would need: reading it takes a while.
         let mut loader = aya::EbpfLoader::new();
         loader.btf(None).map_max_entries("flow_filters", filter_words(workers));
         // Without workers to answer for, the verifier is spared most of the program: about half a second.
         let may_answer = u8::from(workers > 0);
         loader.override_global("may_answer", &may_answer, true);
+        // In the order of the network, as the program meets them.
+        let [target, sources, mask] = config.own_flood.map_or([[0; 4]; 3], |flood| {
+            [flood.target, flood.sources.network(), flood.sources.netmask()].map(|addr| addr.octets())
+        });
+        loader.override_global("flood_target", &target, true);
+        loader.override_global("flood_sources", &sources, true);
+        loader.override_global("flood_mask", &mask, true);
         let mut ebpf = loader.load(OBJECT).map_err(|e| program_error(LOADING, &e))?;
         let program: &mut Xdp = ebpf
             .program_mut(OUR_PROGRAM)

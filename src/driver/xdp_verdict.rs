@@ -49,6 +49,8 @@ pub enum Verdict {
     DropIcmpTruncated,
     /// Dropped: an acknowledgement of no flow that lives, and without a cookie, while SYNs are answered here.
     DropNoCookie,
+    /// Discarded: what the target of our own flood answers to its sources.
+    FloodAnswer,
 }
 
 #[cfg(test)]

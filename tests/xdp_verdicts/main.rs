@@ -6,7 +6,7 @@ mod common;
 mod frames;
 
 use frames::*;
-use handfast::driver::{Verdict, XdpProgram};
+use handfast::driver::{OwnFlood, ProgramConfig, Verdict, XdpProgram};
 use handfast::{Ownership, wire::Addr};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -25,6 +25,8 @@ const OTHER6: [u8; 16] = [0xfd, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9];
 /// Solicited-node multicast of [`ALONE6`], which is that of no other address here.
 const SOLICITED: [u8; 16] = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0, 0, 2];
 const PORT: u16 = 80;
+/// A source of our own flood, whose target sends every frame here; ours and shared addresses lie among the sources.
+const FLOODING: [u8; 4] = [10, 77, 0, 5];
 
 const DROP: u32 = 1;
 const PASS: u32 = 2;
@@ -64,7 +66,9 @@ fn run(program: &XdpProgram, frame: &[u8]) -> (u32, String) {
 }
 
 fn with_addresses() -> XdpProgram {
-    let mut program = XdpProgram::load().unwrap();
+    let own_flood = OwnFlood { target: [10, 77, 0, 1].into(), sources: "10.77.0.0/29".parse().unwrap() };
+    let config = ProgramConfig { own_flood: Some(own_flood), ..ProgramConfig::default() };
+    let mut program = XdpProgram::load_for(&config).unwrap();
     for alone in [Addr::from_v4(ALONE4), Addr::from_v6(ALONE6)] {
         program.own_address(alone, Ownership::Exclusive).unwrap();
     }
@@ -154,6 +158,12 @@ fn passed() -> Vec<Row> {
         ("half an ARP packet", eth(ARP, &arp(1, ALONE4)[..27]), Verdict::PassTooShort),
         ("another IPv4 address", v4(OTHER4, TCP, &syn), Verdict::PassNotOurs),
         ("another IPv6 address", v6(OTHER6, TCP, &syn), Verdict::PassNotOurs),
+        ("to a source of our flood, but no TCP", v4(FLOODING, UDP, &[0; 8]), Verdict::PassNotOurs),
+        (
+            "to a source of our flood, but not from its target",
+            eth(IPV4, &with(ipv4(FLOODING, TCP, &syn), 12, &[10, 77, 0, 4])),
+            Verdict::PassNotOurs,
+        ),
         ("malformed, but not for us", eth(IPV4, &with(ipv4(OTHER4, TCP, &syn), 0, &[0x41])), Verdict::PassNotOurs),
         ("ARP for another address", eth(ARP, &arp(1, OTHER4)), Verdict::PassNotOurs),
         ("ARP of another link type", eth(ARP, &with(arp(1, ALONE4), 1, &[6])), Verdict::PassNotOurs),
@@ -227,6 +237,7 @@ fn dropped() -> Vec<Row> {
         ("data offset 0", v6(ALONE6, TCP, &tcp(PORT, 0, &[])), Verdict::DropTcpDataOffset),
         ("data offset one word past the end", v4(ALONE4, TCP, &tcp(PORT, 6, &[0; 3])), Verdict::DropTcpDataOffset),
         ("the same to our shared port", v6(SHARED6, TCP, &tcp(PORT, 15, &[])), Verdict::DropTcpDataOffset),
+        ("what our flood is answered", v4(FLOODING, TCP, &syn), Verdict::FloodAnswer),
         ("7 octets of ICMP", v4(ALONE4, ICMP, &[8, 0, 0, 0, 0, 1, 0]), Verdict::DropIcmpTruncated),
         ("7 octets of ICMPv6", v6(ALONE6, ICMPV6, &[128, 0, 0, 0, 0, 1, 0]), Verdict::DropIcmpTruncated),
     ];

@@ -12,6 +12,7 @@ pub(super) use run::{Finished, Run};
 
 use super::interrupt::Interrupts;
 use super::{Outcome, print_json, say, verdict};
+use crate::driver::Verdict;
 use crate::driver::af_xdp::PortConfig;
 use crate::engine::{Engine, EngineConfig};
 use crate::host;
@@ -36,7 +37,8 @@ pub fn run(args: Args) -> Outcome {
         config.ephemeral_ports = OWN_PORTS;
     }
     let page = args.report.as_deref().map(PageFile::create).transpose()?;
-    let port = args.link.port_config()?;
+    let mut port = args.link.port_config()?;
+    port.own_flood = flood.map(|flood| flood.own_flood());
     let workers = host::interface(&port.interface)?.rx_queues;
     let interrupts = Interrupts::listen(PATIENCE)?;
     let run = Run::new(&plan, workers);
@@ -68,7 +70,8 @@ fn report(
     if let Some(search) = search {
         report.searched(search);
     }
-    report.flood = floods.flood.map(|flood| flood.report(&floods.gauges));
+    let answers = finished.ended.snapshot.xdp.get(<&str>::from(Verdict::FloodAnswer)).copied();
+    report.flood = floods.flood.map(|flood| flood.report(&floods.gauges, answers.unwrap_or(0)));
     Ok((report, results))
 }
 

@@ -4,7 +4,7 @@ use super::AfXdp;
 use super::socket::QueueRequest;
 use super::umem::ChunkSize;
 use crate::driver::errno::OLDEST_KERNEL;
-use crate::driver::{AttachMode, Attached, MAX_WORKERS, XdpProgram};
+use crate::driver::{AttachMode, Attached, MAX_WORKERS, OwnFlood, ProgramConfig, XdpProgram};
 use crate::host::{self, InterfaceFacts};
 use crate::wire::{Addr, MacAddr};
 use crate::{Ownership, SetupError};
@@ -54,6 +54,8 @@ pub struct PortConfig {
     pub addresses: Vec<Addr>,
     /// Whether the workers may have the program answer SYNs for them, if they are not too many for that.
     pub answers_syns: bool,
+    /// A flood that is made here, whose answers end in the program.
+    pub own_flood: Option<OwnFlood>,
     /// The TCP ports that come to us where addresses are shared.
     pub tcp_ports: Vec<RangeInclusive<u16>>,
 }
@@ -72,6 +74,7 @@ impl PortConfig {
             ownership: Ownership::default(),
             addresses: Vec::new(),
             answers_syns: false,
+            own_flood: None,
             tcp_ports: Vec::new(),
         }
     }
@@ -102,7 +105,11 @@ pub fn open(config: &PortConfig) -> Result<Port, SetupError> {
     let queues = check(config, &facts)?;
     raise_memlock();
     let answered_for = if config.answers_syns && queues <= MAX_WORKERS { queues } else { 0 };
-    let mut program = XdpProgram::attach_for(&config.interface, config.attach, answered_for)?;
+    let purpose = ProgramConfig {
+        answers_for: answered_for,
+        own_flood: config.own_flood,
+    };
+    let mut program = XdpProgram::attach_for(&config.interface, config.attach, &purpose)?;
     // A zero-copy socket takes no frames from the generic path.
     let generic = program.attached() == Attached::Generic && config.zero_copy == ZeroCopy::Auto;
     let zero_copy = if generic { ZeroCopy::Off } else { config.zero_copy };

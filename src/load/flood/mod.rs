@@ -10,6 +10,7 @@ mod frames;
 pub use driver::{FloodGauge, Flooding};
 pub use frames::Frames;
 
+use crate::driver::OwnFlood;
 use ipnet::{IpNet, Ipv4Net};
 use serde::Serialize;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -123,13 +124,18 @@ impl Flood {
         Flood { rate: self.rate / workers.max(1) as f64, ..self }
     }
 
-    /// What came of it.
-    pub fn report(&self, gauges: &[Arc<FloodGauge>]) -> FloodReport {
+    /// Whom it floods and from where, for the program that discards the answers.
+    pub fn own_flood(&self) -> OwnFlood {
+        OwnFlood { target: *self.target.ip(), sources: self.sources }
+    }
+
+    /// What came of it, with so many answers.
+    pub fn report(&self, gauges: &[Arc<FloodGauge>], answers: u64) -> FloodReport {
         let sum = |of: fn(&FloodGauge) -> u64| gauges.iter().map(|gauge| of(gauge)).sum::<u64>();
         let (sent, held_back) = (sum(FloodGauge::sent), sum(FloodGauge::held_back));
         let seconds = gauges.iter().map(|gauge| gauge.seconds()).fold(0.0, f64::max);
         let per_second = if seconds > 0.0 { (sent as f64 / seconds).round() } else { 0.0 };
-        FloodReport { kind: self.kind, asked_per_second: self.rate, per_second, sent, held_back, seconds }
+        FloodReport { kind: self.kind, asked_per_second: self.rate, per_second, sent, held_back, answers, seconds }
     }
 }
 
@@ -146,6 +152,8 @@ pub struct FloodReport {
     pub sent: u64,
     /// Frames whose time came while there was no room for them, or the worker was late.
     pub held_back: u64,
+    /// Frames of TCP that the target sent back to its sources, as far as they came to the interface.
+    pub answers: u64,
     /// How long it went on.
     pub seconds: f64,
 }

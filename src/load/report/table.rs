@@ -129,7 +129,11 @@ fn flood_rows(flood: &FloodReport) -> Vec<(String, String)> {
         grouped(flood.per_second as u64)
     );
     let frames = format!("{} / {}", grouped(flood.sent), grouped(flood.held_back));
-    vec![("flood".into(), rates), ("flood frames sent / held back".into(), frames)]
+    vec![
+        ("flood".into(), rates),
+        ("flood frames sent / held back".into(), frames),
+        ("flood frames answered".into(), grouped(flood.answers)),
+    ]
 }
 
 fn percentiles(m: &Micros) -> String {
