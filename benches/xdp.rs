@@ -45,7 +45,8 @@ fn config() -> StackConfig {
 /// The program, ready to answer for so many workers, none of which has a flow.
 fn program(workers: u32) -> Result<XdpProgram, handfast::SetupError> {
     let config = config();
-    let mut program = XdpProgram::load_for(&ProgramConfig { answers_for: workers, own_flood: None })?;
+    let addresses = u32::try_from(config.addresses.len()).ok();
+    let mut program = XdpProgram::load_for(&ProgramConfig { answers_for: workers, addresses, own_flood: None })?;
     for local in &config.addresses {
         program.own_address(local.addr, Ownership::Exclusive)?;
     }

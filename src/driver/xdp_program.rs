@@ -72,6 +72,9 @@ pub struct ProgramConfig {
     /// So many workers can have SYNs answered, which takes 8 MiB for each; at most
     /// [`MAX_WORKERS`](super::MAX_WORKERS).
     pub answers_for: u32,
+    /// Addresses that there is room for: few of them stay in the cache, which a flood from everywhere looks through for
+    /// every source.
+    pub addresses: Option<u32>,
     /// A flood that is made here.
     pub own_flood: Option<OwnFlood>,
 }
@@ -152,6 +155,9 @@ impl XdpProgram {
         // Without workers to answer for, the verifier is spared most of the program: about half a second.
         let may_answer = u8::from(workers > 0);
         loader.override_global("may_answer", &may_answer, true);
+        if let Some(room) = config.addresses {
+            loader.map_max_entries("addresses", room.max(1));
+        }
         // In the order of the network, as the program meets them.
         let [target, sources, mask] = config.own_flood.map_or([[0; 4]; 3], |flood| {
             [flood.target, flood.sources.network(), flood.sources.netmask()].map(|addr| addr.octets())
@@ -193,7 +199,7 @@ impl XdpProgram {
     }
 
     /// Takes frames for `addr` from now on: all of them, or with [`Ownership::Shared`] those for [`XdpProgram::own_port`].
-    /// Says again who owns an address that is known already. At most 131,072 addresses.
+    /// Says again who owns an address that is known already. At most 131,072 addresses, or what [`ProgramConfig`] says.
     ///
     /// # Errors
     /// When the table is full, or the kernel has no memory.

@@ -107,6 +107,7 @@ pub fn open(config: &PortConfig) -> Result<Port, SetupError> {
     let answered_for = if config.answers_syns && queues <= MAX_WORKERS { queues } else { 0 };
     let purpose = ProgramConfig {
         answers_for: answered_for,
+        addresses: u32::try_from(config.addresses.len()).ok(),
         own_flood: config.own_flood,
     };
     let mut program = XdpProgram::attach_for(&config.interface, config.attach, &purpose)?;
