@@ -21,6 +21,10 @@ pub trait Transmit {
 /// Segments that one connection may send before the others have had their turn.
 const BURST: usize = 64;
 
+/// SYN-ACKs sent again in one turn, as many as come in: those of a flood are due all at once, and while they are sent
+/// nothing is received.
+const SYN_ACKS_AGAIN: usize = 64;
+
 /// How far a flow came.
 #[derive(PartialEq, Eq)]
 enum Progress {
@@ -50,14 +54,15 @@ impl Shard {
                 }
             }
         }
-        while let Some(place) = self.ready_again.pop_front() {
+        for _ in 0..SYN_ACKS_AGAIN {
+            let Some(place) = self.ready_again.pop_front() else { break };
             if self.transmit_syn_ack(now, place, out) == Progress::NoRoom {
                 self.ledger.refused.tx_frames += 1;
                 self.ready_again.push_front(place);
                 return true;
             }
         }
-        !self.ready.is_empty() || self.neighbours.has_questions()
+        !self.ready.is_empty() || !self.ready_again.is_empty() || self.neighbours.has_questions()
     }
 
     fn transmit_connection(&mut self, now: Instant, index: u32, out: &mut impl Transmit) -> Progress {

@@ -149,3 +149,26 @@ fn each_kind_of_reply_has_its_limit_and_its_counter() {
     site.pass(Duration::from_secs(80));
     assert_eq!(site.used("half_open"), 0, "the entries end all the same");
 }
+
+/// The entries of a flood are due again within the same milliseconds: while they are answered, others must be heard.
+#[test]
+fn syn_acks_due_again_leave_turn_by_turn() {
+    const ENTRIES: usize = 300;
+    let mut site = Site::new(|config| config.defence.mode = SynDefence::Table);
+    for n in 0..ENTRIES as u16 {
+        assert_eq!(site.syn((host(n, 1), 5_000), ECHO).len(), 1);
+    }
+    site.now = site.now + Duration::from_millis(1_100);
+    let (mut again, mut turns) = (0, 0);
+    loop {
+        let (sent, more) = site.one_turn();
+        assert!(sent.len() <= 64, "{} in one turn", sent.len());
+        again += sent.len();
+        turns += 1;
+        if !more {
+            break;
+        }
+    }
+    assert_eq!((again, turns), (ENTRIES, ENTRIES.div_ceil(64)));
+    site.stats();
+}

@@ -125,6 +125,14 @@ impl Site {
         sent
     }
 
+    /// What leaves with one turn, after which a worker receives again; and whether more is to leave.
+    pub fn one_turn(&mut self) -> (Vec<Sent>, bool) {
+        self.stack.on_timers(self.now);
+        let mut wire = Wire { frames: Vec::new(), room: self.room };
+        let more = self.stack.poll_transmit(self.now, &mut wire);
+        (wire.frames.iter().map(|frame| read(frame)).collect(), more)
+    }
+
     /// A segment comes from a peer.
     pub fn segment(&mut self, from: (Addr, u16), to_port: u16, header: &Header, text: &[u8]) -> Vec<Sent> {
         let server = if from.0.is_v4() { SERVER } else { SERVER_V6 };
