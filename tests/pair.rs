@@ -5,7 +5,7 @@ use handfast::stack::{
     App, ConnId, Connect, CookieKeys, Cx, LocalAddr, Secrets, Stack, StackConfig, TcpConfig, Transmit,
 };
 use handfast::time::{Duration, Instant};
-use handfast::wire::frame::{Incoming, VerifyChecksum, parse};
+use handfast::wire::frame::{Incoming, Other, VerifyChecksum, parse};
 use handfast::wire::ndp::{ALL_NODES, Message};
 use handfast::wire::{Addr, MacAddr};
 use std::collections::VecDeque;
@@ -260,11 +260,13 @@ fn a_station_that_gets_another_address_announces_each_of_its_own_twice_and_goes_
             }
             for frame in &wires[1].0 {
                 match parse(frame, VerifyChecksum::Yes) {
-                    Ok(Incoming::Arp { link, arp }) if arp.sender_addr == arp.target_addr => {
+                    Ok(Incoming::Other(Other::Arp { link, arp })) if arp.sender_addr == arp.target_addr => {
                         assert_eq!((link.dst, arp.sender_mac), (MacAddr::BROADCAST, NEW));
                         announced.push((now, arp.sender_addr));
                     }
-                    Ok(Incoming::Ndp { message: Message::Advertisement(told), ip, .. }) if ip.dst == ALL_NODES => {
+                    Ok(Incoming::Other(Other::Ndp { message: Message::Advertisement(told), ip, .. }))
+                        if ip.dst == ALL_NODES =>
+                    {
                         assert!(told.override_known && !told.solicited && told.target_mac == Some(NEW));
                         announced.push((now, told.target));
                     }

@@ -69,7 +69,7 @@ pub fn too_big(buffer: &mut [u8], frame: &[u8], (from, to): (Addr, Addr), mtu: u
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::frame::{self, Envelope, Incoming, Link, TxChecksum, VerifyChecksum};
+    use crate::wire::frame::{self, Envelope, Incoming, Link, Other, TxChecksum, VerifyChecksum};
     use crate::wire::icmp::ErrorKind;
     use crate::wire::tcp::Header;
     use crate::wire::{FourTuple, MacAddr, SeqNum};
@@ -89,7 +89,9 @@ mod tests {
             let tagged = tag(&mut answer, len, 9);
             assert!(frame::parse(&answer[..tagged], VerifyChecksum::Yes).is_ok());
             assert_eq!(untag(&mut answer, tagged), (len, Some(9)));
-            let Ok(Incoming::IcmpError { error, link, .. }) = frame::parse(&answer[..len], VerifyChecksum::Yes) else {
+            let Ok(Incoming::Other(Other::IcmpError { error, link, .. })) =
+                frame::parse(&answer[..len], VerifyChecksum::Yes)
+            else {
                 panic!("{:?}", frame::parse(&answer[..len], VerifyChecksum::Yes));
             };
             assert_eq!((error.kind, error.seq), (ErrorKind::PacketTooBig { mtu: 1_300 }, SeqNum(77)));

@@ -1,6 +1,6 @@
 //! One line for each frame, for whoever replays a failure.
 
-use crate::wire::frame::{self, Incoming, VerifyChecksum};
+use crate::wire::frame::{self, Incoming, Other, VerifyChecksum};
 
 /// Shows a frame on stderr.
 pub fn show(now_ns: u64, bytes: &[u8]) {
@@ -15,7 +15,7 @@ pub fn show(now_ns: u64, bytes: &[u8]) {
                 h.flags, h.seq, h.ack, h.wnd
             );
         }
-        Ok(Incoming::Arp { arp, .. }) => eprintln!("{ms}.{ns:06} {arp:?}"),
+        Ok(Incoming::Other(Other::Arp { arp, .. })) => eprintln!("{ms}.{ns:06} {arp:?}"),
         other => eprintln!("{ms}.{ns:06} {other:?}"),
     }
 }

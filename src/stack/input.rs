@@ -15,7 +15,7 @@ use crate::tcp::time_wait::TimeWaitVerdict;
 use crate::tcp::{Env, Facts};
 use crate::time::Instant;
 use crate::wire::arp::{Arp, Operation};
-use crate::wire::frame::{self, Carried, Content, Envelope, Incoming, Ip, Link, TxChecksum};
+use crate::wire::frame::{self, Carried, Content, Envelope, Ip, Link, Other, TxChecksum};
 use crate::wire::tcp::{Flags, Header, Segment};
 use crate::wire::{Addr, FourTuple, icmp, ndp};
 
@@ -102,12 +102,11 @@ impl Shard {
     #[inline(never)]
     fn on_other(&mut self, now: Instant, octets: &[u8], reply: &mut Option<Reply>) -> Outcome {
         match &frame::parse_other(octets, self.verify())? {
-            Incoming::Tcp { .. } => Err(DropReason::Protocol),
-            Incoming::Arp { link, arp } => {
+            Other::Arp { link, arp } => {
                 self.check_station_or_group(link)?;
                 self.on_arp(now, link, arp, reply)
             }
-            Incoming::EchoRequest { link, ip } => {
+            Other::EchoRequest { link, ip } => {
                 self.check_destination(link, ip)?;
                 if self.config.ownership == Ownership::Shared {
                     return Err(DropReason::IcmpIgnored);
@@ -116,11 +115,11 @@ impl Shard {
                 *reply = Some(Reply::Echo);
                 Ok(Handled::EchoRequest)
             }
-            Incoming::IcmpError { link, ip, error } => {
+            Other::IcmpError { link, ip, error } => {
                 self.check_destination(link, ip)?;
                 self.on_icmp_error(now, error, reply)
             }
-            Incoming::Ndp { link, ip, message } => {
+            Other::Ndp { link, ip, message } => {
                 self.check_station_or_group(link)?;
                 self.on_ndp(now, link, ip, message, reply)
             }

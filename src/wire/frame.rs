@@ -30,6 +30,13 @@ pub enum Incoming<'a> {
         /// Header and text.
         segment: tcp::Segment<'a>,
     },
+    /// No TCP.
+    Other(Other),
+}
+
+/// A frame that is of use and no TCP.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Other {
     /// An ARP packet.
     Arp {
         /// Stations.
@@ -124,7 +131,7 @@ impl<'a> Carried<'a> {
 pub fn parse(frame: &[u8], verify: VerifyChecksum) -> Result<Incoming<'_>, DropReason> {
     let mut carried = Carried::EMPTY;
     if read_tcp(frame, verify, &mut carried)? == Content::Other {
-        return parse_other(frame, verify);
+        return parse_other(frame, verify).map(Incoming::Other);
     }
     carried.judge()?;
     Ok(Incoming::Tcp { link: carried.link, ip: carried.ip(), tuple: carried.tuple, segment: carried.segment })
@@ -216,7 +223,7 @@ pub fn glance(frame: &[u8]) -> Option<FourTuple> {
 /// # Errors
 /// As [`parse`]; [`DropReason::Protocol`] for TCP.
 #[inline(never)]
-pub fn parse_other(frame: &[u8], verify: VerifyChecksum) -> Result<Incoming<'_>, DropReason> {
+pub fn parse_other(frame: &[u8], verify: VerifyChecksum) -> Result<Other, DropReason> {
     let mut link = Link::default();
     let (ether_type, packet) = ethernet::parse(frame, &mut link)?;
     if link.src.is_group() {
@@ -225,12 +232,12 @@ pub fn parse_other(frame: &[u8], verify: VerifyChecksum) -> Result<Incoming<'_>,
     match ether_type {
         ethernet::IPV4 => from_ip(link, &ipv4::parse(packet)?, verify),
         ethernet::IPV6 => from_ip(link, &ipv6::parse(packet)?, verify),
-        ethernet::ARP => Ok(Incoming::Arp { link, arp: arp::parse(packet)? }),
+        ethernet::ARP => Ok(Other::Arp { link, arp: arp::parse(packet)? }),
         _ => Err(DropReason::EtherType),
     }
 }
 
-fn from_ip<'a>(link: Link, packet: &Packet<'a>, verify: VerifyChecksum) -> Result<Incoming<'a>, DropReason> {
+fn from_ip(link: Link, packet: &Packet<'_>, verify: VerifyChecksum) -> Result<Other, DropReason> {
     match (packet.protocol, packet.ip.src.is_v4()) {
         (ip::ICMP, true) | (ip::ICMPV6, false) => from_icmp(link, packet, verify),
         _ => Err(DropReason::Protocol),
@@ -238,7 +245,7 @@ fn from_ip<'a>(link: Link, packet: &Packet<'a>, verify: VerifyChecksum) -> Resul
 }
 
 #[inline(never)]
-fn from_icmp<'a>(link: Link, packet: &Packet<'a>, verify: VerifyChecksum) -> Result<Incoming<'a>, DropReason> {
+fn from_icmp(link: Link, packet: &Packet<'_>, verify: VerifyChecksum) -> Result<Other, DropReason> {
     let (ip, verify) = (packet.ip, verify == VerifyChecksum::Yes);
     let message = if packet.protocol == ip::ICMPV6 {
         icmpv6::parse(packet, verify)?
@@ -250,12 +257,12 @@ fn from_icmp<'a>(link: Link, packet: &Packet<'a>, verify: VerifyChecksum) -> Res
     };
     // Neighbour discovery lives on groups, and has checked its addresses by rules of its own.
     if let icmpv6::Message::Ndp(message) = message {
-        return Ok(Incoming::Ndp { link, ip, message });
+        return Ok(Other::Ndp { link, ip, message });
     }
     check_one_to_one(&link, &ip)?;
     Ok(match message {
-        icmpv6::Message::Error(error) => Incoming::IcmpError { link, ip, error },
-        _ => Incoming::EchoRequest { link, ip },
+        icmpv6::Message::Error(error) => Other::IcmpError { link, ip, error },
+        _ => Other::EchoRequest { link, ip },
     })
 }
 

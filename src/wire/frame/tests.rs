@@ -113,7 +113,7 @@ fn golden_vlan_and_sack_and_padding_are_read() {
 fn echo_requests_are_answered_in_place() {
     for (request, reply) in [(golden::ECHO_V4, golden::ECHO_REPLY_V4), (golden::ECHO_V6, golden::ECHO_REPLY_V6)] {
         let mut frame = hex(request);
-        assert!(matches!(read(&frame), Ok(Incoming::EchoRequest { .. })));
+        assert!(matches!(read(&frame), Ok(Incoming::Other(Other::EchoRequest { .. }))));
         frame.extend_from_slice(&[0; 9]); // Ethernet padding is not sent back.
         let len = answer_echo(&mut frame, B);
         assert_eq!(frame[..len], hex(reply));
@@ -131,7 +131,7 @@ fn a_ping_of_zeros_is_answered_with_a_checksum_that_is_right() {
     // Behind an IP header with one word of options, which the reply has not.
     frame[40..42].copy_from_slice(&0xf7ffu16.to_be_bytes());
     frame[42..].fill(0);
-    assert!(matches!(read(&frame), Ok(Incoming::EchoRequest { .. })));
+    assert!(matches!(read(&frame), Ok(Incoming::Other(Other::EchoRequest { .. }))));
     let len = answer_echo(&mut frame, B);
     assert_eq!((&frame[36..38], read(&frame[..len])), (&[0xff; 2][..], Err(DropReason::IcmpIgnored)));
 }
@@ -142,7 +142,7 @@ fn icmp_errors_name_the_connection_from_our_view() {
         [(golden::FRAG_NEEDED_V4, B4, A4, 1400), (golden::TOO_BIG_V6, B6, A6, 1280)]
     {
         let frame = hex(frame);
-        let Ok(Incoming::IcmpError { error, .. }) = read(&frame) else { panic!("{:?}", read(&frame)) };
+        let Ok(Incoming::Other(Other::IcmpError { error, .. })) = read(&frame) else { panic!("{:?}", read(&frame)) };
         let tuple = FourTuple { local_addr, remote_addr, local_port: 7, remote_port: 40_000 };
         let kind = icmp::ErrorKind::PacketTooBig { mtu };
         assert_eq!(error, icmp::Error { kind, tuple, seq: SeqNum(1000) });
@@ -151,7 +151,7 @@ fn icmp_errors_name_the_connection_from_our_view() {
     // Port unreachable is hard; and a quote that the addressee did not send proves nothing.
     let mut frame = hex(golden::FRAG_NEEDED_V4);
     frame[35] = 3;
-    let Ok(Incoming::IcmpError { error, .. }) = parse(&frame, VerifyChecksum::No) else { panic!() };
+    let Ok(Incoming::Other(Other::IcmpError { error, .. })) = parse(&frame, VerifyChecksum::No) else { panic!() };
     assert!(error.kind == icmp::ErrorKind::Unreachable { code: 3 } && error.is_hard());
     frame[42 + 15] ^= 1;
     assert_eq!(parse(&frame, VerifyChecksum::No), Err(DropReason::IcmpUnproven));
@@ -165,17 +165,21 @@ fn neighbours_ask_and_answer() {
     let len = emit_neighbour_solicitation(&mut buf, A, A6, B6);
     assert_eq!(buf[..len], hex(golden::SOLICITATION));
     let frame = hex(golden::SOLICITATION);
-    let Ok(Incoming::Ndp { link, ip, message: ndp::Message::Solicitation(question) }) = read(&frame) else { panic!() };
+    let Ok(Incoming::Other(Other::Ndp { link, ip, message: ndp::Message::Solicitation(question) })) = read(&frame)
+    else {
+        panic!()
+    };
     assert_eq!(question, ndp::Solicitation { target: B6, source_mac: Some(A) });
     let (to, answer) = question.answer(&ip, B);
     let len = emit_neighbour_advertisement(&mut buf, &link.reply(B), to, &answer);
     assert_eq!(buf[..len], hex(golden::ADVERTISEMENT));
-    let Ok(Incoming::Ndp { message, .. }) = read(&buf[..len]) else { panic!() };
+    let Ok(Incoming::Other(Other::Ndp { message, .. })) = read(&buf[..len]) else { panic!() };
     assert_eq!(message, ndp::Message::Advertisement(answer));
 
     // Duplicate address detection: no source, no option, the answer goes to all nodes.
     let len = emit_neighbour_solicitation(&mut buf, A, Addr::from_v6([0; 16]), B6);
-    let Ok(Incoming::Ndp { ip, message: ndp::Message::Solicitation(question), .. }) = read(&buf[..len]) else {
+    let Ok(Incoming::Other(Other::Ndp { ip, message: ndp::Message::Solicitation(question), .. })) = read(&buf[..len])
+    else {
         panic!()
     };
     assert_eq!((question.source_mac, question.answer(&ip, B).0), (None, ndp::ALL_NODES));
@@ -204,7 +208,7 @@ fn neighbour_messages_that_rfc_4861_calls_invalid_are_dropped() {
 #[test]
 fn arp_is_read_and_written() {
     let frame = hex(golden::ARP_REQUEST_PADDED);
-    let Ok(Incoming::Arp { link, arp }) = read(&frame) else { panic!() };
+    let Ok(Incoming::Other(Other::Arp { link, arp })) = read(&frame) else { panic!() };
     let operation = arp::Operation::Request;
     let expected =
         arp::Arp { operation, sender_mac: A, sender_addr: A4, target_mac: MacAddr::default(), target_addr: B4 };
@@ -454,7 +458,7 @@ proptest! {
         prop_assert!(checksums_are_right(&buf[..len]));
         let ip = Ip { src: target.0, dst: B6, hop_limit: 255, ecn: 0 };
         let message = ndp::Message::Advertisement(advertisement);
-        prop_assert_eq!(read(&buf[..len]), Ok(Incoming::Ndp { link, ip, message }));
+        prop_assert_eq!(read(&buf[..len]), Ok(Incoming::Other(Other::Ndp { link, ip, message })));
     }
 
     #[test]
@@ -465,7 +469,7 @@ proptest! {
         let arp = arp::Arp { operation, sender_mac, sender_addr, target_mac: MacAddr(target_mac), target_addr: Addr::from_v4(target) };
         let (link, mut buf) = (Link { src: A, dst: B, vlan }, [0; 46]);
         let len = emit_arp(&mut buf, &link, &arp);
-        prop_assert_eq!(read(&buf[..len]), Ok(Incoming::Arp { link, arp }));
+        prop_assert_eq!(read(&buf[..len]), Ok(Incoming::Other(Other::Arp { link, arp })));
     }
 }
 

@@ -3,7 +3,7 @@
 use super::End;
 use handfast::ledger::DropReason;
 use handfast::wire::MacAddr;
-use handfast::wire::frame::{Incoming, VerifyChecksum, answer_echo, parse};
+use handfast::wire::frame::{Incoming, Other, VerifyChecksum, answer_echo, parse};
 
 const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
 
@@ -21,7 +21,7 @@ pub fn run(frame: &[u8]) -> Option<End> {
     let len = answer_echo(&mut buffer, MAC);
     assert!(len <= frame.len(), "a reply is no longer than the request");
     match strict {
-        Ok(Incoming::EchoRequest { ip, .. }) => {
+        Ok(Incoming::Other(Other::EchoRequest { ip, .. })) => {
             assert!(len > 0, "an echo request is answered");
             // Not of use to us, but intact and on its way back.
             let reply = parse(&buffer[..len], VerifyChecksum::Yes);

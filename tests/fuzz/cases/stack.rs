@@ -10,7 +10,7 @@ use arbitrary::{Result, Unstructured};
 use handfast::stack::{DefenceConfig, Limits, Ownership, RxChecksum, StackConfig, SynDefence, TcpConfig};
 use handfast::time::{Duration, Instant};
 use handfast::wire::Addr;
-use handfast::wire::frame::{self, Incoming, VerifyChecksum};
+use handfast::wire::frame::{self, Incoming, Other, VerifyChecksum};
 use handfast::wire::ndp::Message;
 use handfast::wire::tcp::{Flags, Header};
 
@@ -79,8 +79,10 @@ impl Fed {
             let forwarded = self.rig.stack.app().forwarded;
             self.flows.iter_mut().for_each(|flow| flow.heard.check(&sent, forwarded));
             match frame::parse(&sent, VerifyChecksum::Yes) {
-                Ok(Incoming::Arp { arp, .. }) => self.asked = Some(arp.target_addr),
-                Ok(Incoming::Ndp { message: Message::Solicitation(asked), .. }) => self.asked = Some(asked.target),
+                Ok(Incoming::Other(Other::Arp { arp, .. })) => self.asked = Some(arp.target_addr),
+                Ok(Incoming::Other(Other::Ndp { message: Message::Solicitation(asked), .. })) => {
+                    self.asked = Some(asked.target)
+                }
                 _ => {}
             }
             self.last = sent;
