@@ -3,7 +3,7 @@
 use handfast::driver::memory::{self, MemoryDriver};
 use handfast::engine::{Ended, Engine, EngineConfig, Link};
 use handfast::load::flood::{Flood, FloodGauge, Flooding, Kind};
-use handfast::load::{Crew, Gauge, LoadApp, Order, Plan, Results, Span, Until};
+use handfast::load::{Gauge, LoadApp, Order, Plan, Results, Span, Until};
 use handfast::services::{Listener, Service, Services};
 use handfast::stack::{Limits, LocalAddr};
 use handfast::time::Duration;
@@ -44,7 +44,7 @@ fn plan(port: u16) -> Plan {
 }
 
 fn client(driver: MemoryDriver, config: EngineConfig, plan: Plan) -> Engine<LoadApp> {
-    let app = Mutex::new(Some(LoadApp::new(plan, Arc::new(Gauge::default()), Crew::new(1))));
+    let app = Mutex::new(Some(LoadApp::new(plan, Arc::new(Gauge::default()))));
     Engine::over(config, link(1), vec![driver], move |_| app.lock().unwrap().take().unwrap()).unwrap()
 }
 
@@ -172,7 +172,7 @@ fn a_flood_takes_what_room_is_left() {
     let flood = Flood::new(Kind::Rst, 50_000.0, sources, (SERVER, DISCARD).into(), true).unwrap();
     let driver = Flooding::new(a, flood, 1, gauge.clone(), run.clone());
     let until = Until { connections: None, duration: Some(Duration::from_millis(300)) };
-    let app = Mutex::new(Some(LoadApp::new(Plan { until, ..plan(DISCARD) }, run.clone(), Crew::new(1))));
+    let app = Mutex::new(Some(LoadApp::new(Plan { until, ..plan(DISCARD) }, run.clone())));
     let app = move |_| app.lock().unwrap().take().unwrap();
     let ended = Engine::over(config(CLIENT), link(1), vec![driver], app).unwrap().join().unwrap();
     let counts = results(&ended).counts;

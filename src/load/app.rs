@@ -2,7 +2,6 @@
 //! them does in `living.rs`.
 
 use super::answer::Pieces;
-use super::crew::Crew;
 use super::gauge::Gauge;
 use super::latency;
 use super::pace::Pace;
@@ -22,8 +21,6 @@ use std::sync::Arc;
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 /// Over how many of those the published percentile is taken: one second.
 const RECENT: u32 = 10;
-/// How often a worker whose share is over looks whether the others are done as well.
-const CREW_RETRY: Duration = Duration::from_millis(5);
 
 /// What a timer is for; its token is the variant, with the number of the step above it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::FromRepr)]
@@ -33,7 +30,6 @@ pub(super) enum Due {
     TimeIsUp,
     GraceIsOver,
     PortRetry,
-    CrewRetry,
     FirstHeldLongEnough,
     Arrival,
     HeldLongEnough,
@@ -66,7 +62,6 @@ pub struct LoadApp {
     pub(super) recent: Histogram<u64>,
     published: u32,
     gauge: Arc<Gauge>,
-    crew: Crew,
     pub(super) pace: Pace,
     pub(super) sources: Sources,
     /// When the next arrival's timer is set for.
@@ -87,8 +82,8 @@ pub struct LoadApp {
 }
 
 impl LoadApp {
-    /// A worker's share of a run, which publishes to `gauge` and ends with its crew.
-    pub fn new(plan: Plan, gauge: Arc<Gauge>, crew: Crew) -> Self {
+    /// A worker's share of a run, which publishes to `gauge`.
+    pub fn new(plan: Plan, gauge: Arc<Gauge>) -> Self {
         let slots = Slots::new(plan.schedule.room());
         let sources = Sources::new(plan.sources.clone());
         LoadApp {
@@ -101,7 +96,6 @@ impl LoadApp {
             recent: latency::histogram(),
             published: 0,
             gauge,
-            crew,
             pace: Pace::Idle,
             sources,
             arrival_at: None,
@@ -152,16 +146,7 @@ impl LoadApp {
             self.end_measurement(cx);
             self.publish();
             self.done = true;
-            self.crew.one_is_done();
-            self.stop_with_the_crew(cx);
-        }
-    }
-
-    fn stop_with_the_crew(&mut self, cx: &mut Cx<'_>) {
-        if self.crew.all_are_done() {
             cx.stop();
-        } else {
-            self.set_timer(cx, CREW_RETRY, Due::CrewRetry);
         }
     }
 
@@ -210,7 +195,6 @@ impl LoadApp {
                 self.end_port_wait(cx.now());
                 self.fill(cx);
             }
-            Due::CrewRetry => self.stop_with_the_crew(cx),
             Due::FirstHeldLongEnough => {
                 if let Some(conn) = self.first_held.take() {
                     let index = cx.token(conn);

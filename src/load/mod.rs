@@ -12,7 +12,6 @@
 
 mod answer;
 mod app;
-mod crew;
 pub mod flood;
 mod gauge;
 mod latency;
@@ -33,7 +32,6 @@ mod timeline;
 mod verdict;
 
 pub use app::{LoadApp, Order};
-pub use crew::Crew;
 pub use gauge::{Gauge, Sums};
 pub use latency::{Latencies, Span};
 pub use life::{Answer, CloseWith, Closer, Life};

@@ -1,6 +1,6 @@
 //! The generator and a target in virtual time, with a link of a fixed delay between them.
 
-use handfast::load::{Counts, Crew, Gauge, LoadApp, Order, Plan, Report, Results, Setting};
+use handfast::load::{Counts, Gauge, LoadApp, Order, Plan, Report, Results, Setting};
 use handfast::stack::{App, CookieKeys, Limits, LocalAddr, Secrets, Stack, StackConfig, TcpConfig, Transmit};
 use handfast::stats::Snapshot;
 use handfast::time::{Duration, Instant};
@@ -93,7 +93,7 @@ impl<S: App> Net<S> {
 
     fn of(plan: Plan, client: StackConfig, server: Option<S>, target: StackConfig) -> Self {
         let now = Instant::from_millis(1_000);
-        let app = LoadApp::new(plan, Arc::new(Gauge::default()), Crew::new(1));
+        let app = LoadApp::new(plan, Arc::new(Gauge::default()));
         Net {
             client: Stack::new(client, app, now),
             server: server.map(|app| Stack::new(target, app, now)),

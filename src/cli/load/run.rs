@@ -3,7 +3,7 @@
 use crate::SetupError;
 use crate::cli::interrupt::Interrupts;
 use crate::engine::{Ended, Engine};
-use crate::load::{Crew, Gauge, LoadApp, Order, Plan, Results, Schedule, Setting, Timeline, Watch};
+use crate::load::{Gauge, LoadApp, Order, Plan, Results, Schedule, Setting, Timeline, Watch};
 use crate::load::{RateAsked, Report};
 use crate::time::Duration;
 use crate::worker::Command;
@@ -29,10 +29,9 @@ pub(in crate::cli) struct Finished {
 impl Run {
     /// A run of `plan` on this many workers.
     pub fn new(plan: &Plan, workers: u32) -> Self {
-        let crew = Crew::new(workers.max(1));
         let gauges: Vec<_> = (0..workers.max(1)).map(|_| Arc::new(Gauge::default())).collect();
         let shares = plan.split(workers).into_iter().zip(&gauges);
-        let apps = shares.map(|(share, gauge)| Some(LoadApp::new(share, gauge.clone(), crew.clone()))).collect();
+        let apps = shares.map(|(share, gauge)| Some(LoadApp::new(share, gauge.clone()))).collect();
         Run { plan: plan.clone(), gauges, apps: Arc::new(Mutex::new(apps)) }
     }
 
