@@ -15,7 +15,7 @@ use handfast::ledger::Ending;
 use handfast::stack::{App, ConnId, Connect, Cx, Stack};
 use handfast::stats::WorkerInfo;
 use handfast::time::Duration;
-use handfast::worker::{Idle, Worker};
+use handfast::worker::{Idle, Turn, Worker};
 use lives::{BURST, Closer, Lives, Shape, config};
 use std::time::Instant as Clock;
 
@@ -71,8 +71,8 @@ fn both_ends(lives: u64) -> std::time::Duration {
     let mut quiet = 0;
     while quiet < 3 {
         let now = handfast::clock::now();
-        let busy = client.turn(now).expect("memory never fails") | server.turn(now).expect("memory never fails");
-        quiet = if busy { 0 } else { quiet + 1 };
+        let turns = [client.turn(now), server.turn(now)].map(|turn| turn.expect("memory never fails"));
+        quiet = if turns == [Turn::Empty; 2] { quiet + 1 } else { 0 };
     }
     let elapsed = start.elapsed();
     let snapshot = client.snapshot();

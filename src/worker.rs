@@ -98,6 +98,17 @@ const TEND_EVERY: Duration = Duration::from_millis(100);
 /// How long the last segments may take to find room when a worker ends.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
+/// What a turn found to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Nothing.
+    Empty,
+    /// Something.
+    Some,
+    /// A whole burst, with more behind it.
+    Full,
+}
+
 /// One queue, one core, one stack.
 pub struct Worker<D: Driver, A: App> {
     driver: D,
@@ -108,8 +119,6 @@ pub struct Worker<D: Driver, A: App> {
     /// Where frames are handed over; `None` when there are no other workers.
     desk: Option<Desk>,
     burst: Vec<D::Frame>,
-    /// Frames taken from the rx ring in the last turn.
-    received: usize,
     /// When something last happened.
     busy_at: Instant,
     /// Draining, and when what is still open is reset.
@@ -162,7 +171,6 @@ impl<D: Driver, A: App> Worker<D, A> {
             commands,
             desk,
             burst,
-            received: 0,
             busy_at,
             drain_until: None,
             unsent: false,
@@ -186,22 +194,22 @@ impl<D: Driver, A: App> Worker<D, A> {
         loop {
             let now = clock::now();
             self.busy += last.map_or(Duration::ZERO, |began| now.since(began));
-            let busy = self.turn(now)?;
-            last = busy.then_some(now);
+            let turn = self.turn(now)?;
+            last = (turn != Turn::Empty).then_some(now);
             if self.is_finished(now) {
                 return Ok(());
             }
             self.tell_of_switch();
-            if busy {
+            if turn != Turn::Empty {
                 self.busy_at = now;
                 self.warn_of_checksums();
-                if self.received == BURST {
-                    self.give_way();
+            }
+            match turn {
+                Turn::Some => {}
+                Turn::Empty if self.idle == Idle::Adaptive && now.since(self.busy_at) > SPIN => {
+                    self.sleep(self.sleep_for(now))?;
                 }
-            } else if self.idle == Idle::Adaptive && now.since(self.busy_at) > SPIN {
-                self.sleep(self.sleep_for(now))?;
-            } else {
-                self.give_way();
+                Turn::Empty | Turn::Full => self.give_way(),
             }
         }
     }
@@ -253,12 +261,11 @@ impl<D: Driver, A: App> Worker<D, A> {
             .fold(longest, Duration::min)
     }
 
-    /// One turn: receive a burst, hand each frame to the stack, run the timers, emit, flush. Says whether anything was
-    /// there to do.
+    /// One turn: receive a burst, hand each frame to the stack, run the timers, emit, flush.
     ///
     /// # Errors
     /// As [`Driver::flush`].
-    pub fn turn(&mut self, now: Instant) -> io::Result<bool> {
+    pub fn turn(&mut self, now: Instant) -> io::Result<Turn> {
         let commands = self.read_mailbox(now);
         let received = self.receive(now);
         let taken = self.take_over(now);
@@ -269,12 +276,17 @@ impl<D: Driver, A: App> Worker<D, A> {
             self.tend_at = now + TEND_EVERY;
             self.driver.tend(now)?;
         }
-        Ok(commands || received || taken || sent)
+        Ok(match received {
+            BURST => Turn::Full,
+            0 if !(commands || taken || sent) => Turn::Empty,
+            _ => Turn::Some,
+        })
     }
 
-    fn receive(&mut self, now: Instant) -> bool {
+    /// Hands a burst to the stack; says how many frames it had.
+    fn receive(&mut self, now: Instant) -> usize {
         let mut burst = std::mem::take(&mut self.burst);
-        self.received = self.driver.receive(&mut burst, BURST);
+        let received = self.driver.receive(&mut burst, BURST);
         self.stack.expect(burst.iter().map(D::Frame::bytes));
         for mut frame in burst.drain(..) {
             let len = frame.bytes().len();
@@ -295,7 +307,7 @@ impl<D: Driver, A: App> Worker<D, A> {
             }
             desk.wake_others();
         }
-        self.received > 0
+        received
     }
 
     /// Processes what other workers have handed to us. Replies leave by our own queue.
