@@ -77,21 +77,9 @@ fn write_announcement(buffer: &mut [u8], mac: MacAddr, addr: Addr) -> usize {
 
 impl Shard {
     /// Frames come from and go to `mac`, and carry packets of `mtu` octets at most, from now on. Connections that are there
-    /// keep to less where they must, and take no more: their peers know what was offered.
+    /// keep to less when they next send text (`Tcb::fit_link`), and take no more: their peers know what was offered.
     pub(super) fn on_link(&mut self, mac: MacAddr, mtu: u16) {
-        let shrinks = mtu < self.config.mtu;
         (self.config.mac, self.config.mtu) = (mac, mtu);
-        self.path_mtus.on_link(mtu);
-        if !shrinks {
-            return;
-        }
-        let (v4, v6) = (self.config.our_mss(true), self.config.our_mss(false));
-        let connections: Vec<u32> = self.connections.indices().collect();
-        for index in connections {
-            if let Some(tcb) = self.connections.get_mut(index) {
-                tcb.on_smaller_link(if tcb.tuple.local_addr.is_v4() { v4 } else { v6 });
-            }
-        }
     }
 }
 

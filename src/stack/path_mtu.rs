@@ -25,8 +25,6 @@ struct Known {
 /// Path MTUs by destination, up to a limit. When it is full nothing new is kept until some are out of date.
 pub struct PathMtus {
     known: BTreeMap<Addr, Known>,
-    /// What our own link carries, and so every path, if that was told after the start.
-    link: Option<u16>,
     limit: usize,
     searched_at: Option<Instant>,
 }
@@ -34,17 +32,12 @@ pub struct PathMtus {
 impl PathMtus {
     /// None known, and never more than `limit`.
     pub fn new(limit: u32) -> Self {
-        PathMtus { known: BTreeMap::new(), link: None, limit: limit as usize, searched_at: None }
+        PathMtus { known: BTreeMap::new(), limit: limit as usize, searched_at: None }
     }
 
     /// Whether nothing is known of any.
     pub fn is_empty(&self) -> bool {
-        self.known.is_empty() && self.link.is_none()
-    }
-
-    /// Our link carries this from now on.
-    pub fn on_link(&mut self, mtu: u16) {
-        self.link = Some(mtu);
+        self.known.is_empty()
     }
 
     /// Destinations that are kept.
@@ -54,8 +47,7 @@ impl PathMtus {
 
     /// What the path to `remote` carries, if it is known to be little.
     pub fn get(&self, remote: &Addr, now: Instant) -> Option<u16> {
-        let known = self.known.get(remote).filter(|known| now.since(known.at) < KEPT).map(|known| known.mtu);
-        known.into_iter().chain(self.link).min()
+        self.known.get(remote).filter(|known| now.since(known.at) < KEPT).map(|known| known.mtu)
     }
 
     /// The path to `remote` carries no more than this; the least of what is told counts. `false`: there is no room.
@@ -122,15 +114,6 @@ mod tests {
         assert_eq!(paths.get(&host(2), at(1)), None, "another destination");
         assert!(paths.learn(host(1), 1_450, at(701)));
         assert_eq!(paths.get(&host(1), at(701)), Some(1_450), "what is out of date counts no more");
-    }
-
-    #[test]
-    fn no_path_carries_more_than_our_link() {
-        let mut paths = PathMtus::new(8);
-        assert!(paths.is_empty() && paths.learn(host(1), 1_000, Instant::ZERO));
-        paths.on_link(1_400);
-        let of = |n| paths.get(&host(n), Instant::ZERO);
-        assert_eq!((of(1), of(2), paths.is_empty()), (Some(1_000), Some(1_400), false));
     }
 
     #[test]

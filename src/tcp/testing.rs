@@ -31,6 +31,8 @@ pub struct Bench {
     pub peer_nxt: u32,
     /// What the peer offers.
     pub wnd: u16,
+    /// What our link carries.
+    pub our_mss: u16,
 }
 
 impl Bench {
@@ -46,7 +48,8 @@ impl Bench {
         tcb.open(SeqNum(ISS), 0, MSS, &mut env);
         let timestamps = options.timestamps.is_some();
         let (peer_nxt, wnd) = (IRS, 60_000);
-        let mut bench = Bench { config, pools, gauges, ledger, now, tcb, timestamps, tsval: 0, peer_nxt, wnd };
+        let mut bench =
+            Bench { config, pools, gauges, ledger, now, tcb, timestamps, tsval: 0, peer_nxt, wnd, our_mss: MSS };
         bench.send();
         options.mss = Some(MSS);
         if let Some(timestamps) = &mut options.timestamps {
@@ -90,7 +93,8 @@ impl Bench {
     /// All that it sends now.
     pub fn send(&mut self) -> Vec<(Header, usize)> {
         let mut sent = Vec::new();
-        while let Some(plan) = self.with_env(|tcb, env| tcb.poll_transmit(MSS, env)) {
+        let our_mss = self.our_mss;
+        while let Some(plan) = self.with_env(|tcb, env| tcb.poll_transmit(our_mss, env)) {
             self.with_env(|tcb, env| tcb.sent(&plan, env));
             self.tsval = plan.header.options.timestamps.map_or(0, |t| t.tsval);
             sent.push((plan.header, plan.text_len));

@@ -54,7 +54,10 @@ impl Tcb {
             State::SynSent => self.facts.has(Facts::SYN_DUE).then(|| self.plan_syn(our_mss, env)),
             State::SynReceived if self.facts.has(Facts::SYN_DUE) => Some(self.plan_syn(our_mss, env)),
             State::SynReceived => self.facts.has(Facts::ACK_NOW).then(|| self.plan_ack(env)),
-            _ if self.transfer.is_some() => self.plan_data(env).or_else(|| self.plan_control(env)),
+            _ if self.transfer.is_some() => {
+                self.fit_link(our_mss);
+                self.plan_data(env).or_else(|| self.plan_control(env))
+            }
             _ => self.plan_control(env),
         }
     }
