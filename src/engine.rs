@@ -117,6 +117,7 @@ where
         config.rss = steering::foretold(&facts.name, opened.drivers.len());
         let link = Link { mac: opened.mac, mtu: opened.mtu };
         let secrets = secrets(config.cookie_keys)?;
+        let announces = config.announces;
         if port.answers_syns {
             answering::prepare(&mut opened.program, &config.stack_config(link, secrets))?;
         }
@@ -132,7 +133,7 @@ where
                 Err(e) => return Err(engine.abandon(watch_error("the neighbours on", &facts.name, e))),
             }
         }
-        match link_state::watch(&facts, program, engine.handle()) {
+        match link_state::watch(&facts, program, announces, engine.handle()) {
             Ok(link) => engine.link = Some(link),
             Err(e) => return Err(engine.abandon(watch_error("interface", &facts.name, e))),
         }

@@ -4,6 +4,7 @@
 mod common;
 
 use common::server::{SERVER, Server, Site};
+use handfast::host;
 use handfast::lab::{LEFT, LabConfig, RIGHT};
 use std::io::Read;
 use std::net::TcpStream;
@@ -204,6 +205,29 @@ fn another_mtu_is_followed_as_far_as_a_chunk_takes() {
     served.says("hf-b has an MTU of 2000 now: we keep to 1778, which is what a chunk takes");
     assert_eq!(offered(&served), 1_738);
     served.goes_on();
+}
+
+/// Somebody else had the address before, and a neighbour still sends there: the kernel would for half a minute.
+#[test]
+fn neighbours_who_know_the_address_elsewhere_are_told_at_the_start() {
+    const ELSEWHERE: &str = "02:00:00:00:00:99";
+    const OURS: [&str; 2] = ["10.77.0.2", "fd77::2"];
+    let Some(lab) = common::lab("told_at_start", &LabConfig::default()) else { return };
+    lab.left.run("ip", &["addr", "add", "fd77::1/64", "dev", LEFT, "nodad"]).unwrap();
+    for address in OURS {
+        lab.left.run("ip", &["neigh", "add", address, "lladdr", ELSEWHERE, "dev", LEFT, "nud", "reachable"]).unwrap();
+    }
+    let server = Server::start(&lab, "--address fd77::2/64 --service daytime@13");
+    let mac = lab.right.inside(|| host::interface(RIGHT).unwrap().mac.to_string()).unwrap();
+    for address in OURS {
+        let known = || lab.left.run("ip", &["neigh", "show", address]).unwrap();
+        let start = Instant::now();
+        while !known().contains(&mac) {
+            assert!(start.elapsed() < PATIENCE, "{}", known());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    server.end();
 }
 
 #[test]

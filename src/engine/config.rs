@@ -24,6 +24,9 @@ pub struct EngineConfig {
     pub neighbours: Vec<(Addr, MacAddr)>,
     /// Who else owns our addresses.
     pub ownership: Ownership,
+    /// Whether addresses that are ours alone are announced when an interface is opened, to switches and neighbours who know
+    /// them elsewhere. Whoever only opens connections, from thousands of addresses maybe, is not waited for by anybody.
+    pub announces: bool,
     /// Whether we check received checksums.
     pub rx_checksum: RxChecksum,
     /// Ports that listen, on each of our addresses.
@@ -72,6 +75,7 @@ impl EngineConfig {
             routes: Vec::new(),
             neighbours: Vec::new(),
             ownership: Ownership::Exclusive,
+            announces: true,
             rx_checksum: RxChecksum::Verify,
             listen: Vec::new(),
             ephemeral_ports: (32_768, 60_999),

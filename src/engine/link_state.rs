@@ -12,13 +12,14 @@ use std::io;
 use std::ops::ControlFlow;
 
 /// Watches the interface that was like this at start: says what happens to it, has the workers follow, and ends them, without
-/// waiting, when they cannot go on.
+/// waiting, when they cannot go on. Its Ethernet address is announced once the link is up, if that is asked for.
 pub(super) fn watch<M: Send + 'static>(
     start: &InterfaceFacts,
     program: Option<u32>,
+    announces: bool,
     workers: Handle<M>,
 ) -> io::Result<Watch<SetupError>> {
-    let mut state = LinkState::new(start.clone(), program);
+    let mut state = LinkState::new(start.clone(), program, announces);
     host::link_watch(start.index, move |now| match state.look(now) {
         Ok(Seen { lines, link }) => {
             lines.iter().for_each(|line| tracing::warn!("{line}"));
@@ -38,8 +39,8 @@ pub(super) fn watch<M: Send + 'static>(
 struct LinkState {
     start: InterfaceFacts,
     last: InterfaceFacts,
-    /// The Ethernet address that the neighbours know.
-    announced: MacAddr,
+    /// The Ethernet address that the neighbours know, or were told; `None` until they have been told at start.
+    announced: Option<MacAddr>,
     /// The number of our XDP program, where the kernel tells it.
     program: Option<u32>,
 }
@@ -54,9 +55,9 @@ struct Seen {
 
 impl LinkState {
     /// The interface as it was at start, with the number of the program that is attached to it since.
-    fn new(start: InterfaceFacts, program: Option<u32>) -> LinkState {
+    fn new(start: InterfaceFacts, program: Option<u32>, announces: bool) -> LinkState {
         let last = InterfaceFacts { xdp_program: program, ..start.clone() };
-        LinkState { last, announced: start.mac, start, program }
+        LinkState { last, announced: (!announces).then_some(start.mac), start, program }
     }
 
     /// What has changed since it was last seen, as far as the workers bear it.
@@ -70,9 +71,9 @@ impl LinkState {
         }
         let lines = [self.renamed(&now), self.link(&now), self.mtu(&now), self.mac(&now), self.queues(&now)];
         // Said into a link that is down, it would not be heard; and many drivers take another address only then.
-        let announces = now.up && now.carrier && now.mac != self.announced;
+        let announces = now.up && now.carrier && self.announced != Some(now.mac);
         if announces {
-            self.announced = now.mac;
+            self.announced = Some(now.mac);
         }
         let follows = (now.mac, now.mtu) != (self.last.mac, self.last.mtu);
         let link = (follows || announces).then(|| (link_of(&now), announces));
@@ -176,7 +177,7 @@ mod tests {
     }
 
     fn state() -> LinkState {
-        LinkState::new(InterfaceFacts { xdp_program: None, ..facts() }, Some(7))
+        LinkState::new(InterfaceFacts { xdp_program: None, ..facts() }, Some(7), false)
     }
 
     #[test]
@@ -220,6 +221,17 @@ mod tests {
     }
 
     #[test]
+    fn at_start_the_address_is_announced_once_as_soon_as_that_is_heard() {
+        let start = InterfaceFacts { xdp_program: None, ..facts() };
+        for announces in [true, false] {
+            let mut state = LinkState::new(start.clone(), Some(7), announces);
+            let mut said = |now| state.look(Some(now)).unwrap().link.is_some_and(|(_, announces)| announces);
+            let no_carrier = InterfaceFacts { carrier: false, ..facts() };
+            assert_eq!([said(no_carrier), said(facts()), said(facts())], [false, announces, false]);
+        }
+    }
+
+    #[test]
     fn a_link_that_goes_down_in_two_steps_and_comes_back_is_told_of() {
         let mut state = state();
         let mut lines = |up, carrier| state.look(Some(InterfaceFacts { up, carrier, ..facts() })).unwrap().lines;
@@ -244,6 +256,6 @@ mod tests {
     #[test]
     fn a_program_whose_number_is_not_known_is_not_missed() {
         let start = InterfaceFacts { xdp_program: None, ..facts() };
-        assert!(LinkState::new(start, None).look(Some(facts())).is_ok());
+        assert!(LinkState::new(start, None, false).look(Some(facts())).is_ok());
     }
 }

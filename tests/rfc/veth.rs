@@ -43,6 +43,8 @@ impl Veth {
             limits: setup.limits,
             defence: setup.defence,
             pin: false,
+            // Scenarios tell what answers them from what does not.
+            announces: false,
             ..EngineConfig::new(local(setup.family))
         };
         // A scripted peer never has more than a few thousand frames on the way.

@@ -129,6 +129,7 @@ impl Network {
     fn client_config(&self) -> EngineConfig {
         let mut config = self.config(self.clients.clone());
         config.opens = true;
+        config.announces = false;
         config.ephemeral_ports = PORTS;
         // Every connection leaves a TIME-WAIT entry at the client, which closes first.
         config.limits.time_wait = (self.most_connections + self.most_connections / 4) as u32;

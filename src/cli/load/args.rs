@@ -207,6 +207,7 @@ impl Args {
         let mut config = self.link.engine_config_of_ranges(&[target.ip()])?;
         check_family(target, &config)?;
         config.opens = true;
+        config.announces = false;
         config.reach = vec![target.ip().into()];
         config.tcp.connect_timeout = self.pace.connect_timeout;
         Ok(config)
