@@ -23,7 +23,7 @@ use crate::stack::{App, CookieKeys, Disposition, Stack, Switch, Transition, Tran
 use crate::stats::{Pool, Snapshot, WorkerInfo};
 use crate::time::{Duration, Instant};
 use crate::wire::{Addr, MacAddr};
-use crossbeam::channel::Receiver;
+use crossbeam::channel::{Receiver, TrySendError};
 use std::io;
 use std::sync::Arc;
 
@@ -63,9 +63,12 @@ impl<M> Clone for Mailbox<M> {
 }
 
 impl<M> Mailbox<M> {
-    /// Puts a command into the mailbox and wakes the worker; gives it back when the mailbox is full or the worker gone.
-    pub fn send(&self, command: Command<M>) -> Result<(), Command<M>> {
-        self.commands.try_send(command).map_err(|e| e.into_inner())?;
+    /// Puts a command into the mailbox and wakes the worker.
+    ///
+    /// # Errors
+    /// The mailbox is full, or the worker gone; the command is given back.
+    pub fn send(&self, command: Command<M>) -> Result<(), TrySendError<Command<M>>> {
+        self.commands.try_send(command)?;
         self.waker.wake();
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::stats::Snapshot;
 use crate::time::Duration;
 use crate::wire::{Addr, MacAddr};
 use crate::worker::{Command, Mailbox};
-use crossbeam::channel::bounded;
+use crossbeam::channel::{TrySendError, bounded};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant as Clock;
 
@@ -122,14 +122,52 @@ impl<M> Handle<M> {
     }
 }
 
-/// Puts a command into a mailbox that may be full for a moment; given up when the worker is gone or stuck.
+/// Puts a command into a mailbox that may be full for a moment; given up when the worker is stuck, and at once when it is gone.
 fn deliver<M>(mailbox: &Mailbox<M>, mut command: Command<M>) {
     let until = Clock::now() + ANSWER_WITHIN;
-    while let Err(back) = mailbox.send(command) {
+    while let Err(TrySendError::Full(back)) = mailbox.send(command) {
         if Clock::now() > until {
             return;
         }
         command = back;
         std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::memory;
+    use crate::engine::{Engine, EngineConfig};
+    use crate::stack::{App, ConnId, Cx, LocalAddr};
+
+    struct Silent;
+
+    impl App for Silent {
+        type Message = ();
+        fn on_readable(&mut self, _: &mut Cx<'_>, _: ConnId) {}
+        fn on_half_close(&mut self, _: &mut Cx<'_>, _: ConnId) {}
+    }
+
+    /// When their interface is removed they end by themselves, and whoever watches it tells them to end all the same.
+    #[test]
+    fn workers_that_are_gone_are_not_waited_for() {
+        const WORKERS: u32 = 16;
+        let config = EngineConfig {
+            pin: false,
+            ..EngineConfig::new(vec![LocalAddr { addr: Addr::from_v4([10, 0, 0, 2]), prefix_len: 24 }])
+        };
+        let drivers = (0..WORKERS).map(|_| memory::link(64, 16).0).collect();
+        let link = Link { mac: MacAddr([2, 0, 0, 0, 0, 2]), mtu: 1500 };
+        let engine = Engine::over(config, link, drivers, |_| Silent).unwrap();
+        let handle = engine.handle();
+        engine.drain(Duration::ZERO);
+        engine.join().unwrap();
+        let (tell, told) = bounded(1);
+        std::thread::spawn(move || {
+            handle.drain(Duration::ZERO);
+            tell.send(()).unwrap();
+        });
+        told.recv_timeout(WORKERS / 2 * ANSWER_WITHIN).expect("it waits for those who are gone");
     }
 }
