@@ -9,7 +9,10 @@ use std::io;
 /// Why attaching to `interface` failed.
 pub(super) fn attach_error(interface: &str, mode: AttachMode, e: &io::Error) -> SetupError {
     let what = format!("attaching the XDP program to {interface}");
-    let held = format!("`ip link show {interface}` names it, `ip link set {interface} xdp off` removes it");
+    // A program that hangs on a BPF link, as ours does, goes with its process alone.
+    let held = format!(
+        "`handfast doctor --interface {interface}` names it: end its process; without one, `ip link set {interface} xdp off`"
+    );
     let small_mtu = format!(
         "`ip link set {interface} mtu 1500` (on veth its peer too), or `--xdp generic`, or give both ends of a veth \
          as many queues"
