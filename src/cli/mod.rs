@@ -36,7 +36,7 @@ const EXAMPLES: &str = "\
 Examples:
   handfast doctor --interface eth1
   handfast serve --interface eth1 --address 10.0.0.2/24 --service echo@7 --service http@80
-  handfast load --interface eth2 --address 10.0.0.3/24 --target 10.0.0.2:80 --connections 100000
+  handfast load --interface eth2 --address 10.0.0.3/24 --target 10.0.0.2:80 --connections 50000
   handfast stats --json
   handfast demo
 

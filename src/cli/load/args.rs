@@ -29,12 +29,12 @@ Exit code 1 when not a single connection stood, when the run could not go on, wh
 ledger is not exact. A rate that was not reached is said, in the table and as `rate.reached` in JSON.
 
 Examples:
-  handfast load --interface eth2 --address 10.0.0.3/24 --target 10.0.0.2:80
-  handfast load --interface eth2 --address 10.0.0.3/24 --target 10.0.0.2:80 --connections 100000 --json
+  handfast load --interface eth2 --address 10.0.0.3/24 --target 10.0.0.2:80 --connections 50000
+  handfast load --interface eth2 --address 10.0.0.3/24 --target 10.0.0.2:80 --rate 5k --json
   handfast load --interface eth2 --address 10.0.0.0/16 --target 10.0.0.2:80 --rate 10k..500k --duration 1m
   handfast load --interface eth2 --address 10.0.0.0/16 --target 10.0.0.2:80 --find-max --slo 5ms --http /
   handfast load --interface eth2 --address 10.0.0.3/24 --target 10.0.0.2:7 --send 'ping\\n' --hold 30s --rate 2k
-  handfast load --interface eth2 --address 10.0.0.3/24 --target 10.0.0.2:80 --rate 10k --flood syn --flood-rate 500k
+  handfast load --interface eth2 --address 10.0.0.3/24 --target 10.0.0.2:80 --rate 5k --flood syn --flood-rate 500k
   handfast load --config /etc/handfast-load.toml --concurrency 256 --report out.html";
 
 /// Flags of `handfast load`.

@@ -4,6 +4,7 @@ mod args;
 mod flood;
 mod life;
 mod page;
+mod ports;
 mod run;
 mod search;
 
@@ -35,6 +36,9 @@ pub fn run(args: Args) -> Outcome {
     let flood = args.flood.flood(target, &config)?;
     if config.ownership == Ownership::Exclusive {
         config.ephemeral_ports = OWN_PORTS;
+    }
+    if let Some(line) = ports::too_few(&plan, &config) {
+        tracing::warn!("{line}");
     }
     let page = args.report.as_deref().map(PageFile::create).transpose()?;
     let mut port = args.link.port_config()?;
