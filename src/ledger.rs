@@ -3,6 +3,13 @@
 //! Each frame received ends in exactly one [`Handled`] or [`DropReason`]; each connection opened ends in exactly one
 //! [`Ending`]; each half-open and each TIME-WAIT entry ends in one of its own endings. The sums are checked at
 //! shutdown and shown by `handfast stats`. Lowest of all modules: every layer may count here.
+//!
+//! # To add a counter
+//!
+//! * An outcome, a reason or an ending is a variant of its enum: its row in `stats`, in JSON and in the sums comes by itself.
+//! * What is refused is a field of [`Refusals`], and a row of the same name in `stack/report.rs`.
+//! * Another sum is a field of [`Ledger`], and one of the same meaning in `stats.rs` with its line in `merge`, filled in by
+//!   `stack/report.rs` and shown by a row in `cli/tables.rs`.
 #![forbid(unsafe_code)]
 
 use strum::{EnumCount, IntoEnumIterator};
@@ -283,8 +290,6 @@ pub struct Ledger {
     pub opened_passive: u64,
     /// Connections that an application asked for.
     pub opened_active: u64,
-    /// Of those, how many reached ESTABLISHED.
-    pub established_active: u64,
     /// How connections ended.
     pub endings: EndingTally,
     /// Connections that were reset as too little got on within the idle limit; they ended as timed out.
@@ -305,7 +310,7 @@ pub struct Ledger {
     pub time_wait_endings: TimeWaitTally,
     /// Segments sent again, SYN and FIN among them.
     pub retransmitted: u64,
-    /// Losses found by duplicate acknowledgements or SACK.
+    /// Flights in which a loss was found by what the peer acknowledged (duplicate ACKs, SACK, RACK), before a time-out.
     pub fast_retransmits: u64,
     /// Reductions of a congestion window that turned out to have been unnecessary, and were taken back.
     pub taken_back: u64,
@@ -320,12 +325,12 @@ pub struct Refusals {
     pub connections: u64,
     /// Active opens: no free local port to that destination.
     pub ports: u64,
-    /// Buffer blocks: octets that could not be buffered (they stay with the peer or the application).
-    pub buffers: u64,
+    /// Octets that could not be buffered (they stay with the peer or the application).
+    pub buffer_bytes: u64,
     /// Connections that gave up what came out of order, to make room for what is in order.
-    pub early: u64,
+    pub early_data: u64,
     /// Connections that were reset because writes of others waited for the blocks of what their peers did not take.
-    pub silent: u64,
+    pub silent_peers: u64,
     /// Connections closed by the application that were reset, as too many waited for their end.
     pub orphans: u64,
     /// Destinations whose path MTU could not be kept.
@@ -339,9 +344,9 @@ pub struct Refusals {
     /// Frames that could not be sent for want of a chunk or of room in the tx ring (they are sent later).
     pub tx_frames: u64,
     /// Challenge ACKs of connections that had sent enough of them (RFC 5961 §7).
-    pub challenges: u64,
+    pub challenge_acks: u64,
     /// Application timers.
-    pub timers: u64,
+    pub app_timers: u64,
 }
 
 impl Ledger {

@@ -69,6 +69,9 @@ pub struct Connections {
     pub idle: u64,
     /// Segments sent again.
     pub retransmitted: u64,
+    /// Flights in which a loss was found by what the peer acknowledged, before a time-out.
+    #[serde(default)]
+    pub fast_retransmits: u64,
     /// Reductions of a congestion window taken back, as nothing had been lost.
     #[serde(default)]
     pub taken_back: u64,
@@ -389,6 +392,7 @@ impl Connections {
         self.timed_out += other.timed_out;
         self.idle += other.idle;
         self.retransmitted += other.retransmitted;
+        self.fast_retransmits += other.fast_retransmits;
         self.taken_back += other.taken_back;
     }
 }

@@ -177,6 +177,7 @@ fn play(seed: u64, octets: u64, congestion: Algorithm) {
         assert_eq!((stack.app().received, stack.app().ending), (octets, Some(Ending::Closed)), "seed {seed}");
         let snapshot = stack.snapshot();
         assert!(snapshot.ledger.exact, "seed {seed}: {:?}", snapshot.ledger.broken);
+        assert!(snapshot.connections.fast_retransmits > 0, "seed {seed}: SACK tells of losses");
     }
     let seconds = transferred.unwrap_or_default().as_secs_f64();
     let retransmitted: u64 = stacks.iter().map(|stack| stack.snapshot().connections.retransmitted).sum();

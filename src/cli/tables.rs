@@ -28,6 +28,7 @@ pub(super) fn snapshot(snapshot: &Snapshot) -> String {
             ("timed out", c.timed_out),
             ("of those idle", c.idle),
             ("retransmitted", c.retransmitted),
+            ("losses found by ACKs", c.fast_retransmits),
             ("reductions taken back", c.taken_back),
         ],
     );

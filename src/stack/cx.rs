@@ -208,7 +208,7 @@ impl Cx<'_> {
     /// Has `on_timer(token)` called once, `after` from now. `false`: as many timers as allowed are set already.
     pub fn set_timer(&mut self, after: Duration, token: u64) -> bool {
         let set = self.shard.app_timers.set(self.now + after, token);
-        self.shard.ledger.refused.timers += u64::from(!set);
+        self.shard.ledger.refused.app_timers += u64::from(!set);
         set
     }
 

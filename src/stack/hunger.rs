@@ -58,7 +58,7 @@ impl Shard {
             let transfer = self.connections.get_mut(self.early_cursor).and_then(|tcb| tcb.transfer.as_mut());
             if let Some(transfer) = transfer.filter(|t| !t.reassembly.is_empty()) {
                 transfer.drop_early(0, &mut self.pools.blocks);
-                self.ledger.refused.early += 1;
+                self.ledger.refused.early_data += 1;
             }
             self.early_cursor += 1;
         }

@@ -45,7 +45,7 @@ impl Tcb {
         self.transfer_mut(env.pools, env.config);
         let Some(transfer) = &mut self.transfer else { return };
         let stored = transfer.store(fitted, rcv_nxt, env.pools);
-        env.ledger.refused.buffers += (fitted.text.len() - stored) as u64;
+        env.ledger.refused.buffer_bytes += (fitted.text.len() - stored) as u64;
         let end = fitted.seq + stored as u32;
         transfer.active_at = tick;
         if !in_order {
@@ -53,7 +53,7 @@ impl Tcb {
             // one for each segment, as far as its threshold goes.
             transfer.owed_duplicates = (transfer.owed_duplicates + 1).min(DUP_THRESH);
             if stored > 0 && !transfer.reassembly.insert(fitted.seq, end) {
-                env.ledger.refused.buffers += stored as u64;
+                env.ledger.refused.buffer_bytes += stored as u64;
             }
             self.facts.set(Facts::ACK_NOW);
             return;
@@ -211,10 +211,10 @@ mod tests {
         for ahead in 0..7 {
             text_at(&mut bench, ahead);
         }
-        assert_eq!(bench.ledger.refused.buffers, 0);
+        assert_eq!(bench.ledger.refused.buffer_bytes, 0);
         text_at(&mut bench, 7);
         text_at(&mut bench, 7);
-        assert_eq!(bench.ledger.refused.buffers, 2 * BLOCK as u64);
+        assert_eq!(bench.ledger.refused.buffer_bytes, 2 * BLOCK as u64);
     }
 
     #[test]

@@ -188,7 +188,7 @@ impl Tcb {
             self.challenges += 1;
             self.facts.set(Facts::ACK_NOW);
         } else {
-            env.ledger.refused.challenges += 1;
+            env.ledger.refused.challenge_acks += 1;
         }
     }
 
@@ -247,7 +247,6 @@ impl Tcb {
         self.change_state(Event::RecvAckOfSyn, env);
         if self.facts.has(Facts::ACTIVE) {
             self.news.add(News::CONNECTED);
-            env.ledger.established_active += 1;
         } else {
             self.news.add(News::ACCEPTED);
         }

@@ -43,7 +43,6 @@ impl Tcb {
             self.established(segment, env);
             self.change_state(Event::RecvSynAck, env);
             self.news.add(News::CONNECTED);
-            env.ledger.established_active += 1;
             self.facts.set(Facts::ACK_NOW);
         } else {
             // Simultaneous open: the SYN leaves again, now with the ACK, and with the same ISS.

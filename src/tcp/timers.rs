@@ -139,7 +139,7 @@ impl Tcb {
             transfer.silence = transfer.silence.saturating_add(1);
         }
         if self.starves_others(env) {
-            env.ledger.refused.silent += 1;
+            env.ledger.refused.silent_peers += 1;
             self.abort(Ending::TimedOut, env);
             return;
         }
@@ -278,7 +278,7 @@ mod tests {
             }
         }
         assert_eq!((bench.tcb.ending, bench.pools.blocks.used_bytes()), (Some(Ending::TimedOut), 0));
-        assert_eq!(bench.ledger.refused.silent, u64::from(wanted));
+        assert_eq!(bench.ledger.refused.silent_peers, u64::from(wanted));
         bench.now.since(began).as_millis() as u64
     }
 

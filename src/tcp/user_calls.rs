@@ -45,7 +45,7 @@ impl Tcb {
                 taken = transfer.send.push(offered, &mut env.pools.blocks);
                 transfer.active_at = env.now.as_millis() as u32;
             }
-            env.ledger.refused.buffers += (offered.len() - taken) as u64;
+            env.ledger.refused.buffer_bytes += (offered.len() - taken) as u64;
             if taken < offered.len() {
                 self.facts.set(Facts::STARVED);
             }
@@ -190,6 +190,6 @@ mod tests {
         assert!(octets > 1 << 14, "more than the pool has");
         let taken = bench.with_env(|tcb, env| tcb.write(&vec![7; octets], env)).expect("open");
         assert!(taken < octets && bench.tcb.facts.has(Facts::STARVED));
-        assert_eq!(bench.ledger.refused.buffers, (octets - taken) as u64);
+        assert_eq!(bench.ledger.refused.buffer_bytes, (octets - taken) as u64);
     }
 }

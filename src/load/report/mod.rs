@@ -60,6 +60,8 @@ pub struct Report {
     pub frames_per_connection: f64,
     /// Segments sent again.
     pub retransmitted: u64,
+    /// Flights in which a loss was found by what the target acknowledged, before a time-out.
+    pub fast_retransmits: u64,
     /// When no local port was free.
     pub port_waits: PortWaits,
     /// What the generator had left.
@@ -281,6 +283,7 @@ impl Report {
             frames,
             frames_per_connection: rounded(ratio((frames.sent + frames.received) as f64, counts.over() as f64), 3),
             retransmitted: snapshot.connections.retransmitted,
+            fast_retransmits: snapshot.connections.fast_retransmits,
             port_waits: PortWaits { count: waits.ports, seconds: rounded(waits.port_time.as_secs_f64(), 3) },
             limits,
             drivers: snapshot.workers.iter().map(|w| format!("queue {}: {}", w.queue, w.driver)).collect(),

@@ -73,6 +73,7 @@ impl Report {
             ),
             ("frames per connection".into(), format!("{:.2}", self.frames_per_connection)),
             ("retransmitted".into(), grouped(self.retransmitted)),
+            ("losses found by ACKs".into(), grouped(self.fast_retransmits)),
         ];
         if let (Some(ceiling), Some(share)) = (l.frame_ceiling, l.frame_ceiling_share) {
             let text = format!("{:.1} % of {}/s", share * 100.0, grouped(ceiling as u64));
