@@ -9,7 +9,7 @@ mod nic;
 
 use crate::driver::XdpProgram;
 use crate::driver::af_xdp;
-use crate::driver::errno::{OLDEST_KERNEL, PRIVILEGE};
+use crate::driver::errno::{OLDEST_KERNEL, privilege};
 use crate::host;
 use rustix::process::{Resource, getrlimit};
 use std::fs;
@@ -107,7 +107,7 @@ fn capabilities(umem: u64) -> Finding {
         };
         return Finding::good("privileges", found);
     }
-    Finding::lack("privileges", State::Bad, format!("missing {}", missing.join(", ")), PRIVILEGE)
+    Finding::lack("privileges", State::Bad, format!("missing {}", missing.join(", ")), privilege())
 }
 
 /// The capabilities that are needed and not there. Who may lock as much as a queue takes, or has no limit, needs no

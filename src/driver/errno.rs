@@ -7,9 +7,11 @@ use std::io;
 /// The oldest Linux that has all we need.
 pub(crate) const OLDEST_KERNEL: (u32, u32) = (5, 11);
 
-/// The cure of every lack of privilege.
-pub(crate) const PRIVILEGE: &str = "run as root, or `setcap \
-     cap_net_admin,cap_net_raw,cap_ipc_lock,cap_perfmon,cap_bpf+ep $(command -v handfast)`";
+/// The cure of every lack of privilege, for the program that runs.
+pub(crate) fn privilege() -> String {
+    let program = std::env::current_exe().map_or("PROGRAM".into(), |path| path.display().to_string());
+    format!("run as root, or `setcap cap_net_admin,cap_net_raw,cap_ipc_lock,cap_perfmon,cap_bpf+ep {program}`")
+}
 
 /// Cause and cure.
 pub(super) type Told = (String, String);
@@ -20,7 +22,7 @@ pub(super) fn told(code: i32) -> Option<Told> {
         // The verifier says EACCES to what it would let pass with CAP_PERFMON; for people it is the same lack.
         libc::EPERM | libc::EACCES => {
             let cause = "not permitted (EPERM): CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF or CAP_PERFMON is missing";
-            Some((cause.into(), PRIVILEGE.into()))
+            Some((cause.into(), privilege()))
         }
         libc::ENOMEM | libc::ENOBUFS => Some((
             format!("no memory ({}): the limit on locked memory or the machine's memory is too low", name(code)),
@@ -97,6 +99,7 @@ mod tests {
             for capability in ["cap_net_admin", "cap_net_raw", "cap_ipc_lock", "cap_perfmon", "cap_bpf"] {
                 assert!(cure.contains(capability), "{cure}");
             }
+            assert!(cure.contains(std::env::current_exe().unwrap().to_str().unwrap()), "{cure}");
         }
         assert_eq!(told(libc::EBUSY), None);
     }
