@@ -89,7 +89,7 @@ fn auto_takes_generic_where_the_driver_cannot() {
     let Some(lab) = pair("auto") else { return };
     lab.inside(|| {
         let e = refusal("lo", AttachMode::Native);
-        assert!(e.contains("EOPNOTSUPP") && e.contains("generic"), "{e}");
+        assert!(e.contains("EOPNOTSUPP") && e.contains("generic") && e.contains("rx-gro-hw off"), "{e}");
         assert_eq!(XdpProgram::attach("lo", AttachMode::Auto).unwrap().attached(), Attached::Generic);
         assert_eq!(XdpProgram::attach("b0", AttachMode::Generic).unwrap().attached(), Attached::Generic);
     })

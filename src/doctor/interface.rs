@@ -2,10 +2,13 @@
 
 use super::{Finding, State, core_count, nic};
 use crate::driver::af_xdp::{self, AfXdp, PortConfig};
-use crate::driver::{OUR_PROGRAM, program_name};
+use crate::driver::{OUR_PROGRAM, native_cure, program_name};
 use crate::host::{self, InterfaceFacts, XdpSocket};
 
-/// Examines the interface, and tries it if nobody uses it.
+/// The Linux whose virtio_net was seen to give zero-copy queues.
+const VIRTIO_KERNEL: (u32, u32) = (6, 18);
+
+/// Examines the interface, and tries it if it has neither an XDP program nor an AF_XDP socket.
 pub(super) fn examine(facts: &InterfaceFacts) -> Vec<Finding> {
     let mut findings = vec![link(facts), queues(facts)];
     findings.extend(nic::examine(facts));
@@ -144,22 +147,35 @@ fn trial(facts: &InterfaceFacts) -> Vec<Finding> {
         Err(e) => return vec![Finding::lack("AF_XDP", State::Bad, format!("{}: {}", e.what, e.cause), e.cure)],
     };
     let got = crate::driver::Driver::describe(&port.drivers[0]);
-    let bound = if got.contains("generic") {
+    let generic = got.contains("generic");
+    let bound = if generic {
         let found = format!("{got}: every frame becomes a socket buffer first");
-        Finding::lack("AF_XDP", State::Warn, found, "use an interface whose driver has native XDP")
+        let cure = format!("where the driver has native XDP: {}; else another interface", native_cure(&facts.name));
+        Finding::lack("AF_XDP", State::Warn, found, cure)
     } else {
         Finding::good("AF_XDP", format!("{got} on {} queues", port.drivers.len()))
     };
     let zero_copy = port.drivers.iter().filter(|driver| AfXdp::is_zero_copy(driver)).count();
-    vec![bound, copying(facts, zero_copy, port.drivers.len())]
+    let queues = port.drivers.len();
+    vec![
+        bound,
+        if generic { without_native(queues) } else { copying(facts, zero_copy, queues, af_xdp::kernel_version()) },
+    ]
+}
+
+/// A zero-copy socket takes no frames from the generic path.
+fn without_native(queues: usize) -> Finding {
+    let found = format!("not tried on {queues} queues, as it needs native XDP");
+    Finding::lack("zero-copy", State::Warn, found, "what gives the interface native XDP (see AF_XDP)")
 }
 
 /// Whether the NIC writes into the UMEM itself, as was tried on each queue.
-fn copying(facts: &InterfaceFacts, zero_copy: usize, queues: usize) -> Finding {
+fn copying(facts: &InterfaceFacts, zero_copy: usize, queues: usize, kernel: Option<(u32, u32)>) -> Finding {
     if zero_copy == queues {
         return Finding::good("zero-copy", format!("tried and got on {queues} of {queues} queues"));
     }
     let cure = match facts.driver.as_str() {
+        "virtio_net" if kernel >= Some(VIRTIO_KERNEL) => "`iommu_platform=on` for the device in its host",
         "virtio_net" => "Linux 6.18 or newer in the guest, and `iommu_platform=on` for the device in its host",
         "veth" => "it works so; for speed use a NIC",
         _ => {
@@ -202,7 +218,16 @@ mod tests {
         assert_eq!(link(&InterfaceFacts { up: false, ..good.clone() }).cure.unwrap(), "`ip link set eth0 up`");
         assert_eq!(link(&InterfaceFacts { mtu: 9000, ..good.clone() }).state, State::Bad);
         assert_eq!(link(&InterfaceFacts { carrier: false, ..good.clone() }).state, State::Warn);
-        assert!(copying(&good, 0, 2).cure.unwrap().contains("igb") && copying(&good, 2, 2).state == State::Good);
+        assert!(copying(&good, 0, 2, None).cure.unwrap().contains("igb"));
+        assert_eq!(copying(&good, 2, 2, None).state, State::Good);
+        let virtio = InterfaceFacts { driver: "virtio_net".into(), ..good.clone() };
+        for (kernel, cured_by_a_newer) in
+            [(None, true), (Some((6, 17)), true), (Some((6, 18)), false), (Some((7, 0)), false)]
+        {
+            let cure = copying(&virtio, 0, 1, kernel).cure.unwrap();
+            assert_eq!(cure.contains("6.18"), cured_by_a_newer, "{kernel:?}: {cure}");
+            assert!(cure.contains("iommu_platform=on"), "{cure}");
+        }
         let many = InterfaceFacts { rx_queues: 10_000, tx_queues: 10_000, ..good.clone() };
         assert!(queues(&many).cure.unwrap().starts_with("`ethtool -L eth0 combined "));
         assert_eq!(queues(&InterfaceFacts { tx_queues: 0, ..good.clone() }).state, State::Bad);

@@ -22,6 +22,7 @@ mod atomic {
 
 pub use crate::ledger::{ChunkCensus, KernelLosses};
 pub use xdp_defence::{MAX_WORKERS, XdpDefence};
+pub(crate) use xdp_error::native_cure;
 pub use xdp_program::{AttachMode, Attached, OwnFlood, ProgramConfig, TestRunVerdict, XdpProgram};
 pub(crate) use xdp_program::{OUR_PROGRAM, program_name};
 pub use xdp_verdict::Verdict;

@@ -29,8 +29,9 @@ pub(super) fn attach_error(interface: &str, mode: AttachMode, e: &io::Error) -> 
             "`ip link show` lists the interfaces; `ip netns exec NAME` enters another namespace".to_string(),
         ),
         libc::EOPNOTSUPP => (
-            "not supported (EOPNOTSUPP): the driver has no native XDP".to_string(),
-            "`--xdp generic`, or choose another interface".to_string(),
+            "not supported (EOPNOTSUPP): the driver has no native XDP, or none beside an offload that is on"
+                .to_string(),
+            format!("{}; else `--xdp generic`, or choose another interface", native_cure(interface)),
         ),
         libc::EINVAL if mode == AttachMode::Generic => too_old(code, "the kernel may be too old"),
         libc::EINVAL | libc::ERANGE | libc::E2BIG => {
@@ -48,6 +49,16 @@ pub(super) fn attach_error(interface: &str, mode: AttachMode, e: &io::Error) -> 
         ),
     };
     SetupError::new(what, cause, cure)
+}
+
+/// What gives an interface native XDP. virtio_net refuses it while its host merges segments or leaves checksums undone, which
+/// the guest can switch off only where the host lets it (VIRTIO_NET_F_CTRL_GUEST_OFFLOADS).
+pub(crate) fn native_cure(interface: &str) -> String {
+    format!(
+        "`ethtool -K {interface} lro off rx-gro-hw off`, and where `ethtool -k {interface}` shows one as `on [fixed]`, as in a \
+         virtual machine, let its host give the device none (QEMU: `guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off,\
+         guest_csum=off`)"
+    )
 }
 
 /// Why loading or running failed. The verifier's log, if there is one, goes to the trace: it has many lines.
