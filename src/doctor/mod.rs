@@ -1,7 +1,8 @@
 //! What this host and an interface can do, and the command that mends each lack.
 //!
-//! The examination tries rather than guesses: it loads the XDP program, and on an interface that nobody uses it binds
-//! every queue and lets go again. A physical NIC may reset its link for that.
+//! The examination tries rather than guesses: it loads the XDP program, and on an interface that has neither an XDP program
+//! nor an AF_XDP socket it binds every queue and lets go again. The host's own traffic there does not count as use, and a
+//! physical NIC may reset its link for that: it is not for the NIC that one's ssh comes in on.
 
 mod interface;
 mod memory;
