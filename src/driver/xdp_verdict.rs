@@ -48,6 +48,8 @@ pub enum Verdict {
     /// Dropped: fewer than the 8 octets of an ICMP header.
     DropIcmpTruncated,
     /// Dropped: an acknowledgement of no flow that lives, and without a cookie, while SYNs are answered here.
+    ///
+    /// Deviation: RFC 9293 §3.10.7.2, RST for an ACK to a listener. A flood of ACKs ends here.
     DropNoCookie,
     /// Discarded: what the target of our own flood answers to its sources.
     FloodAnswer,

@@ -111,8 +111,10 @@ impl Shard {
         Progress::More
     }
 
-    /// What a connection has to send waits until its neighbour is known; its timer runs meanwhile, and asks again. One
-    /// that is over does not wait: its RST or last ACK stays unsaid.
+    /// What a connection has to send waits until its neighbour is known; its timer runs meanwhile, and asks again.
+    ///
+    /// Deviation: RFC 9293 §3.10.5, RST on ABORT; the last ACK of a close. A connection that is over does not wait: they stay
+    /// unsaid.
     fn wait_for_neighbour(&mut self, index: u32, found: Lookup, now: Instant) {
         let Some(tcb) = self.connections.get_mut(index) else { return };
         if tcb.ending.is_some() {

@@ -66,9 +66,9 @@ impl Tcb {
 
     /// Only a newer segment moves the window (SND.WL1, SND.WL2).
     ///
-    /// Deviation: what acknowledges something new is newer as well, though it may be a retransmission whose number is
-    /// below SND.WL1. By the letter of RFC 9293 §3.10.7.4 the old window would stand beside the new SND.UNA, and reach
-    /// beyond what was ever offered.
+    /// Deviation: RFC 9293 §3.10.7.4, SND.WL1 and SND.WL2. What acknowledges something new is newer as well, though it may
+    /// be a retransmission whose number is below SND.WL1. By the letter the old window would stand beside the new SND.UNA,
+    /// and reach beyond what was ever offered.
     fn update_window(&mut self, segment: &Segment<'_>) {
         let (seq, ack) = (segment.header.seq, segment.header.ack);
         if ack.before(self.snd_una) {

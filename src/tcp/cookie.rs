@@ -11,6 +11,9 @@
 //! for one minute at least and two at most. Of the 2^32 numbers that one may guess, 3 epochs times 8 sizes are good: one
 //! guess in 2^27.4 finds one, or in 2^26.4 while a second key is taken.
 //!
+//! Deviation: RFC 9293 §3.4.1, ISN of clock and hash. There is no room for a clock beside the MAC, so later is not larger; where
+//! it must be, as for a SYN that takes a TIME-WAIT tuple, no cookie is made.
+//!
 //! `xdp/cookie.h` computes the same octets.
 
 use super::negotiation::Negotiated;

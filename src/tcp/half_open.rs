@@ -66,8 +66,9 @@ pub(crate) fn asked(tuple: &FourTuple, syn: &Segment<'_>, our_mss: u16, config: 
 }
 
 impl HalfOpen {
-    /// The entry for a SYN that a listener accepts (RFC 9293 §3.10.7.2, third). Text on the SYN is not kept: the peer
-    /// sends it again (RFC 9293 §3.10.7.2).
+    /// The entry for a SYN that a listener accepts (RFC 9293 §3.10.7.2, third).
+    ///
+    /// Deviation: RFC 9293 §3.10.7.2, text on a SYN. It is not kept, so that entries stay small; the peer sends it again.
     pub(crate) fn new(tuple: &FourTuple, syn: &Segment<'_>, iss: SeqNum, our_mss: u16, config: &TcpConfig) -> Self {
         HalfOpen::of(syn.header.seq, iss, &asked(tuple, syn, our_mss, config))
     }

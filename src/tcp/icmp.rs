@@ -13,7 +13,8 @@ impl Tcb {
         if self.ending.is_some() || !in_flight {
             return Err(DropReason::IcmpUnproven);
         }
-        // Deviation: in synchronized states hard errors are taken for soft ones (RFC 5927 §5.2).
+        // Deviation: RFC 9293 §3.9.2.2 (SHLD-26), hard ICMP errors. In synchronized states they are taken for soft ones
+        // (RFC 5927 §5.2).
         if error.is_hard() && matches!(self.state, State::SynSent | State::SynReceived) {
             self.end(Event::Abort, Ending::Refused, env);
         }

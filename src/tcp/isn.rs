@@ -20,7 +20,7 @@ impl IsnGenerator {
     /// ISN = M + F(4-tuple, secret), where M ticks every 64 ns: for one 4-tuple later is larger, across 4-tuples nothing
     /// can be told.
     ///
-    /// Deviation: RFC 9293 §3.4.1 has M tick every 4 µs. A connection that lives for less than a millisecond sends more
+    /// Deviation: RFC 9293 §3.4.1, ISN clock of 4 µs. A connection that lives for less than a millisecond sends more
     /// octets than such a clock has ticks; an old duplicate of its SYN, together with the acknowledgement by which the
     /// peer's TIME-WAIT answers, could then open it a second time. At 64 ns M comes round after 275 s, beyond 2 MSL.
     pub fn isn(&self, tuple: &FourTuple, now: Instant) -> SeqNum {

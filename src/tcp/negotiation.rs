@@ -4,8 +4,9 @@ use super::TcpConfig;
 use super::connection::window_shift;
 use crate::wire::tcp::{Options, Timestamps};
 
-/// The smallest segment size that we believe a peer: a smaller one would multiply segments without bound
-/// (CVE-2019-11479).
+/// The smallest segment size that we believe a peer.
+///
+/// Deviation: RFC 9293 §3.7.1, MSS below 48. It would multiply segments without bound (CVE-2019-11479).
 pub const LEAST_SMSS: u16 = 48;
 
 /// The default MSS when the SYN carries none: 536 for IPv4, 1220 for IPv6 (RFC 9293 §3.7.1, MUST-15).

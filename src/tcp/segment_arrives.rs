@@ -70,7 +70,8 @@ impl Tcb {
             self.on_ack_of_syn(segment, env);
         }
         self.on_ack(segment, env)?;
-        // Sixth: URG, which changes nothing here (RFC 6093). Seventh: text. Eighth: FIN.
+        // Sixth: URG, which changes nothing here. Seventh: text. Eighth: FIN.
+        // Deviation: RFC 9293 §3.8.5, urgent data. It is text like any other (RFC 6093).
         if self.ending.is_none() && self.state.receives() {
             let fitted = self.fit(segment);
             if fitted.text.len() < segment.text.len() {
@@ -177,7 +178,10 @@ impl Tcb {
         }
     }
 
-    /// Owes the peer an ACK if it has not drawn too many of late (RFC 5961 §7).
+    /// Owes the peer an ACK if it has not drawn too many of late.
+    ///
+    /// Deviation: RFC 5961 §7, challenge ACKs. Each connection has a count of its own: one for all is a side channel
+    /// (CVE-2016-5696).
     pub(super) fn challenge(&mut self, env: &mut Env<'_>) {
         let now = (env.tick() >> 6) as u16;
         if now.wrapping_sub(self.challenged_at) > CHALLENGE_WINDOW || self.challenges == 0 {

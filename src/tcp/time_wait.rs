@@ -45,10 +45,12 @@ impl TimeWait {
         use TimeWaitVerdict::*;
         let flags = segment.header.flags;
         if flags.has(Flags::RST) {
-            // Deviation: RFC 9293 lets a RST in sequence end TIME-WAIT; RFC 1337 §3 (F1) shows why it must not.
+            // Deviation: RFC 9293 §3.10.7.4, RST in TIME-WAIT. It would end it; RFC 1337 §3 (F1) shows why it must not.
             return Drop(DropReason::TimeWaitReset);
         }
         if flags.has(Flags::SYN) && !flags.has(Flags::ACK) {
+            // Deviation: RFC 6191 §2, SYN in TIME-WAIT without proof of being new. Not silently dropped: a peer that has
+            // forgotten the connection answers the ACK by a RST (RFC 5961 §4).
             return if self.is_newer(segment) { Reuse } else { Acknowledge(DropReason::TimeWaitSyn) };
         }
         if !flags.has(Flags::ACK) {

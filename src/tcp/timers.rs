@@ -177,6 +177,8 @@ impl Tcb {
     /// peer that says nothing has R1 to answer (RFC 9293 §3.8.3, SHLD-10), and one that answers and takes nothing, by its
     /// window or not, as long as an orphan's. A connection may be given up when memory runs out (RFC 6429 §4); peers that
     /// die, or are out to harm, would else hold all blocks for R2, one crowd after the other.
+    ///
+    /// Deviation: RFC 9293 §3.8.3 (SHLD-11), R2 of at least 100 s.
     fn starves_others(&self, env: &Env<'_>) -> bool {
         let Some(transfer) = self.transfer.as_ref().filter(|transfer| !transfer.send.is_empty()) else { return false };
         if !self.state.is_synchronized() || !env.pools.starves() {

@@ -107,7 +107,7 @@ impl Tcb {
             return;
         }
         self.facts.set(Facts::FIN_QUEUED);
-        // In SYN-RECEIVED it waits for ESTABLISHED (RFC 9293 §3.10.4).
+        // Deviation: RFC 9293 §3.10.4, CLOSE in SYN-RECEIVED. It waits for ESTABLISHED, one of the two ways of the text.
         if self.state != State::SynReceived {
             self.change_state(Event::Close, env);
         }

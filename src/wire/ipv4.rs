@@ -41,6 +41,9 @@ impl Layout {
 
 /// Reads a header, skips its options, and cuts off what lies behind the total length (Ethernet's padding).
 ///
+/// Deviation: RFC 9293 §3.9.2.1 (MUST-51 to MUST-53), source routes. They are skipped with the others: they lead around filters,
+/// and networks drop them (RFC 7126 §4.3, §4.4).
+///
 /// # Errors
 /// [`DropReason::Truncated`], [`DropReason::Ipv4Header`], [`DropReason::Ipv4Checksum`], [`DropReason::Fragment`].
 #[inline(always)]

@@ -42,6 +42,9 @@ const _: () = assert!(size_of::<Layout>() == HEADER_LEN);
 /// # Errors
 /// [`DropReason::TcpHeader`] when the header is shorter than 20 octets or longer than the segment;
 /// [`DropReason::TcpOption`] when an option has length 0 or 1 or reaches beyond the header.
+///
+/// Deviation: RFC 9293 §3.1 (MUST-7), option with an illegal length. No RST follows, which would help whoever forged it; an
+/// option of another length than its kind has is skipped.
 #[inline(always)]
 pub fn read<'a>(octets: &'a [u8], segment: &mut Segment<'a>) -> Result<(u16, u16), DropReason> {
     let (h, _) = Layout::ref_from_prefix(octets).map_err(|_| DropReason::TcpHeader)?;
