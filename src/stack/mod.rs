@@ -4,6 +4,27 @@
 //! A turn of the worker calls, in this order: [`Stack::expect`], [`Stack::on_frame`] for each frame of a burst,
 //! [`Stack::on_timers`], [`Stack::poll_transmit`]. In between the application is called back; whatever it does leaves
 //! with the same turn.
+//!
+//! # What is where
+//!
+//! *The line*, in the order of a frame's way: `input` parses, looks up and hands on, `syn` decides on what asks a listener, `output`
+//! sends what is due; `shard` holds the tables together: there alone entries come, change phase and go.
+//!
+//! *Tables*: [`flow_index`] finds an entry by its tuple, hashed by `flow_hash`, in parts that `spiral` tells; connections and
+//! half-open entries (`half_open_slot`) stand in a [`slab`], TIME-WAIT entries in their order in a [`time_wait_table`]. `locals`
+//! and `senders` number our addresses and SYNs' stations for entries that must be small. [`wheel`] holds the timers of
+//! connections and half-open entries, `timer_queue` those of the application.
+//!
+//! *The network*: [`neighbours`] knows who is at which Ethernet address, `routes` who takes a packet next, `path_mtu` what the way
+//! carries, `own_link` what changes on our side; `ports` gives active opens theirs; [`steering`] says which worker owns a flow.
+//!
+//! *Defence*: `defence` goes up and down the steps against SYN floods; `cookies` answers without an entry, `strays` is for what
+//! may have overtaken a cookie; `budget` is what one prefix may take, `rate` what strangers may make us send; `idle` ends
+//! connections that are hardly used, `shedding` says what goes first when the tables' memory runs short, `hunger` who gives
+//! back when the buffers do.
+//!
+//! *For others*: `app` is what an application implements and `cx` what it may do, `config` what is told at start, `report` the
+//! snapshot for `stats`, `invariants` what must hold, for simulation and fuzzing.
 #![forbid(unsafe_code)]
 
 mod app;
