@@ -117,6 +117,11 @@ impl SackBlocks {
 }
 
 /// The options that we understand; others are skipped (RFC 9293 §3.1, MUST-6).
+///
+/// A new one is read and written in `codec.rs` (`parse_each`, `Words::of`, [`Options::encoded_len`]) and stands in
+/// [`Segment::EMPTY`]. What its presence on a SYN agrees on is a field of [`Negotiated`](crate::tcp::negotiation::Negotiated);
+/// that must be kept until the handshake is over: in `HalfOpen::offered`, and where a cookie answers, in `tcp/cookie.rs`, and in
+/// the same octets in `xdp/syn.h`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Options {
     /// Maximum segment size, only meaningful on a SYN.
