@@ -61,7 +61,7 @@
 //!     }
 //! }
 //!
-//! let (ours, _theirs) = memory::link(1024, 256); // or `Engine::start` for an interface
+//! let (ours, _theirs) = memory::link(1024, 256);
 //! let mut config = EngineConfig::new(vec![LocalAddr { addr: Addr::from_v4([10, 0, 0, 2]), prefix_len: 24 }]);
 //! config.listen = vec![7];
 //! let link = Link { mac: MacAddr([2, 0, 0, 0, 0, 2]), mtu: 1500 };
@@ -69,6 +69,26 @@
 //! assert_eq!(engine.snapshot()?.states["listen"], 1);
 //! # engine.drain(std::time::Duration::from_secs(1));
 //! # assert!(engine.join()?.snapshot.ledger.exact);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! On an interface (as root, see the README's *Privileges*) the driver is opened by the engine, and there is a worker for each
+//! receive queue; the rest is the same:
+//!
+//! ```no_run
+//! # use handfast::engine::{Engine, EngineConfig};
+//! # use handfast::stack::{App, LocalAddr};
+//! # use handfast::wire::Addr;
+//! # struct Echo;
+//! # impl App for Echo {
+//! #     type Message = ();
+//! #     fn on_readable(&mut self, _: &mut handfast::stack::Cx<'_>, _: handfast::stack::ConnId) {}
+//! #     fn on_half_close(&mut self, _: &mut handfast::stack::Cx<'_>, _: handfast::stack::ConnId) {}
+//! # }
+//! # let mut config = EngineConfig::new(vec![LocalAddr { addr: Addr::from_v4([10, 0, 0, 2]), prefix_len: 24 }]);
+//! use handfast::driver::af_xdp::PortConfig;
+//!
+//! let engine = Engine::start(config, PortConfig::new("eth1"), |_| Echo)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![warn(missing_docs)]

@@ -1,7 +1,6 @@
 //! The seam to applications.
 //!
-//! An [`App`] lives on the worker's own core and is called back there: no locks, no `Send`, no dynamic dispatch. Async
-//! streams and a socket layer are built on this trait.
+//! An [`App`] lives on the worker's own core and is called back there: no locks, no `Send`, no dynamic dispatch.
 
 use super::Cx;
 use crate::ledger::Ending;
