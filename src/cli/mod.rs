@@ -42,9 +42,10 @@ Examples:
 
 Exit codes:
   0    it went well
-  1    it ran, and the result is bad: a lack that `doctor` found, no connection, a ledger that is not exact
-  2    bad input, or it could not be set up
-  130  cut short by a further signal
+  1    it ran, and the result is bad: `doctor` found what does not work, `load` had not a single connection, could not
+       go on or found no rate, `sim` found a fault, a ledger is not exact
+  2    bad input, it could not be set up, or the interface went away or stands still
+  130  cut short by a further SIGINT or SIGTERM
 
 `handfast COMMAND --help` tells each command's flags. RUST_LOG=debug makes it more talkative.";
 

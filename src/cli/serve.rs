@@ -8,7 +8,7 @@ use super::{LinkArgs, Outcome, say, stats, tables, verdict};
 use crate::SetupError;
 use crate::admin::Admin;
 use crate::engine::{Ended, Engine, EngineConfig};
-use crate::services::{Listener, Services};
+use crate::services::{Listener, Service, Services};
 use crate::stats::Snapshot;
 use crossbeam::channel::{never, select, tick};
 use std::path::PathBuf;
@@ -17,8 +17,6 @@ use std::time::Duration;
 const USAGE: &str = "handfast serve --interface IF --address CIDR --service NAME@PORT [OPTIONS]";
 
 const EXAMPLES: &str = "\
-Services: echo, discard, chargen, daytime, close, http
-
 Examples:
   handfast serve --interface eth1 --address 10.0.0.2/24 --service echo@7 --service http@80
   handfast serve --interface eth1 --address 10.0.0.2/24 --share-address --service http@8080 --http-body 64K
@@ -32,7 +30,7 @@ A configuration file has the flags' names as keys:
 
 /// Flags of `handfast serve`.
 #[derive(Debug, clap::Args)]
-#[command(override_usage = USAGE, after_help = EXAMPLES)]
+#[command(override_usage = USAGE, after_help = format!("Services: {}\n\n{EXAMPLES}", Service::names()))]
 pub struct Args {
     /// Service and port that it listens on, as echo@7; may be repeated
     #[arg(long = "service", value_name = "NAME@PORT", num_args = 1..)]
@@ -101,7 +99,7 @@ fn check_services(services: &[Listener]) -> Result<(), SetupError> {
         return Err(SetupError::new(
             "reading the flags",
             "no service was named",
-            "add `--service NAME@PORT`, as `--service echo@7`; known are echo, discard, chargen, daytime, close, http",
+            format!("add `--service NAME@PORT`, as `--service echo@7`; known are {}", Service::names()),
         ));
     }
     for (index, listener) in services.iter().enumerate() {

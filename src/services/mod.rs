@@ -42,6 +42,13 @@ pub enum Service {
     Http,
 }
 
+impl Service {
+    /// The names of all, for people.
+    pub fn names() -> String {
+        Service::iter().map(<&str>::from).collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// A service and the port that it listens on: `echo@7`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listener {
@@ -61,10 +68,8 @@ impl FromStr for Listener {
                 None => format!("no port in `{text}`; write NAME@PORT, as {text}@8000"),
             });
         };
-        let service = Service::from_str(name).map_err(|_| {
-            let known: Vec<&str> = Service::iter().map(Into::into).collect();
-            format!("unknown service `{name}`; known are {}", known.join(", "))
-        })?;
+        let service =
+            Service::from_str(name).map_err(|_| format!("unknown service `{name}`; known are {}", Service::names()))?;
         match port.parse::<u16>() {
             Ok(port) if port > 0 => Ok(Listener { service, port }),
             _ => Err(format!("`{port}` is no port; write a number from 1 to 65535")),
