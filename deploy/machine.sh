@@ -41,18 +41,42 @@ need() {
     fi
 }
 
-# Rust's own installer puts cargo in the home of the user, where `sudo` does not look.
+# The version of Rust that Cargo.toml asks for.
+rust_version() {
+    sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml
+}
+
+# The version of the cargo that would be called; nothing when there is none.
+cargo_version() {
+    cargo --version 2>/dev/null | sed -n 's/^cargo \([0-9.]*\).*/\1/p'
+}
+
+# is_new_enough VERSION: whether it is the one that is needed, or a later one.
+is_new_enough() {
+    [ "$(printf '%s\n' "$(rust_version)" "$1" | sort -V | head -n 1)" = "$(rust_version)" ]
+}
+
+# Rust's own installer puts cargo in the home of the user, where `sudo` does not look; that one is taken also when the
+# distribution's, which comes first, is too old.
 find_cargo() {
-    command -v cargo >/dev/null && return
+    found=$(cargo_version)
+    [ -n "$found" ] && is_new_enough "$found" && return
     for home in "${HOME:-/root}" "$(getent passwd "${SUDO_USER:-root}" | cut -d: -f6)"; do
         if [ -x "$home/.cargo/bin/cargo" ]; then
             export CARGO_HOME="${CARGO_HOME:-$home/.cargo}" RUSTUP_HOME="${RUSTUP_HOME:-$home/.rustup}"
             PATH=$home/.cargo/bin:$PATH
-            return
+            found=$(cargo_version)
+            break
         fi
     done
-    say "cargo is missing; https://rustup.rs installs Rust"
-    exit 2
+    if [ -z "$found" ]; then
+        say "cargo is missing; https://rustup.rs installs Rust"
+        exit 2
+    fi
+    if ! is_new_enough "$found"; then
+        say "cargo is $found, Handfast needs $(rust_version): \`rustup update\` (https://rustup.rs installs rustup)"
+        exit 2
+    fi
 }
 
 # What building and running need. Without ip and ethtool there is no network to make, only the in-memory link.

@@ -226,6 +226,29 @@ fn systemd_understands_the_unit_and_finds_little_exposed() {
 }
 
 #[test]
+fn a_cargo_that_is_too_old_is_told_from_one_that_is_new_enough() {
+    let folder = Folder::create("cargo");
+    let (cargo, path) = (folder.path("cargo"), format!("{}:/usr/bin:/bin", folder.path("")));
+    for (version, said) in [
+        ("1.9.0", "cargo is 1.9.0, Handfast needs 1."),
+        ("1.1000.0", "found"),
+        ("2.0.0-nightly", "found"),
+        (env!("CARGO_PKG_RUST_VERSION"), "found"),
+    ] {
+        fs::write(&cargo, format!("#!/bin/sh\necho 'cargo {version} (0 1)'\n")).unwrap();
+        fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
+        // Nobody's home holds no other cargo.
+        let mut shell = Command::new("sh");
+        shell.args(["-euc", ". deploy/machine.sh; find_cargo; echo found"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        shell.envs([("PATH", path.as_str()), ("HOME", "/nonexistent"), ("SUDO_USER", "nobody")]);
+        let Output { status, stdout, stderr } = shell.output().unwrap();
+        let told = String::from_utf8([stdout, stderr].concat()).unwrap();
+        assert!(told.contains(said), "{version}: {told}");
+        assert_eq!(status.code(), Some(if said == "found" { 0 } else { 2 }), "{version}: {told}");
+    }
+}
+
+#[test]
 fn a_nic_is_set_up_and_what_it_cannot_do_is_passed_over() {
     let Some(lab) = common::lab("nic.sh", &LabConfig { queues: 2, ..Default::default() }) else { return };
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/nic.sh");
