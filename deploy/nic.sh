@@ -1,6 +1,6 @@
 #!/bin/sh
 # Sets a NIC up for Handfast; run it before `handfast serve`, as root. What the driver cannot do is said and passed over.
-#   deploy/nic.sh INTERFACE [QUEUES]        (as many queues as there are cores, if none are named)
+#   deploy/nic.sh INTERFACE [QUEUES]        (as many queues as there are cores, if none are named, and no more than it has)
 # With DRY_RUN=yes the commands are printed and not run. Exit code 2: there is no such interface, or no ethtool.
 set -eu
 
@@ -33,6 +33,18 @@ try() {
 }
 
 # --- queues ---
+# The pre-set maximum: of combined queues where there are such, else the lesser of rx and tx, as a worker needs one of each.
+most=$(ethtool -l "$interface" 2>/dev/null | awk '
+    /^Current/ { exit }
+    /^(RX|TX|Combined):/ && $2 + 0 > 0 { most[$1] = $2 + 0 }
+    END {
+        if ("Combined:" in most) print most["Combined:"]
+        else if (most["RX:"] && most["TX:"]) print (most["RX:"] < most["TX:"] ? most["RX:"] : most["TX:"])
+    }')
+if [ -n "$most" ] && [ "$queues" -gt "$most" ]; then
+    say "$interface has $most queues at most, so it gets $most instead of $queues"
+    queues=$most
+fi
 case $driver in
 veth) try "a worker for each queue" ethtool -L "$interface" rx "$queues" tx "$queues" ;;
 *) try "a worker for each queue, a core for each worker: more queues would make workers share cores" \

@@ -260,6 +260,10 @@ fn a_nic_is_set_up_and_what_it_cannot_do_is_passed_over() {
     for line in said.lines() {
         assert!(line.split_once("   # ").is_some_and(|(_, why)| why.len() > 10), "each line says why: {line}");
     }
+    let in_vain = Command::new("ip").args(["netns", "exec", lab.right.name(), script, RIGHT, "64"]).output().unwrap();
+    let stderr = String::from_utf8_lossy(&in_vain.stderr);
+    assert!(stderr.contains("hf-b has 2 queues at most, so it gets 2 instead of 64"), "{stderr}");
+    assert_eq!(queues(), 2, "as many as there can be");
     for (args, part) in [(["hf-none", "1"], "no interface 'hf-none'"), ([RIGHT, "many"], "is 'many'")] {
         let refused = Command::new("ip").args(["netns", "exec", lab.right.name(), script]).args(args).output().unwrap();
         let stderr = String::from_utf8_lossy(&refused.stderr);
