@@ -3,6 +3,8 @@
 # connections under a fresh seed (a failure names the command that replays it), the benchmarks, zero-copy queues in a QEMU
 # guest, all tests.
 #
+# It takes long; the README's Working on it has the few tests that one runs while working.
+#
 # Tests that need network namespaces need root, and skip aloud without. Every check runs also when one before it failed;
 # the exit code is 0 when none did.
 set -eu
