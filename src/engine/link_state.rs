@@ -186,7 +186,7 @@ mod tests {
             (InterfaceFacts { up: false, carrier: false, ..facts() }, "ip link set eth0 up"),
             (InterfaceFacts { carrier: false, ..facts() }, "no carrier"),
             (InterfaceFacts { mtu: 1400, ..facts() }, "an MTU of 1400 now, and we follow"),
-            (InterfaceFacts { mtu: 9000, ..facts() }, "we keep to 1778"),
+            (InterfaceFacts { mtu: 9000, ..facts() }, "we keep to 1774"),
             (InterfaceFacts { mac: MacAddr([2; 6]), ..facts() }, "02:02:02:02:02:02 now"),
             (InterfaceFacts { rx_queues: 4, ..facts() }, "4 rx queues now, and 2 have a worker"),
             (InterfaceFacts { name: "wan".into(), ..facts() }, "is called wan now"),
@@ -206,7 +206,7 @@ mod tests {
         for (now, expected) in [
             (InterfaceFacts { mtu: 1400, ..facts() }, Some((old, 1400, false))),
             (InterfaceFacts { mtu: 1400, ..facts() }, None),
-            (InterfaceFacts { mtu: 9000, mac: new, ..facts() }, Some((new, 1778, true))),
+            (InterfaceFacts { mtu: 9000, mac: new, ..facts() }, Some((new, 1774, true))),
             (InterfaceFacts { up: false, mac: new, ..facts() }, Some((new, 1500, false))),
             (InterfaceFacts { up: false, ..facts() }, Some((old, 1500, false))),
             (InterfaceFacts { carrier: false, ..facts() }, None),

@@ -1,19 +1,23 @@
 //! A port: every rx queue of one interface bound, under one XDP program.
 
-use super::AfXdp;
 use super::socket::QueueRequest;
 use super::umem::ChunkSize;
+use super::{AfXdp, CHUNK};
 use crate::driver::errno::OLDEST_KERNEL;
 use crate::driver::{AttachMode, Attached, MAX_WORKERS, OwnFlood, ProgramConfig, XdpProgram};
 use crate::host::{self, InterfaceFacts};
+use crate::wire::ethernet::{HEADER_LEN, VLAN_TAG_LEN};
 use crate::wire::{Addr, MacAddr};
 use crate::{Ownership, SetupError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::ops::RangeInclusive;
 use std::os::fd::AsRawFd;
 
-/// The largest MTU whose frames fit a chunk beside the kernel's headroom.
-pub(crate) const MAX_MTU: u16 = 1778;
+/// Octets of a chunk that the kernel keeps to itself (XDP_PACKET_HEADROOM).
+const HEADROOM: usize = 256;
+
+/// The largest MTU whose frames fit a chunk beside the kernel's headroom, behind a VLAN tag as well.
+pub(crate) const MAX_MTU: u16 = (CHUNK - HEADROOM - HEADER_LEN - VLAN_TAG_LEN) as u16;
 
 /// Chunks of a queue, unless other numbers are asked for.
 const CHUNKS: u32 = 8192;
@@ -277,9 +281,9 @@ mod tests {
             ("igb", ZeroCopy::Off, false),
             ("ice", ZeroCopy::Force, false),
         ] {
-            let buffer = chunk_size(driver, zero_copy).octets() - 256;
+            let buffer = chunk_size(driver, zero_copy).octets() - HEADROOM;
             let buffer = if in_whole_kib { buffer & !1023 } else { buffer };
-            let longest = usize::from(MAX_MTU) + 14;
+            let longest = usize::from(MAX_MTU) + HEADER_LEN + VLAN_TAG_LEN;
             assert!(buffer >= longest, "{driver}, {zero_copy}: {longest} octets into {buffer}");
         }
         assert_eq!(chunk_size("igb", ZeroCopy::Off), ChunkSize::Usual, "the kernel copies into what there is");
