@@ -194,6 +194,7 @@ fn what_load_cannot_do_is_refused_before_anything_is_touched() {
     refused(&format!("{flags} --connections 0"), &["--connections: `0`", "whole number from 1 on"]);
     refused(&format!("{flags} --concurrency many"), &["--concurrency: `many`", "from 1 to 1048576"]);
     refused(&format!("{flags} --congestion bbr"), &["--congestion: `bbr`", "choose cubic or reno"]);
+    refused(&format!("{flags} --keep-alive 30d"), &["--keep-alive: `30d`", "write 24d at most"]);
     refused(&format!("{flags} --keep-alive 0s"), &["--keep-alive: `0s`", "write 1ms at least"]);
 }
 

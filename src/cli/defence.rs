@@ -1,6 +1,6 @@
 //! The flags of `serve` against SYN floods and slow peers.
 
-use super::values::{one_of, some_time, time, whole};
+use super::values::{one_of, time, timer, whole};
 use crate::stack::{DefenceConfig, SynDefence};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub(super) struct DefenceArgs {
     #[arg(long, help_heading = "Slow peers", value_name = "PERCENT", default_value_t = DefenceConfig::default().prefix_connections, value_parser = whole::<u8>(1..=100))]
     pub prefix_connections: u8,
     /// Reset a connection on which fewer than --idle-octets get on within this time, both ways together [default: never]
-    #[arg(long, help_heading = "Slow peers", value_name = "TIME", value_parser = some_time)]
+    #[arg(long, help_heading = "Slow peers", value_name = "TIME", value_parser = timer)]
     pub idle_limit: Option<Duration>,
     /// Octets that must get on within --idle-limit
     #[arg(long, help_heading = "Slow peers", value_name = "N", default_value_t = 1, requires = "idle_limit", value_parser = whole::<u32>(1..=1 << 30))]

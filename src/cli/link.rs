@@ -1,7 +1,7 @@
 //! The flags that `serve` and `load` share: which interface, which addresses, how the rings are attached.
 
 use super::sources;
-use super::values::{cidr, ip, one_of, parse_size, some_time, whole};
+use super::values::{cidr, ip, one_of, parse_size, some_time, timer, whole};
 use crate::SetupError;
 use crate::driver::AttachMode;
 use crate::driver::af_xdp::{PortConfig, ZeroCopy};
@@ -71,7 +71,7 @@ pub(super) struct LinkArgs {
     #[arg(long, help_heading = "TCP")]
     pub separate_fin: bool,
     /// Ask a peer for a sign of life after this long without one, as 2h [default: never]
-    #[arg(long, help_heading = "TCP", value_name = "TIME", value_parser = some_time)]
+    #[arg(long, help_heading = "TCP", value_name = "TIME", value_parser = timer)]
     pub keep_alive: Option<std::time::Duration>,
     /// Most connections for each worker
     #[arg(long, help_heading = "Limits", value_name = "N", default_value_t = Limits::default().connections, value_parser = whole::<u32>(1..=MOST))]

@@ -1,5 +1,6 @@
 //! How values are written on the command line and in the file; each refusal says what would do.
 
+use crate::tcp::LONGEST_TIMER;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
@@ -7,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// No time is longer: a century's worth of nanoseconds added to a clock stays in its range.
+/// No time is longer: nanoseconds of it added to a clock stay in its range.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A span of time, as `500ms`, `30s` or `2h`; none at all is one as well.
@@ -27,6 +28,15 @@ pub(super) fn some_time(text: &str) -> Result<Duration, String> {
     let time = time(text)?;
     if time < Duration::from_millis(1) {
         return Err(format!("`{text}` is too short; write 1ms at least"));
+    }
+    Ok(time)
+}
+
+/// As [`some_time`], and no longer than a timer of a connection runs.
+pub(super) fn timer(text: &str) -> Result<Duration, String> {
+    let time = some_time(text)?;
+    if time > LONGEST_TIMER {
+        return Err(format!("`{text}` is too long; write 24d at most"));
     }
     Ok(time)
 }

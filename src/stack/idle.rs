@@ -7,7 +7,7 @@
 
 use super::shard::{Shard, env};
 use crate::ledger::Ending;
-use crate::tcp::{Env, Tcb};
+use crate::tcp::{Env, LONGEST_TIMER, Tcb};
 use crate::time::Instant;
 
 /// Places of the connection table that one turn looks at.
@@ -56,7 +56,7 @@ impl Shard {
     /// Visits some places, if it is time; resets the connections there on which too little got on.
     pub fn end_idle(&mut self, now: Instant) {
         let Some(limit) = self.config.tcp.idle_limit else { return };
-        let limit_ms = limit.as_millis() as u64;
+        let limit_ms = limit.min(LONGEST_TIMER).as_millis() as u64;
         if self.idle_watch.cursor.is_none() && now.as_millis() >= self.idle_watch.next_round_ms {
             self.idle_watch.next_round_ms = now.as_millis() + (limit_ms / ROUNDS).max(1);
             self.idle_watch.cursor = Some(0);

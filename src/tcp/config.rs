@@ -3,7 +3,10 @@
 use super::congestion::Algorithm;
 use crate::time::Duration;
 
-/// How TCP behaves.
+/// No timer of a connection runs longer: timers count milliseconds in 32 bits, and compare across their wrap.
+pub const LONGEST_TIMER: Duration = Duration::from_secs(24 * 24 * 3600);
+
+/// How TCP behaves. Timers that are longer than [`LONGEST_TIMER`] end then; `time_wait` alone may be longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TcpConfig {
     /// How long TIME-WAIT lasts: 2 MSL (RFC 9293 §3.4.2: MSL is 2 minutes).

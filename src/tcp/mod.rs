@@ -39,7 +39,7 @@ mod transmit;
 pub mod tuple_hash;
 mod user_calls;
 
-pub use config::TcpConfig;
+pub use config::{LONGEST_TIMER, TcpConfig};
 pub use connection::{Env, Tcb};
 pub(crate) use connection::{Facts, News, syn_window, window_shift};
 pub use state::{State, Transition};

@@ -1,15 +1,22 @@
 //! The timers of a connection: retransmission (RFC 6298 §5), persist (RFC 9293 §3.8.6.1), delayed acknowledgement,
 //! orphans, and giving the buffers of an idle connection back. All share one place in the shard's wheel.
 
+use super::config::LONGEST_TIMER;
 use super::connection::{Env, Facts, Tcb};
 use super::rto::{backed_off_ms, waited_ms};
 use super::spurious::Undo;
 use super::state::{Event, State};
 use super::timer::{earlier, is_due};
 use crate::ledger::Ending;
+use crate::time::Duration;
 
 /// R1: retransmissions without an answer after which something is wrong (RFC 9293 §3.8.3, SHLD-10: at least 3).
 const R1: u8 = 3;
+
+/// In ticks of a millisecond.
+fn ticks(time: Duration) -> u32 {
+    time.min(LONGEST_TIMER).as_millis() as u32
+}
 
 impl Tcb {
     /// Starts the retransmission timer, or the shorter one after which the tail is probed for loss.
@@ -55,13 +62,13 @@ impl Tcb {
             && !self.outstanding()
             && self.unsent() == 0
         {
-            self.arm_after(idle.as_millis() as u32, env);
+            self.arm_after(ticks(idle), env);
         }
     }
 
     /// Starts the orphan timer: nobody will read, and the peer has yet to close.
     pub(super) fn arm_orphan(&mut self, env: &Env<'_>) {
-        self.arm_after(env.config.orphan_timeout.as_millis() as u32, env);
+        self.arm_after(ticks(env.config.orphan_timeout), env);
     }
 
     /// When the wheel must look at this connection next, in ticks.
@@ -208,7 +215,7 @@ impl Tcb {
             return;
         }
         self.facts.set(Facts::ALIVE_DUE);
-        self.arm_after(env.config.keep_alive_interval.as_millis() as u32, env);
+        self.arm_after(ticks(env.config.keep_alive_interval), env);
     }
 
     /// RFC 6298 §5.4–5.6, RFC 5681 §3.1.

@@ -170,6 +170,21 @@ mod tests {
         }
     }
 
+    /// 30 days in milliseconds are more than half of what 32 bits count.
+    #[test]
+    fn no_keep_alive_is_due_before_its_time_however_long_that_is() {
+        let days = |days: u64| Duration::from_secs(days * 24 * 3_600);
+        let config = TcpConfig { keep_alive: Some(days(30)), ..TcpConfig::default() };
+        let mut bench = Bench::with(config, false, false);
+        bench.wait(Duration::ZERO);
+        for _ in 0..2 {
+            bench.wait(days(11));
+            assert_eq!(bench.send().len(), 0, "after {:?}", bench.now);
+        }
+        bench.wait(days(3));
+        assert_eq!(bench.send().len(), 1, "the longest that a timer runs");
+    }
+
     #[test]
     fn turning_keep_alives_off_stops_no_retransmission() {
         let mut bench = asking();
