@@ -253,8 +253,8 @@ impl Defence {
         self.switches += 1;
         self.why.clone_from(&why);
         self.unsaid = Some(Switch { from, to, why });
-        if to == Step::Cookie || from == Step::Xdp {
-            // The XDP program's cookies are on their way as well.
+        if to == Step::Cookie {
+            // From below, the first is about to leave; from above, the XDP program's are on their way.
             self.last_cookie = Some(now);
         }
     }

@@ -20,7 +20,7 @@ const FRESH_FOR: u32 = 60_000;
 struct Neighbour {
     addr: Addr,
     station: Option<Station>,
-    /// Known at start, or a gateway: not evicted.
+    /// Known at start, or a gateway: does not give way to others. Where it is it may forget, when it does not answer.
     pinned: bool,
     /// When it was last confirmed, in ticks.
     confirmed_at: u32,
@@ -94,11 +94,16 @@ pub enum Learn {
     Enter,
 }
 
+/// Entries among which the stalest gives way to a newcomer.
+const COMPARED: usize = 8;
+
 /// The neighbour table.
 pub struct Neighbours {
     table: HashTable<Neighbour>,
     keyed: FlowHash,
     limit: usize,
+    /// Where the search for one that gives way goes on.
+    cursor: usize,
     /// Whether we ask for addresses; not where the host owns ARP.
     asks: bool,
     questions: Vec<Addr>,
@@ -113,6 +118,7 @@ impl Neighbours {
             table: HashTable::new(),
             keyed: FlowHash::new(key),
             limit: limit as usize,
+            cursor: 0,
             asks,
             questions: Vec::new(),
             given_up: Vec::new(),
@@ -260,12 +266,27 @@ impl Neighbours {
         true
     }
 
-    /// Makes room: first what never answered, then what was confirmed longest ago.
+    /// Makes room. Of the next few that may go, one that never answered goes, else the one that was confirmed longest ago:
+    /// a full table is not searched through for each newcomer.
     fn evict(&mut self, tick: u32) -> bool {
-        let victims = self.table.iter().filter(|n| !n.pinned && n.waiting.is_empty());
-        // Ages, not instants, compare across the wrap of the tick.
-        let victim = victims.max_by_key(|n| (n.station.is_none(), tick.wrapping_sub(n.confirmed_at)));
-        let Some(addr) = victim.map(|n| n.addr) else { return false };
+        let buckets = self.table.num_buckets();
+        let mut stalest: Option<((bool, u32), Addr)> = None;
+        let mut seen = 0;
+        for _ in 0..buckets {
+            self.cursor = (self.cursor + 1) % buckets;
+            let found = self.table.get_bucket(self.cursor).filter(|n| !n.pinned && n.waiting.is_empty());
+            let Some(neighbour) = found else { continue };
+            // Ages, not instants, compare across the wrap of the tick.
+            let age = (neighbour.station.is_none(), tick.wrapping_sub(neighbour.confirmed_at));
+            if stalest.is_none_or(|(oldest, _)| age > oldest) {
+                stalest = Some((age, neighbour.addr));
+            }
+            seen += 1;
+            if seen == COMPARED {
+                break;
+            }
+        }
+        let Some((_, addr)) = stalest else { return false };
         if let Ok(entry) = self.table.find_entry(self.keyed.addr(&addr), |n| n.addr == addr) {
             entry.remove();
         }

@@ -33,7 +33,7 @@ impl RateLimit {
     }
 }
 
-/// At most one answer in half a second for each flow without a connection that could count, so that two ends do not
+/// At most one answer in each half of a second for each flow without a connection that could count, so that two ends do not
 /// answer each other's answers for ever. Flows share places by a hash that nobody outside can predict; who shares one can be
 /// seen from outside, so it must not be that of the tables.
 pub struct AnswerLimit {

@@ -152,7 +152,7 @@ impl Shard {
         self.ports.release(&tuple);
     }
 
-    /// Both FINs are exchanged and ours was first: an entry of 22 octets takes the connection's place in the index.
+    /// Both FINs are exchanged and ours was first: a small entry takes the connection's place in the index.
     fn retire_into_time_wait(&mut self, index: u32, now: Instant) {
         let Some(tcb) = self.connections.get_mut(index) else { return };
         let entry = TimeWait::of(tcb);
