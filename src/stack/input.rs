@@ -6,6 +6,7 @@ use super::Disposition;
 use super::flow_index::{Flow, Phase};
 use super::neighbours::{Learn, Station};
 use super::shard::{Shard, env};
+use super::shedding::Newcomer;
 use crate::ledger::{DropReason, HalfOpenEnding, Handled};
 use crate::ownership::Ownership;
 use crate::tcp::closed::reset_for;
@@ -232,9 +233,15 @@ impl Shard {
                 Err(reason)
             }
             TimeWaitVerdict::Reuse if self.listens(arrival.tuple.local_port) => {
-                // The old entry goes only when the new one is sure.
+                // The old entry goes only when the new one is sure, or is what gives way for others.
                 self.admit(now, arrival)?;
                 self.check_room(arrival)?;
+                if !self.make_room_for(Newcomer::HalfOpen, now) {
+                    return Err(DropReason::HalfOpenFull);
+                }
+                if self.find(arrival.tuple).1 != Some(flow) {
+                    return self.on_syn(now, arrival, None, reply);
+                }
                 self.reuse_time_wait(flow, now);
                 self.on_syn(now, arrival, Some(entry.snd_nxt), reply)
             }
@@ -315,7 +322,7 @@ impl Shard {
         self.learn(addr, station, how, now);
         let believed = how == Learn::Update || self.neighbours.peek(&addr) == Some(station);
         if believed && self.share.is_part() && self.heard.len() < MOST_HEARD {
-            self.heard.push((addr, station));
+            self.heard.push_back((addr, station));
         }
     }
 

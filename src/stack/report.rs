@@ -69,6 +69,7 @@ impl Shard {
             ("half_open", self.half_open.len() as u64, self.half_open.limit() as u64),
             ("connections", self.connections.len() as u64, self.connections.limit() as u64),
             ("time_wait", time_wait as u64, u64::from(limits.time_wait)),
+            ("time_wait_places", self.time_wait_places() as u64, u64::from(limits.time_wait)),
             ("table_bytes", self.table_bytes(), self.most_table_bytes()),
             ("buffer_bytes", self.pools.blocks.used_bytes(), self.pools.blocks.limit_bytes()),
             ("orphans", u64::from(self.orphans), u64::from(limits.orphans)),

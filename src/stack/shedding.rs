@@ -42,12 +42,13 @@ pub enum Newcomer {
 }
 
 impl Shard {
-    /// Octets that the entries of all tables take.
+    /// Octets that the entries of all tables take; in TIME-WAIT those that a new connection took the tuple of as well, until
+    /// their place can be used anew.
     pub fn table_bytes(&self) -> u64 {
         self.half_open.len() as u64 * HALF_OPEN_BYTES
             + self.connections.len() as u64 * CONNECTION_BYTES
-            + self.time_wait_v4.len() as u64 * TIME_WAIT_BYTES
-            + self.time_wait_v6.len() as u64 * TIME_WAIT_BYTES_V6
+            + self.time_wait_v4.places() as u64 * TIME_WAIT_BYTES
+            + self.time_wait_v6.places() as u64 * TIME_WAIT_BYTES_V6
     }
 
     /// The most that they may take; no more than their limits come to.

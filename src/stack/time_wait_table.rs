@@ -176,6 +176,12 @@ impl<E: Packed> TimeWaitTable<E> {
         self.live
     }
 
+    /// Places that are taken: by entries that wait, and by those that were removed before their time, until nobody waits
+    /// any more in their segment.
+    pub fn places(&self) -> usize {
+        self.stored
+    }
+
     /// Whether an entry must go before another one can come.
     pub fn is_full(&self) -> bool {
         self.stored >= self.limit || self.segments.is_full()

@@ -9,12 +9,17 @@ use handfast::wire::tcp::{Flags, Header};
 /// A connection that the server closes first; says how it would go on.
 fn into_time_wait(site: &mut Site, from: (Addr, u16)) -> Peer {
     let mut peer = site.connect(from, HTTP).expect("there is room");
+    close_first(site, &mut peer);
+    peer
+}
+
+/// Has the server close first.
+fn close_first(site: &mut Site, peer: &mut Peer) {
     let request = b"GET / HTTP/1.0\r\n\r\n";
-    let page = site.segment(from, HTTP, &peer.header(), request);
+    let page = site.segment(peer.from, HTTP, &peer.header(), request);
     peer.seq += request.len() as u32;
     peer.hear(&page);
-    site.segment(from, HTTP, &fin(&peer), b"");
-    peer
+    site.segment(peer.from, HTTP, &fin(peer), b"");
 }
 
 fn fin(peer: &Peer) -> Header {
@@ -134,4 +139,45 @@ fn where_there_is_little_room_to_send_connections_come_first() {
     assert_eq!(again, 10, "none was lost");
     let last_of_reader = rest.iter().rposition(|sent| reader.is_mine(sent)).unwrap();
     assert!(rest[..=last_of_reader].iter().all(|sent| !sent.has(Flags::SYN)));
+}
+
+/// A newer SYN needs more than its old entry gives back, and connections give nothing.
+#[test]
+fn a_tuple_is_used_again_where_there_is_room_and_else_nothing_is_half_done() {
+    let bytes = Site::new(|_| {}).stats().bytes_per_entry;
+    for (spare, opens) in [(0, false), (bytes.half_open, true)] {
+        let mut site = Site::new(|config| {
+            config.limits.table_bytes = bytes.established + bytes.time_wait + spare;
+            config.defence.mode = handfast::stack::SynDefence::Table;
+        });
+        let old = into_time_wait(&mut site, (host(1, 1), 1_000));
+        assert!(site.connect((host(2, 1), 1_000), ECHO).is_some());
+        assert_eq!((site.used("time_wait"), site.used("connections")), (1, 1));
+        let newer = Header { seq: old.seq + 1_000_000, ..super::site::syn() };
+        let answer = site.segment(old.from, HTTP, &newer, b"");
+        assert_eq!(answer.iter().any(|sent| sent.has(Flags::SYN | Flags::ACK)), opens);
+        // The ledger is exact.
+        let stats = site.stats();
+        assert_eq!((stats.time_wait["reused"], site.dropped("half_open_full")), (u64::from(opens), u64::from(!opens)));
+        assert_eq!(stats.pools["time_wait"].used, 0);
+    }
+}
+
+/// What a new connection took the tuple of keeps its place until others around it go: that is memory, and bounded as such.
+#[test]
+fn one_tuple_used_again_and_again_takes_no_more_than_the_bound() {
+    let mut site = Site::new(|config| config.limits.table_bytes = 3_000);
+    let mut seq = super::site::syn().seq;
+    for _ in 0..500 {
+        // One that stays, so that the places around it do not go at once.
+        let mut peer = site.connect_from((host(1, 1), 1_000), HTTP, seq).expect("there is room");
+        close_first(&mut site, &mut peer);
+        seq = peer.seq + 1_000_000;
+        let stats = site.stats();
+        let (bytes, places) = (stats.pools["table_bytes"], stats.pools["time_wait_places"]);
+        assert!(
+            bytes.used <= bytes.limit && places.used * stats.bytes_per_entry.time_wait <= 3_000,
+            "{bytes:?} {places:?}"
+        );
+    }
 }

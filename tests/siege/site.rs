@@ -220,7 +220,12 @@ impl Site {
 
     /// A client does a whole handshake; `None` when its SYN has no answer.
     pub fn connect(&mut self, from: (Addr, u16), to_port: u16) -> Option<Peer> {
-        let answers = self.syn(from, to_port);
+        self.connect_from(from, to_port, syn().seq)
+    }
+
+    /// The same, with this initial sequence number.
+    pub fn connect_from(&mut self, from: (Addr, u16), to_port: u16, seq: SeqNum) -> Option<Peer> {
+        let answers = self.segment(from, to_port, &Header { seq, ..syn() }, b"");
         let syn_ack = answers.iter().find(|sent| sent.has(Flags::SYN | Flags::ACK))?.header();
         let peer = Peer { from, to_port, seq: syn_ack.ack, ack: syn_ack.seq + 1, wnd: 65_535 };
         peer.acknowledge(self);

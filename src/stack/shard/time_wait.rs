@@ -3,6 +3,7 @@
 use super::{CROWD, Shard};
 use crate::ledger::TimeWaitEnding;
 use crate::stack::flow_index::{Flow, Phase};
+use crate::stack::shedding::TIME_WAIT_BYTES_V6;
 use crate::tcp::state::{Event, State};
 use crate::tcp::time_wait::TimeWait;
 use crate::time::Instant;
@@ -37,7 +38,12 @@ impl Shard {
             true => self.time_wait_v4.is_full(),
             false => self.time_wait_v6.is_full(),
         };
-        table_is_full || self.time_wait_v4.len() + self.time_wait_v6.len() >= self.config.limits.time_wait as usize
+        table_is_full || self.time_wait_places() >= self.config.limits.time_wait as usize
+    }
+
+    /// Places that are taken in both tables, by entries that wait and by those that were reused.
+    pub fn time_wait_places(&self) -> usize {
+        self.time_wait_v4.places() + self.time_wait_v6.places()
     }
 
     pub(super) fn store_time_wait(&mut self, entry: &TimeWait, now: Instant) -> Flow {
@@ -66,11 +72,10 @@ impl Shard {
             _ => self.time_wait_v6.is_worth_restarting(place, now_ms),
         };
         let entry = self.time_wait(flow);
-        let full = match flow.phase() {
-            Phase::TimeWaitV4 => self.time_wait_v4.is_full(),
-            _ => self.time_wait_v6.is_full(),
-        };
-        if !worth || full {
+        // The new place comes on top of the old one, and nobody gives way for it.
+        let no_room = self.time_wait_is_full(entry.tuple.local_addr.is_v4())
+            || self.table_bytes() + TIME_WAIT_BYTES_V6 > self.config.limits.table_bytes;
+        if !worth || no_room {
             return;
         }
         self.remove_time_wait(flow);
