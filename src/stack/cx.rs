@@ -56,7 +56,9 @@ impl Cx<'_> {
             shard.ledger.refused.connections += 1;
             return Err(ConnectError::TableFull);
         }
-        let tuple = choose_tuple(shard, &what, remote_addr)?;
+        let tuple = choose_tuple(shard, &what, remote_addr).inspect_err(|why| {
+            shard.ledger.refused.ports += u64::from(*why == ConnectError::PortsExhausted);
+        })?;
         let iss = shard.isns.isn(&tuple, self.now);
         let ts_offset = shard.isns.timestamp_offset(&tuple);
         let our_mss = shard.config.our_mss(tuple.local_addr.is_v4());
@@ -265,7 +267,6 @@ fn choose_tuple(shard: &mut Shard, what: &Connect, remote_addr: Addr) -> Result<
     if !any {
         return Err(ConnectError::NoLocalAddress);
     }
-    shard.ledger.refused.ports += 1;
     Err(ConnectError::PortsExhausted)
 }
 

@@ -153,7 +153,7 @@ impl<A: App> Stack<A> {
     /// Takes out a neighbour's address that came in here, to be told to the other workers: an answer comes to one worker,
     /// whoever asked.
     pub fn take_heard(&mut self) -> Option<(Addr, Station)> {
-        self.shard.heard.pop()
+        self.shard.heard.pop_front()
     }
 
     /// A neighbour's address that came in at another worker.
@@ -295,8 +295,11 @@ impl<A: App> Stack<A> {
     pub fn sees_only_bad_checksums(&self) -> bool {
         let ledger = &self.shard.ledger;
         let bad = ledger.dropped.of(DropReason::TcpChecksum);
-        let good = ledger.handled.of(Handled::Segment) + ledger.handled.of(Handled::SynReceived);
-        bad >= 2 && good == 0
+        let answered = [Handled::Segment, Handled::SynReceived, Handled::AnsweredByReset, Handled::HandedOver];
+        let judged = [DropReason::OutOfWindow, DropReason::NoCookie, DropReason::ResetIgnored];
+        bad >= 2
+            && answered.into_iter().all(|outcome| ledger.handled.of(outcome) == 0)
+            && judged.into_iter().all(|reason| ledger.dropped.of(reason) == 0)
     }
 
     /// Memory shared with an XDP program that can answer SYNs for this stack.

@@ -68,7 +68,7 @@ pub(crate) struct Shard {
     /// Which flows are ours.
     pub share: Share,
     /// Neighbours' addresses that came in here and the other workers have not been told.
-    pub heard: Vec<(Addr, Station)>,
+    pub heard: VecDeque<(Addr, Station)>,
     pub listening: Box<[u64; 1024]>,
     pub index: FlowIndex,
     pub half_open: Slab<HalfOpenSlot>,
@@ -157,7 +157,7 @@ impl Shard {
             neighbours,
             ports: Ports::new(config.ephemeral_ports, share.clone()),
             share,
-            heard: Vec::new(),
+            heard: VecDeque::new(),
             listening,
             index: FlowIndex::new(key),
             half_open: Slab::new(limits.half_open.min(Flow::MAX_PLACE)),
