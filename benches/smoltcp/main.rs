@@ -52,6 +52,7 @@ fn lives_of(idle: usize) -> u64 {
 
 struct Row {
     idle: usize,
+    beside: server::Lives,
     handfast: Vec<f64>,
     /// By the place of the used sockets.
     smoltcp: [Vec<f64>; 3],
@@ -65,10 +66,10 @@ impl Row {
         lives.measure(count / 10, Lives::live);
         self.handfast.push(lives.measure(count, Lives::live).as_nanos() as f64 / count as f64);
         for (place, measured) in PLACES.into_iter().zip(&mut self.smoltcp) {
-            let mut lives = server::Lives::new(self.idle, place);
+            self.beside.put(place);
             let count = lives_of(self.idle);
-            lives.measure(count / 10);
-            measured.push(lives.measure(count));
+            self.beside.measure(count / 10);
+            measured.push(self.beside.measure(count));
         }
     }
 
@@ -91,7 +92,12 @@ fn main() {
     if cli.quick {
         (cli.rounds, cli.idle) = (1, vec![0, 1_000]);
     }
-    let row = |idle: &usize| Row { idle: *idle, handfast: vec![], smoltcp: Default::default() };
+    let row = |idle: &usize| Row {
+        idle: *idle,
+        beside: server::Lives::new(*idle),
+        handfast: vec![],
+        smoltcp: Default::default(),
+    };
     let mut rows: Vec<Row> = cli.idle.iter().map(row).collect();
     for round in 1..=cli.rounds {
         eprintln!("round {round} of {}", cli.rounds);

@@ -109,8 +109,9 @@ pub struct Lives {
     wire: Wire,
     interface: Interface,
     sockets: SocketSet<'static>,
-    /// The sockets that are used.
-    used: Vec<SocketHandle>,
+    /// All sockets in their order; those from `used` on are used, as many as lives go on at a time.
+    slots: Vec<SocketHandle>,
+    used: usize,
     now: Instant,
     begun: u32,
     peers: [(Addr, u16); BURST],
@@ -118,6 +119,11 @@ pub struct Lives {
     measured: Duration,
     /// Whether sockets whose connection is over listen again.
     serving: bool,
+}
+
+fn taken(sockets: &mut SocketSet<'static>, handle: SocketHandle) -> Socket<'static> {
+    let smoltcp::socket::Socket::Tcp(socket) = sockets.remove(handle);
+    socket
 }
 
 fn listening() -> Socket<'static> {
@@ -128,8 +134,9 @@ fn listening() -> Socket<'static> {
 }
 
 impl Lives {
-    /// A server beside whose sockets there are so many idle connections.
-    pub fn new(idle: usize, place: Place) -> Lives {
+    /// A server behind whose sockets there are so many idle connections. smoltcp looks for an empty slot through all that
+    /// are taken, so this takes minutes for 100,000.
+    pub fn new(idle: usize) -> Lives {
         let mut wire = Wire { input: Frames::new(), taken: 0, output: Frames::new() };
         let now = Instant::from_millis(1_000);
         let config = Config::new(HardwareAddress::Ethernet(EthernetAddress(SERVER_MAC.0)));
@@ -138,21 +145,12 @@ impl Lives {
             let [a, b, c, d] = SERVER;
             addresses.push(IpCidr::new(IpAddress::v4(a, b, c, d), 8)).expect("room for an address");
         });
-        let before = match place {
-            Place::First => 0,
-            Place::Middle => idle / 2,
-            Place::Last => idle,
-        };
-        let mut sockets = SocketSet::new(Vec::new());
-        let idlers: Vec<SocketHandle> = (0..before).map(|_| sockets.add(listening())).collect();
-        let used: Vec<SocketHandle> = (0..BURST).map(|_| sockets.add(listening())).collect();
-        let idlers: Vec<SocketHandle> =
-            idlers.into_iter().chain((before..idle).map(|_| sockets.add(listening()))).collect();
         let mut lives = Lives {
             wire,
             interface,
-            sockets,
-            used,
+            sockets: SocketSet::new(Vec::new()),
+            slots: Vec::new(),
+            used: 0,
             now,
             begun: 0,
             peers: [(client(0), 0); BURST],
@@ -161,8 +159,32 @@ impl Lives {
             serving: false,
         };
         (0..=1 + idle as u32 / PORTS).for_each(|number| lives.introduce(client(number)));
-        lives.occupy(&idlers);
+        let idlers = lives.idlers(idle);
+        lives.sockets = SocketSet::new(Vec::with_capacity(idle + BURST));
+        let used = (0..BURST).map(|_| listening());
+        lives.slots = used.chain(idlers).map(|socket| lives.sockets.add(socket)).collect();
+        lives.serving = true;
         lives
+    }
+
+    /// Moves the sockets that are used; others take their slots.
+    pub fn put(&mut self, place: Place) {
+        let to = match place {
+            Place::First => 0,
+            Place::Middle => (self.slots.len() - BURST) / 2,
+            Place::Last => self.slots.len() - BURST,
+        };
+        let mut take = |from: usize| -> Vec<Socket<'static>> {
+            let handles = &self.slots[from..from + BURST];
+            handles.iter().map(|handle| taken(&mut self.sockets, *handle)).collect()
+        };
+        if to.abs_diff(self.used) >= BURST {
+            let (used, others) = (take(self.used), take(to));
+            // Each goes into the first slot that is empty.
+            let (first, second) = if self.used < to { (others, used) } else { (used, others) };
+            first.into_iter().chain(second).for_each(|socket| _ = self.sockets.add(socket));
+            self.used = to;
+        }
     }
 
     /// Tells the server a client's Ethernet address.
@@ -179,23 +201,22 @@ impl Lives {
         self.step();
     }
 
-    /// Opens connections that stay, a burst at a time, until all of those sockets have one. A connection that comes meets
-    /// the first listening socket, so the others are made to wait meanwhile.
-    fn occupy(&mut self, idlers: &[SocketHandle]) {
-        let used = self.used.clone();
-        used.iter().chain(idlers).for_each(|handle| self.sockets.get_mut::<Socket<'_>>(*handle).abort());
-        for some in idlers.chunks(BURST) {
-            some.iter().for_each(|handle| self.listen(*handle));
-            self.open(some.len());
-            let stands = |handle: &SocketHandle| self.sockets.get::<Socket<'_>>(*handle).state() == State::Established;
-            assert!(some.iter().all(stands), "an idle connection");
+    /// Opens connections that stay, a burst at a time in a set of its own: among those that are there already each would be
+    /// looked for.
+    fn idlers(&mut self, count: usize) -> Vec<Socket<'static>> {
+        let mut idlers = Vec::with_capacity(count);
+        while idlers.len() < count {
+            let some = BURST.min(count - idlers.len());
+            self.sockets = SocketSet::new(Vec::new());
+            let handles: Vec<SocketHandle> = (0..some).map(|_| self.sockets.add(listening())).collect();
+            self.open(some);
+            for handle in handles {
+                let socket = taken(&mut self.sockets, handle);
+                assert_eq!(socket.state(), State::Established, "an idle connection");
+                idlers.push(socket);
+            }
         }
-        used.iter().for_each(|handle| self.listen(*handle));
-        self.serving = true;
-    }
-
-    fn listen(&mut self, handle: SocketHandle) {
-        self.sockets.get_mut::<Socket<'_>>(handle).listen(PORT).expect("a closed socket");
+        idlers
     }
 
     /// At least so many lives; says how long one took, in ns.
@@ -266,7 +287,7 @@ impl Lives {
         let start = Clock::now();
         self.interface.poll(self.now, black_box(&mut self.wire), &mut self.sockets);
         let mut closed = false;
-        for handle in &self.used {
+        for handle in self.slots.iter().skip(self.used).take(BURST) {
             let socket = self.sockets.get_mut::<Socket<'_>>(*handle);
             match socket.state() {
                 State::CloseWait => {
