@@ -36,7 +36,8 @@ pub fn config(tcp: TcpConfig) -> StackConfig {
             half_open: 4,
             connections: 4,
             time_wait: 4,
-            table_bytes: u64::MAX,
+            // Less than the tables' own limits come to.
+            table_bytes: 600,
             buffer_bytes: 64 * 1024,
             neighbours: 4,
             app_timers: 4,
