@@ -263,3 +263,42 @@ fn queues_that_are_added_are_told_of_and_none_with_a_worker_is_taken_away() {
     assert!(served.answers());
     served.goes_on();
 }
+
+/// The link below a macvlan lets out next to nothing, so what was sent stays where it is, as it does under a NIC that stands still.
+const BELOW: &str = "hf-below";
+
+fn stands_still(served: &Served, how_often: usize) {
+    served.run("tc", &["qdisc", "replace", "dev", BELOW, "root", "tbf", "rate", "8bit", "burst", "2k", "limit", "1m"]);
+    let start = Instant::now();
+    while served.0.server.log().matches("has left for a second").count() < how_often {
+        assert!(start.elapsed() < 2 * PATIENCE, "{}", served.0.server.log());
+        served.answers_at_once();
+    }
+    assert_eq!(served.0.server.stats()["kernel"]["tx_stalls"], how_often);
+}
+
+#[test]
+fn sending_that_stands_still_is_told_and_goes_on_or_ends_it_with_the_ledger() {
+    let Some(lab) = common::lab("standstill", &LabConfig::default()) else { return };
+    for args in ["set hf-b down", "set hf-b name hf-below", "set hf-below up"] {
+        lab.right.run("ip", &["link"].into_iter().chain(args.split(' ')).collect::<Vec<_>>()).unwrap();
+    }
+    if let Err(e) = lab.right.run("ip", &["link", "add", "link", BELOW, "name", RIGHT, "type", "macvlan"]) {
+        return common::skip("sending that stands still", &e.to_string());
+    }
+    if let Err(e) = lab
+        .right
+        .run("tc", &["qdisc", "add", "dev", BELOW, "root", "tbf", "rate", "1gbit", "burst", "1m", "limit", "1m"])
+    {
+        return common::skip("sending that stands still", &e.to_string());
+    }
+    lab.right.run("ip", &["link", "set", RIGHT, "up", "addrgenmode", "none"]).unwrap();
+    let server = Server::start(&lab, "--service daytime@13 --xdp generic");
+    let served = Served(Site { server, lab });
+    assert!(served.answers(), "it does not serve to begin with");
+    stands_still(&served, 1);
+    served.run("tc", &["qdisc", "del", "dev", BELOW, "root"]);
+    assert!(served.answers(), "nothing is left of it");
+    stands_still(&served, 2);
+    served.ends_saying(&["sending on hf-b queue 0", "although the link is up: its driver stands still"]);
+}
