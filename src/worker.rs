@@ -163,6 +163,7 @@ impl<D: Driver, A: App> Worker<D, A> {
         if let Some(memory) = driver.outpost() {
             stack.set_outpost(memory);
         }
+        stack.set_tx_checksum(driver.tx_checksum());
         let mailbox = Mailbox { commands: sender, waker: driver.waker() };
         let burst = Vec::with_capacity(BURST);
         let busy_at = clock::now();

@@ -29,6 +29,7 @@ pub use xdp_verdict::Verdict;
 
 use crate::outpost::SharedMemory;
 use crate::time::{Duration, Instant};
+use crate::wire::frame::TxChecksum;
 use std::io;
 use std::sync::Arc;
 
@@ -103,6 +104,12 @@ pub trait Driver {
     /// What the kernel lost between the NIC and us, where there is a kernel between.
     fn kernel_losses(&self) -> KernelLosses {
         KernelLosses::default()
+    }
+
+    /// Who finishes the TCP checksums of the frames that are sent: with [`TxChecksum::PseudoHeaderOnly`] the driver has it
+    /// done for every TCP segment, and none may come to it finished.
+    fn tx_checksum(&self) -> TxChecksum {
+        TxChecksum::Full
     }
 
     /// Memory shared with an XDP program that can answer SYNs on this queue, where there is one.

@@ -4,6 +4,7 @@ use super::{ChunkCensus, Driver, Frame, KernelLosses, Wake};
 use crate::clock;
 use crate::outpost::SharedMemory;
 use crate::time::{Duration, Instant};
+use crate::wire::frame::TxChecksum;
 use std::io;
 use std::sync::Arc;
 
@@ -188,6 +189,10 @@ impl<D: Driver> Driver for Tap<D> {
 
     fn kernel_losses(&self) -> KernelLosses {
         self.inner.kernel_losses()
+    }
+
+    fn tx_checksum(&self) -> TxChecksum {
+        self.inner.tx_checksum()
     }
 
     fn outpost(&self) -> Option<SharedMemory> {

@@ -16,7 +16,7 @@ use crate::tcp::time_wait::TimeWaitVerdict;
 use crate::tcp::{Env, Facts};
 use crate::time::Instant;
 use crate::wire::arp::{Arp, Operation};
-use crate::wire::frame::{self, Carried, Content, Envelope, Ip, Link, Other, TxChecksum};
+use crate::wire::frame::{self, Carried, Content, Envelope, Ip, Link, Other};
 use crate::wire::tcp::{Flags, Header, Segment};
 use crate::wire::{Addr, FourTuple, icmp, ndp};
 
@@ -292,7 +292,7 @@ impl Shard {
 
     pub(super) fn segment(&self, arrival: &Arrival<'_>, header: Header) -> Reply {
         let (link, tuple) = (arrival.link.reply(self.config.mac), *arrival.tuple);
-        Reply::Segment(Envelope { link, tuple, hop_limit: HOP_LIMIT, ecn: 0, checksum: TxChecksum::Full }, header)
+        Reply::Segment(Envelope { link, tuple, hop_limit: HOP_LIMIT, ecn: 0, checksum: self.tx_checksum }, header)
     }
 
     // --- neighbours and ICMP ---

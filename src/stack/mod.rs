@@ -79,6 +79,7 @@ use crate::stats::Snapshot;
 use crate::tcp::timer::is_due;
 use crate::tcp::{Env, Facts, News, buffer};
 use crate::time::{Duration, Instant};
+use crate::wire::frame::TxChecksum;
 use crate::wire::{Addr, MacAddr};
 use neighbours::{Learn, Station};
 use own_link::Announcer;
@@ -305,6 +306,11 @@ impl<A: App> Stack<A> {
     /// Memory shared with an XDP program that can answer SYNs for this stack.
     pub fn set_outpost(&mut self, memory: SharedMemory) {
         self.shard.outpost = Some(Outpost::new(memory));
+    }
+
+    /// Who finishes the TCP checksums of what is sent; we do unless told.
+    pub fn set_tx_checksum(&mut self, checksum: TxChecksum) {
+        self.shard.tx_checksum = checksum;
     }
 
     /// Other keys for SYN cookies.

@@ -8,7 +8,7 @@ use crate::ledger::HalfOpenEnding;
 use crate::tcp::{Env, Facts};
 use crate::time::Instant;
 use crate::wire::arp::{Arp, Operation};
-use crate::wire::frame::{self, Envelope, Link, TxChecksum};
+use crate::wire::frame::{self, Envelope, Link};
 use crate::wire::{Addr, FourTuple, MacAddr};
 
 /// Where frames are written to.
@@ -89,10 +89,10 @@ impl Shard {
             self.wait_for_neighbour(index, found, now);
             return Progress::Done;
         };
-        let envelope = self.envelope(station, tuple);
+        let mut envelope = self.envelope(station, tuple);
         let Some(tcb) = self.connections.get_mut(index) else { return Progress::Done };
         for _ in 0..BURST {
-            let envelope = Envelope { ecn: plan.ecn, ..envelope };
+            envelope.ecn = plan.ecn;
             let written = out.transmit(|buffer| {
                 frame::emit_tcp(buffer, &envelope, &plan.header, plan.text_len, |text| tcb.copy_text(&plan, text))
             });
@@ -157,7 +157,7 @@ impl Shard {
 
     fn envelope(&self, station: Station, tuple: FourTuple) -> Envelope {
         let link = Link { src: self.config.mac, dst: station.mac, vlan: station.vlan };
-        Envelope { link, tuple, hop_limit: HOP_LIMIT, ecn: 0, checksum: TxChecksum::Full }
+        Envelope { link, tuple, hop_limit: HOP_LIMIT, ecn: 0, checksum: self.tx_checksum }
     }
 
     /// Where the next hop towards the peer is; when that must be asked for first, the question is under way.

@@ -16,7 +16,8 @@ pub const IPV4: u16 = 0x0800;
 pub const ARP: u16 = 0x0806;
 /// EtherType of IPv6.
 pub const IPV6: u16 = 0x86dd;
-const VLAN: u16 = 0x8100;
+/// EtherType of a VLAN tag (IEEE 802.1Q).
+pub const VLAN: u16 = 0x8100;
 
 /// PCP and VID of a tag; the drop-eligible bit is neither kept nor sent.
 const PCP_AND_VID: u16 = 0xefff;

@@ -8,6 +8,7 @@ pub use super::ethernet::Link;
 pub use super::ip::Ip;
 pub use emit::{
     Envelope, TxChecksum, answer_echo, emit_arp, emit_neighbour_advertisement, emit_neighbour_solicitation, emit_tcp,
+    find_tcp,
 };
 
 use super::addr::{Addr, FourTuple, MacAddr};

@@ -2,7 +2,7 @@
 
 mod codec;
 
-pub use codec::{HEADER_LEN, MAX_OPTIONS, emit, read};
+pub use codec::{CHECKSUM_AT, HEADER_LEN, MAX_OPTIONS, emit, read};
 
 use super::seq::SeqNum;
 use std::fmt;

@@ -6,6 +6,7 @@ use crate::clock;
 use crate::driver::{ChunkCensus, Driver, Frame, KernelLosses, Wake};
 use crate::time::{Duration, Instant};
 use crate::wire::MacAddr;
+use crate::wire::frame::{Link, TxChecksum};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -70,7 +71,8 @@ impl<D: Driver> Flooding<D> {
             return;
         }
         let mac = |at: usize| MacAddr(std::array::from_fn(|i| frame[at + i]));
-        self.frames = Some(Frames::new(&self.flood, mac(6), mac(0), self.seed));
+        let link = Link { src: mac(6), dst: mac(0), vlan: None };
+        self.frames = Some(Frames::new(&self.flood, link, self.inner.tx_checksum(), self.seed));
     }
 
     /// Sends what is due, as far as there is room.
@@ -158,6 +160,10 @@ impl<D: Driver> Driver for Flooding<D> {
 
     fn kernel_losses(&self) -> KernelLosses {
         self.inner.kernel_losses()
+    }
+
+    fn tx_checksum(&self) -> TxChecksum {
+        self.inner.tx_checksum()
     }
 
     fn describe(&self) -> String {

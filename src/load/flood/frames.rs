@@ -3,8 +3,8 @@
 use super::{Flood, Kind};
 use crate::wire::checksum::Sum;
 use crate::wire::frame::{self, Envelope, Link, TxChecksum};
-use crate::wire::tcp::{Flags, Header, Options, Timestamps};
-use crate::wire::{Addr, FourTuple, MacAddr};
+use crate::wire::tcp::{self, Flags, Header, Options, Timestamps};
+use crate::wire::{Addr, FourTuple};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
 
@@ -24,6 +24,7 @@ pub struct Frames {
     len: usize,
     ip_checksum: u16,
     tcp_checksum: u16,
+    checksum: TxChecksum,
     acknowledges: bool,
     network: u32,
     hosts: u32,
@@ -31,8 +32,8 @@ pub struct Frames {
 }
 
 impl Frames {
-    /// Frames of this flood between these stations.
-    pub fn new(flood: &Flood, src: MacAddr, dst: MacAddr, seed: u64) -> Self {
+    /// Frames of this flood between these stations, whose checksums are finished by `checksum`.
+    pub fn new(flood: &Flood, link: Link, checksum: TxChecksum, seed: u64) -> Self {
         let target = flood.target;
         let tuple = FourTuple {
             local_addr: Addr::UNSPECIFIED_V4,
@@ -40,8 +41,7 @@ impl Frames {
             local_port: 0,
             remote_port: target.port(),
         };
-        let link = Link { src, dst, vlan: None };
-        let envelope = Envelope { link, tuple, hop_limit: 64, ecn: 0, checksum: TxChecksum::Full };
+        let envelope = Envelope { link, tuple, hop_limit: 64, ecn: 0, checksum };
         let (header, text_len) = segment(flood.kind);
         let mut template = [0; LONGEST];
         let len = frame::emit_tcp(&mut template, &envelope, &header, text_len, |text| text.fill(b'x'));
@@ -50,7 +50,8 @@ impl Frames {
             template,
             len,
             ip_checksum: word(IP + 10),
-            tcp_checksum: word(TCP + 16),
+            tcp_checksum: word(TCP + tcp::CHECKSUM_AT),
+            checksum,
             acknowledges: header.flags.has(Flags::ACK),
             network: u32::from(flood.sources.network()),
             hosts: u32::from(flood.sources.hostmask()),
@@ -76,9 +77,15 @@ impl Frames {
         frame[TCP + 8..TCP + 12].copy_from_slice(&ack.to_be_bytes());
         // RFC 1624 §3, equation 3; the old words are all zero.
         let ip = Sum::ZERO.word(u32::from(!self.ip_checksum)).word(source);
-        let tcp = Sum::ZERO.word(u32::from(!self.tcp_checksum)).word(source).word(u32::from(port)).word(seq).word(ack);
+        let tcp = match self.checksum {
+            TxChecksum::Full => {
+                let old = Sum::ZERO.word(u32::from(!self.tcp_checksum));
+                old.word(source).word(u32::from(port)).word(seq).word(ack).checksum()
+            }
+            TxChecksum::PseudoHeaderOnly => Sum::ZERO.word(u32::from(self.tcp_checksum)).word(source).folded(),
+        };
         frame[IP + 10..IP + 12].copy_from_slice(&ip.checksum().to_be_bytes());
-        frame[TCP + 16..TCP + 18].copy_from_slice(&tcp.checksum().to_be_bytes());
+        frame[TCP + tcp::CHECKSUM_AT..][..2].copy_from_slice(&tcp.to_be_bytes());
         self.len
     }
 }
@@ -101,16 +108,19 @@ fn segment(kind: Kind) -> (Header, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::MacAddr;
     use crate::wire::frame::{Incoming, VerifyChecksum};
     use strum::IntoEnumIterator;
+
+    const LINK: Link = Link { src: MacAddr([2, 0, 0, 0, 0, 1]), dst: MacAddr([2, 0, 0, 0, 0, 2]), vlan: None };
 
     #[test]
     fn every_frame_is_intact_and_from_where_it_may_be() {
         for kind in Kind::iter() {
             let sources: ipnet::IpNet = "198.19.128.0/17".parse().unwrap();
             let flood = Flood::new(kind, 1.0, sources, "10.0.0.2:80".parse().unwrap(), true).unwrap();
-            let (src, dst) = (MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 2]));
-            let mut frames = Frames::new(&flood, src, dst, 42);
+            let mut frames = Frames::new(&flood, LINK, TxChecksum::Full, 42);
+            let mut unfinished = Frames::new(&flood, LINK, TxChecksum::PseudoHeaderOnly, 42);
             let mut seen = std::collections::HashSet::new();
             for _ in 0..20_000 {
                 let mut buffer = [0; 2048];
@@ -123,7 +133,12 @@ mod tests {
                 assert!(sources.contains(&source) && tuple.remote_port >= 1024, "{tuple}");
                 assert_eq!(tuple.local(), "10.0.0.2:80".parse().unwrap());
                 assert_eq!((received.header.flags, received.text.len()), (segment(kind).0.flags, segment(kind).1));
-                assert_eq!((link.src, link.dst), (src, dst));
+                assert_eq!((link.src, link.dst), (LINK.src, LINK.dst));
+                let mut finished = [0; 2048];
+                assert_eq!(unfinished.write(&mut finished), len);
+                let checksum = Sum::ZERO.octets(&finished[TCP..len]).checksum();
+                finished[TCP + 16..TCP + 18].copy_from_slice(&checksum.to_be_bytes());
+                assert!(finished[..len] == buffer[..len], "{kind:?}: the rest of the sum makes the same checksum");
                 seen.insert(tuple);
             }
             assert!(seen.len() > 19_900, "sources differ: {}", seen.len());

@@ -34,7 +34,7 @@ use crate::tcp::state::{Event, State, StateGauges};
 use crate::tcp::timer::Link;
 use crate::tcp::transfer::Pools;
 use crate::time::Instant;
-use crate::wire::frame::{self, VerifyChecksum};
+use crate::wire::frame::{self, TxChecksum, VerifyChecksum};
 use crate::wire::{Addr, FourTuple};
 use std::collections::VecDeque;
 
@@ -100,6 +100,8 @@ pub(crate) struct Shard {
     pub starved: VecDeque<ConnId>,
     /// Where the search for what came out of order goes on.
     pub early_cursor: u32,
+    /// Who finishes the checksums of what we send.
+    pub tx_checksum: TxChecksum,
     pub replies: ReplyLimits,
     pub answers: AnswerLimit,
     pub(super) strays: Strays,
@@ -179,6 +181,7 @@ impl Shard {
             app_timers: TimerQueue::new(limits.app_timers),
             starved: VecDeque::new(),
             early_cursor: 0,
+            tx_checksum: TxChecksum::Full,
             answers: AnswerLimit::new(),
             strays: Strays::new(),
             replies: ReplyLimits::new(limits.replies_per_second),

@@ -15,7 +15,7 @@ pub enum TxChecksum {
     /// We do.
     #[default]
     Full,
-    /// The NIC: the field holds the sum of the pseudo header, not complemented.
+    /// Whoever the frame is given to: the field holds the sum of the pseudo header, not complemented.
     PseudoHeaderOnly,
 }
 
@@ -64,6 +64,25 @@ pub fn emit_tcp(
     };
     tcp::emit(head, tuple.local_port, tuple.remote_port, header, field);
     start + tcp_len
+}
+
+/// Where the TCP header begins in a frame as [`emit_tcp`] writes them; `None` in others. Whoever finishes a checksum sums
+/// from there on.
+pub fn find_tcp(frame: &[u8]) -> Option<usize> {
+    let ether_type = |at: usize| frame.get(at..at + 2).map(|word| u16::from_be_bytes([word[0], word[1]]));
+    let (ip, ether_type) = match ether_type(ethernet::HEADER_LEN - 2)? {
+        ethernet::VLAN => {
+            let ip = ethernet::HEADER_LEN + ethernet::VLAN_TAG_LEN;
+            (ip, ether_type(ip - 2)?)
+        }
+        untagged => (ethernet::HEADER_LEN, untagged),
+    };
+    let (protocol, start) = match ether_type {
+        ethernet::IPV4 => (frame.get(ip + 9)?, ip + ipv4::HEADER_LEN),
+        ethernet::IPV6 => (frame.get(ip + 6)?, ip + ipv6::HEADER_LEN),
+        _ => return None,
+    };
+    (*protocol == ip::TCP).then_some(start)
 }
 
 /// Writes an ARP frame; says its length (42, or 46 with a VLAN tag; padding to Ethernet's minimum is the NIC's).

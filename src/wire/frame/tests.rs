@@ -442,6 +442,7 @@ proptest! {
         prop_assert_eq!(emit_tcp(&mut theirs, &envelope, &header, 7, |room| room.copy_from_slice(&text)), len);
         let ip_len = if envelope.tuple.local_addr.is_v4() { 20 } else { 40 };
         let start = envelope.link.header_len() + ip_len;
+        prop_assert_eq!(find_tcp(&theirs[..len]), Some(start));
         let finished = golden::slow_checksum(&theirs[start..len]);
         theirs[start + 16..start + 18].copy_from_slice(&finished.to_be_bytes());
         prop_assert_eq!(ours, theirs);

@@ -9,6 +9,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Octets of a header without options.
 pub const HEADER_LEN: usize = 20;
+/// Where in the header the checksum stands.
+pub const CHECKSUM_AT: usize = std::mem::offset_of!(Layout, checksum);
 /// Most octets of options: the data offset has four bits.
 pub const MAX_OPTIONS: usize = 40;
 
