@@ -19,6 +19,8 @@ fn a_free_interface_is_tried_and_released_and_a_taken_one_names_its_holder() {
             assert_eq!(finding(&findings, "AF_XDP").found, "af_xdp native copy on 2 queues", "round {round}");
             let copying = finding(&findings, "zero-copy");
             assert!(copying.state == State::Warn && copying.found.contains("0 of 2 queues"), "{copying:?}");
+            let checksums = finding(&findings, "sent checksums");
+            assert!(checksums.state == State::Good && checksums.found.starts_with("made here"), "{checksums:?}");
             // A veth has queues and no RSS.
             let rss = finding(&findings, "RSS");
             assert!(rss.state == State::Warn && rss.cure.as_ref().unwrap().contains("`ethtool -L hf-b rx 1 tx 1`"));

@@ -3,10 +3,12 @@
 mod common;
 
 use handfast::Ownership;
-use handfast::driver::af_xdp::{AfXdp, Port, PortConfig, ZeroCopy, open};
+use handfast::driver::af_xdp::{AfXdp, ChecksumOffload, Port, PortConfig, ZeroCopy, open};
 use handfast::driver::{AttachMode, Driver, Frame};
 use handfast::lab::{LEFT, Lab, LabConfig, Namespace, RIGHT};
-use handfast::wire::Addr;
+use handfast::wire::frame::{Envelope, Link, TxChecksum, emit_tcp};
+use handfast::wire::tcp::Header;
+use handfast::wire::{Addr, FourTuple, MacAddr};
 use rustix::net::{
     AddressFamily, Protocol, RawProtocol, RecvFlags, SendFlags, SocketFlags, SocketType, netdevice, socket_with,
 };
@@ -156,6 +158,40 @@ fn what_was_got_is_told() {
         let error = open(&PortConfig { zero_copy: ZeroCopy::Force, ..config() }).err().unwrap().to_string();
         assert!(error.contains("with zero-copy to hf-b queue 0: its driver has none"), "{error}");
     });
+}
+
+/// An interface that finishes checksums is one for which the kernel has nothing to do, and a veth only says that it is one.
+#[test]
+fn a_checksum_left_to_the_kernel_is_right_on_the_wire_unless_the_veth_says_that_it_finishes_it() {
+    let Some(lab) = common::lab("checksum offload", &LabConfig::default()) else { return };
+    let config = PortConfig { tx_checksum: ChecksumOffload::Offload, ..config() };
+    let (mut port, heard) = (inside(&lab.right, || open(&config)).unwrap(), inside(&lab.left, || packet_socket(LEFT)));
+    let driver = &mut port.drivers[0];
+    assert_eq!(
+        (driver.describe().as_str(), driver.tx_checksum()),
+        ("af_xdp native copy, checksum offload", TxChecksum::PseudoHeaderOnly)
+    );
+    let (ours, theirs) = (Addr::from_v4(OURS), Addr::from_v4([10, 77, 0, 1]));
+    let tuple = FourTuple { local_addr: ours, remote_addr: theirs, local_port: 7, remote_port: 8 };
+    let link = Link { src: port.mac, dst: MacAddr([2, 0, 0, 0, 0, 9]), vlan: None };
+    let write = |buffer: &mut [u8], checksum| {
+        let envelope = Envelope { link, tuple, hop_limit: 64, ecn: 0, checksum };
+        emit_tcp(buffer, &envelope, &Header::default(), 33, |text| text.fill(b'x'))
+    };
+    rustix::net::sockopt::set_socket_timeout(&heard, rustix::net::sockopt::Timeout::Recv, Some(Duration::from_secs(2)))
+        .unwrap();
+    for (veth, expected) in [("on", TxChecksum::PseudoHeaderOnly), ("off", TxChecksum::Full)] {
+        lab.right.run("ethtool", &["-K", RIGHT, "tx", veth]).unwrap();
+        let mut frame = driver.alloc().unwrap();
+        let len = write(frame.buffer(), TxChecksum::PseudoHeaderOnly);
+        frame.set_len(len);
+        driver.send(frame).unwrap();
+        driver.flush().unwrap();
+        let (mut on_the_wire, mut wanted) = ([0; 2048], [0; 2048]);
+        let (received, _) = rustix::net::recv(&heard, &mut on_the_wire, RecvFlags::empty()).unwrap();
+        assert_eq!((received, write(&mut wanted, expected)), (len, len), "tx {veth}");
+        assert_eq!(on_the_wire[..len], wanted[..len], "tx {veth}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::sources;
 use super::values::{cidr, ip, one_of, parse_size, some_time, timer, whole};
 use crate::SetupError;
 use crate::driver::AttachMode;
-use crate::driver::af_xdp::{PortConfig, ZeroCopy};
+use crate::driver::af_xdp::{ChecksumOffload, PortConfig, ZeroCopy};
 use crate::engine::{EngineConfig, Interrupts};
 use crate::stack::{Limits, LocalAddr, Ownership, RxChecksum};
 use crate::tcp::congestion::Algorithm;
@@ -49,6 +49,9 @@ pub(super) struct LinkArgs {
     /// Check received checksums, or trust the link (a veth whose peer leaves them to an offload)
     #[arg(long, help_heading = "XDP", value_name = "HOW", default_value_t, value_parser = one_of::<RxChecksum>())]
     pub rx_checksum: RxChecksum,
+    /// Who finishes checksums of what is sent: the NIC where a zero-copy queue offers it, or we, or the NIC or the kernel
+    #[arg(long, help_heading = "XDP", value_name = "HOW", default_value_t, value_parser = one_of::<ChecksumOffload>())]
+    pub tx_checksum: ChecksumOffload,
     /// What a worker does when nothing comes: spin (a whole core, least latency) or adaptive (sleeps after a short spin)
     #[arg(long, help_heading = "XDP", value_name = "HOW", default_value_t, value_parser = one_of::<Idle>())]
     pub idle: Idle,
@@ -175,6 +178,7 @@ impl LinkArgs {
         port.workers = self.workers;
         port.attach = self.xdp;
         port.zero_copy = self.zero_copy;
+        port.tx_checksum = self.tx_checksum;
         Ok(port)
     }
 
@@ -258,15 +262,19 @@ mod tests {
             #[command(flatten)]
             link: LinkArgs,
         }
-        let config = |flags: &str| {
-            let all = format!("x --address 10.0.0.2/24 {flags}");
-            <Flags as clap::Parser>::try_parse_from(all.split_whitespace()).unwrap().link.engine_config().unwrap()
+        let link = |flags: &str| {
+            let all = format!("x --interface eth0 --address 10.0.0.2/24 {flags}");
+            <Flags as clap::Parser>::try_parse_from(all.split_whitespace()).unwrap().link
         };
+        let config = |flags: &str| link(flags).engine_config().unwrap();
         assert_eq!(config("").tcp, crate::tcp::TcpConfig::default());
         let tcp = config("--congestion reno --no-nagle --separate-fin --keep-alive 2h --time-wait 1s").tcp;
         assert_eq!((tcp.congestion, tcp.nagle, tcp.fin_carries_ack), (Algorithm::Reno, false, false));
         assert_eq!((tcp.keep_alive.unwrap().as_secs(), tcp.time_wait.as_secs()), (7_200, 1));
         assert_eq!(config("--rx-checksum trust").rx_checksum, RxChecksum::Trust);
+        let offload = |flags: &str| link(flags).port_config().unwrap().tx_checksum;
+        assert_eq!(offload(""), ChecksumOffload::Auto);
+        assert_eq!(offload("--tx-checksum offload"), ChecksumOffload::Offload);
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use super::{Finding, State, core_count, nic};
 use crate::driver::af_xdp::{self, AfXdp, PortConfig};
-use crate::driver::{OUR_PROGRAM, native_cure, program_name};
+use crate::driver::{Driver, OUR_PROGRAM, native_cure, program_name};
 use crate::host::{self, InterfaceFacts, XdpSocket};
+use crate::wire::frame::TxChecksum;
 
 /// The Linux whose virtio_net was seen to give zero-copy queues.
 const VIRTIO_KERNEL: (u32, u32) = (6, 18);
@@ -146,7 +147,7 @@ fn trial(facts: &InterfaceFacts) -> Vec<Finding> {
         Ok(port) => port,
         Err(e) => return vec![Finding::lack("AF_XDP", State::Bad, format!("{}: {}", e.what, e.cause), e.cure)],
     };
-    let got = crate::driver::Driver::describe(&port.drivers[0]);
+    let got = port.drivers[0].describe();
     let generic = got.contains("generic");
     let bound = if generic {
         let found = format!("{got}: every frame becomes a socket buffer first");
@@ -157,9 +158,11 @@ fn trial(facts: &InterfaceFacts) -> Vec<Finding> {
     };
     let zero_copy = port.drivers.iter().filter(|driver| AfXdp::is_zero_copy(driver)).count();
     let queues = port.drivers.len();
+    let offloaded = port.drivers.iter().filter(|driver| driver.tx_checksum() == TxChecksum::PseudoHeaderOnly).count();
     vec![
         bound,
         if generic { without_native(queues) } else { copying(facts, zero_copy, queues, af_xdp::kernel_version()) },
+        tx_checksums(zero_copy, offloaded, queues),
     ]
 }
 
@@ -184,6 +187,16 @@ fn copying(facts: &InterfaceFacts, zero_copy: usize, queues: usize, kernel: Opti
     };
     let found = format!("tried and got on {zero_copy} of {queues} queues: the kernel copies every frame");
     Finding::lack("zero-copy", State::Warn, found, cure)
+}
+
+/// Who finishes the checksums of what we send, as each queue was opened.
+fn tx_checksums(zero_copy: usize, offloaded: usize, queues: usize) -> Finding {
+    let found = match (offloaded, zero_copy) {
+        (0, 0) => "made here: the kernel copies (`--tx-checksum offload` leaves them to it)".into(),
+        (0, _) => "made here: the driver does not offer to finish them for AF_XDP".into(),
+        _ => format!("finished by the NIC on {offloaded} of {queues} queues"),
+    };
+    Finding::good("sent checksums", found)
 }
 
 #[cfg(test)]

@@ -1,7 +1,11 @@
 //! Frames: the one handle of a UMEM chunk, and how they pass into and out of the rings of the crate `xdp`.
 
 use crate::driver::Frame;
+use crate::wire::frame::find_tcp;
+use crate::wire::tcp;
 use ::xdp::Packet;
+use ::xdp::libc::xdp::{XdpTxFlags, xsk_tx_metadata, xsk_tx_offload, xsk_tx_request};
+use ::xdp::packet::CsumOffload;
 use ::xdp::slab::Slab;
 use std::collections::VecDeque;
 
@@ -36,6 +40,23 @@ impl XskFrame {
     /// The UMEM that the chunk belongs to.
     pub(super) fn umem(&self) -> u32 {
         self.umem
+    }
+
+    /// Asks for the checksum of a TCP segment to be finished, by a note to the kernel that lies before the frame: within what
+    /// the kernel keeps to itself of a chunk, and so has left free.
+    ///
+    /// # Panics
+    /// If the UMEM has no room for the note.
+    pub(super) fn ask_for_checksum(&mut self) {
+        let Some(start) = find_tcp(self.bytes()) else { return };
+        // This writes a request for a time stamp, which gives way to ours, and notes in the descriptor that there is one.
+        self.packet.set_tx_metadata(CsumOffload::None, true).expect("a UMEM with room for a request");
+        let mut offload = xsk_tx_offload { completion: 0 };
+        offload.request = xsk_tx_request { csum_start: start as u16, csum_offset: tcp::CHECKSUM_AT as u16 };
+        let request = xsk_tx_metadata { flags: XdpTxFlags::XDP_TXMD_FLAGS_CHECKSUM, offload };
+        // SAFETY: a request of this type was just written to the same place, which lies within the frame's chunk, before all
+        // that the packet lends out; the chunk is mapped for the life of the process, and `self` is its only handle.
+        unsafe { self.packet.as_mut_ptr().cast::<xsk_tx_metadata>().sub(1).write_unaligned(request) };
     }
 
     /// The packet, as long as the frame is.
@@ -153,7 +174,7 @@ mod tests {
 
     #[test]
     fn what_a_nic_wrote_beyond_the_half_of_a_large_chunk_is_cut_off() {
-        let umem = map(1, ChunkSize::Page).unwrap().umem;
+        let umem = map(1, ChunkSize::Page, false).unwrap().umem;
         // SAFETY: the UMEM is mapped for the life of the process.
         let mut packet = unsafe { umem.alloc() }.unwrap();
         packet.insert(0, &[7; 3000]).unwrap();

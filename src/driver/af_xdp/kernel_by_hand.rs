@@ -4,12 +4,16 @@
 //! the rings' flags say that nobody wants to be called, so that nothing is sent. Needs root, and skips aloud without it.
 
 use super::frame::CHUNK;
+use super::offload::Offer;
 use super::socket::QueueRequest;
 use super::umem::ChunkSize;
 use super::{AfXdp, ZeroCopy, sockopt};
 use crate::driver::{Driver, Frame};
 use crate::lab::Namespace;
 use crate::time::{Duration, Instant};
+use crate::wire::frame::{self, Envelope, Link, TxChecksum};
+use crate::wire::tcp::Header;
+use crate::wire::{Addr, FourTuple, MacAddr};
 use proptest::prelude::*;
 use std::collections::{BTreeSet, VecDeque};
 use std::io::Write;
@@ -177,6 +181,10 @@ impl Kernel {
 
 /// A driver on a loopback interface of its own, and the kernel's side of it.
 fn open() -> Option<(AfXdp, Kernel, Namespace)> {
+    open_with(Offer::default())
+}
+
+fn open_with(checksums: Offer) -> Option<(AfXdp, Kernel, Namespace)> {
     if !rustix::process::geteuid().is_root() {
         let _ = writeln!(std::io::stderr(), "SKIPPED: the rings over memory that a test fills: needs root");
         return None;
@@ -190,6 +198,7 @@ fn open() -> Option<(AfXdp, Kernel, Namespace)> {
         chunk_size: ChunkSize::Usual,
         ring: RING,
         zero_copy: ZeroCopy::Off,
+        checksums,
         attached: "nowhere".into(),
     };
     let mut driver = namespace.inside(|| request().open()).unwrap().unwrap();
@@ -407,4 +416,82 @@ fn a_received_frame_is_sent_from_where_it_stands() {
     driver.send(frame).unwrap();
     driver.flush().unwrap();
     assert_eq!(kernel.send(), Some(7), "not a copy: the same chunk, the same octets");
+}
+
+/// The request before a frame as the kernel reads it: flags (2 is XDP_TXMD_FLAGS_CHECKSUM), csum_start, csum_offset.
+type Request = (u64, u16, u16);
+
+impl Kernel {
+    /// Takes the oldest frame and says that it was sent; what it asks for.
+    fn read_request(&mut self) -> Option<Request> {
+        const XDP_TX_METADATA: u32 = 1 << 1;
+        let desc = self.tx.pop().expect("a frame in the tx ring");
+        self.completion.push(desc.addr);
+        assert_eq!(desc.options & !XDP_TX_METADATA, 0, "options that the kernel does not know");
+        (desc.options != 0).then(|| {
+            let octets = &*self.octets(desc.addr - 16, 16);
+            let half = |at: usize| u16::from_ne_bytes([octets[at], octets[at + 1]]);
+            (u64::from_ne_bytes(*octets.first_chunk().unwrap()), half(8), half(10))
+        })
+    }
+}
+
+/// What each frame asks for when it is sent by `driver`, after a round in which all of them were.
+fn requests(driver: &mut AfXdp, kernel: &mut Kernel, frames: &[Vec<u8>]) -> Vec<Option<Request>> {
+    let mut send = |octets: &[u8]| {
+        let mut frame = driver.alloc().unwrap();
+        frame.buffer()[..octets.len()].copy_from_slice(octets);
+        frame.set_len(octets.len());
+        driver.send(frame).unwrap();
+        driver.flush().unwrap();
+        let request = kernel.read_request();
+        driver.flush().unwrap();
+        request
+    };
+    frames.iter().map(|octets| send(octets)).collect()
+}
+
+#[test]
+fn only_tcp_asks_for_its_checksum_and_only_where_it_is_to() {
+    let segment = |host: fn(u8) -> Addr, vlan| {
+        let tuple = FourTuple { local_addr: host(1), remote_addr: host(2), local_port: 7, remote_port: 8 };
+        let link = Link { src: MacAddr([2; 6]), dst: MacAddr([4; 6]), vlan };
+        let envelope = Envelope { link, tuple, hop_limit: 64, ecn: 0, checksum: TxChecksum::PseudoHeaderOnly };
+        let mut octets = vec![0; 200];
+        let len = frame::emit_tcp(&mut octets, &envelope, &Header::default(), 3, |text| text.fill(1));
+        octets.truncate(len);
+        octets
+    };
+    let v4 = |last| Addr::from_v4([10, 0, 0, last]);
+    let v6 = |last| Addr::from_v6([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]);
+    let mut ping = segment(v4, None);
+    ping[23] = 1;
+    let mut solicitation = vec![0; 86];
+    frame::emit_neighbour_solicitation(&mut solicitation, MacAddr([2; 6]), v6(1), v6(2));
+    let arp = [&[0; 12][..], &[8, 6], &[0; 28]].concat();
+    let frames = [segment(v4, None), ping, segment(v6, None), solicitation, segment(v4, Some(5)), arp, vec![0; 4]];
+    let expected = [Some((2, 34, 16)), None, Some((2, 54, 16)), None, Some((2, 38, 16)), None, None];
+    let Some((mut driver, mut kernel, _namespace)) = open_with(Offer::of_kernel()) else { return };
+    assert_eq!(driver.tx_checksum(), TxChecksum::PseudoHeaderOnly);
+    // The free list hands out last what came back first, so the second time chunks are used that had a request.
+    for _ in 0..2 {
+        assert_eq!(requests(&mut driver, &mut kernel, &frames), expected);
+    }
+    // A reply stands where the question was, before which the kernel may have left anything.
+    kernel.take_to_fill();
+    let chunk = *kernel.to_fill.front().unwrap();
+    kernel.octets(chunk, HEADROOM as usize).fill(0xff);
+    assert!(kernel.receive(1));
+    let mut burst = Vec::new();
+    driver.receive(&mut burst, 1);
+    let (mut frame, reply) = (burst.pop().unwrap(), segment(v4, None));
+    frame.buffer()[..reply.len()].copy_from_slice(&reply);
+    frame.set_len(reply.len());
+    driver.send(frame).unwrap();
+    driver.flush().unwrap();
+    assert_eq!(kernel.read_request(), Some((2, 34, 16)));
+
+    let Some((mut driver, mut kernel, _namespace)) = open() else { return };
+    assert_eq!(driver.tx_checksum(), TxChecksum::Full);
+    assert_eq!(requests(&mut driver, &mut kernel, &frames), [None; 7], "nobody is asked");
 }

@@ -10,6 +10,7 @@ mod flags;
 mod frame;
 #[cfg(test)]
 mod kernel_by_hand;
+mod offload;
 mod port;
 mod socket;
 mod sockopt;
@@ -17,6 +18,7 @@ mod stall;
 mod umem;
 
 pub use frame::{CHUNK, XskFrame};
+pub use offload::ChecksumOffload;
 pub(crate) use port::{MAX_MTU, kernel_version, umem_octets};
 pub use port::{Port, PortConfig, ZeroCopy, open};
 pub(crate) use umem::HUGE_PAGE;
@@ -27,6 +29,7 @@ use crate::SetupError;
 use crate::host;
 use crate::outpost::SharedMemory;
 use crate::time::{Duration, Instant};
+use crate::wire::frame::TxChecksum;
 use ::xdp::socket::XdpSocket;
 use ::xdp::{CompletionRing, RxRing, Umem, WakableFillRing, WakableTxRing};
 use flags::RingWords;
@@ -85,6 +88,7 @@ pub struct AfXdp {
     if_index: u32,
     queue: u32,
     zero_copy: bool,
+    tx_checksum: TxChecksum,
     description: String,
     outpost: Option<SharedMemory>,
 }
@@ -227,13 +231,16 @@ impl Driver for AfXdp {
         Some(XskFrame::new(packet, self.umem_id))
     }
 
-    fn send(&mut self, frame: XskFrame) -> Result<(), XskFrame> {
+    fn send(&mut self, mut frame: XskFrame) -> Result<(), XskFrame> {
         assert_eq!(frame.umem(), self.umem_id, "a frame belongs to the queue that handed it out");
         if self.pending.len() + self.in_flight >= self.ring {
             self.reap();
             if self.pending.len() + self.in_flight >= self.ring {
                 return Err(frame);
             }
+        }
+        if self.tx_checksum == TxChecksum::PseudoHeaderOnly {
+            frame.ask_for_checksum();
         }
         self.held -= 1;
         self.pending.push_back(frame);
@@ -305,6 +312,10 @@ impl Driver for AfXdp {
     fn kernel_losses(&self) -> KernelLosses {
         // An older kernel does not say.
         KernelLosses { tx_stalls: self.stall.stalls(), ..self.statistics().unwrap_or_default() }
+    }
+
+    fn tx_checksum(&self) -> TxChecksum {
+        self.tx_checksum
     }
 
     fn outpost(&self) -> Option<SharedMemory> {

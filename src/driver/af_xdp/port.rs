@@ -1,5 +1,6 @@
 //! A port: every rx queue of one interface bound, under one XDP program.
 
+use super::offload::{ChecksumOffload, Offer};
 use super::socket::QueueRequest;
 use super::umem::ChunkSize;
 use super::{AfXdp, CHUNK};
@@ -46,6 +47,8 @@ pub struct PortConfig {
     pub attach: AttachMode,
     /// Whether frames cross without a copy.
     pub zero_copy: ZeroCopy,
+    /// Whether checksums of what is sent are finished beyond us.
+    pub tx_checksum: ChecksumOffload,
     /// Chunks of each queue's UMEM, 2,048 octets each, or 4,096 for zero-copy with some NICs; at least three times `ring`.
     pub chunks: u32,
     /// Entries in each ring, a power of two.
@@ -72,6 +75,7 @@ impl PortConfig {
             workers: None,
             attach: AttachMode::default(),
             zero_copy: ZeroCopy::default(),
+            tx_checksum: ChecksumOffload::default(),
             chunks: CHUNKS,
             ring: 2048,
             cores: Vec::new(),
@@ -118,6 +122,7 @@ pub fn open(config: &PortConfig) -> Result<Port, SetupError> {
     // A zero-copy socket takes no frames from the generic path.
     let generic = program.attached() == Attached::Generic && config.zero_copy == ZeroCopy::Auto;
     let zero_copy = if generic { ZeroCopy::Off } else { config.zero_copy };
+    let checksums = Offer::find(config.tx_checksum, zero_copy, &facts)?;
     let mut drivers = Vec::with_capacity(queues as usize);
     for queue in 0..queues {
         let request = QueueRequest {
@@ -128,6 +133,7 @@ pub fn open(config: &PortConfig) -> Result<Port, SetupError> {
             chunk_size: chunk_size(&facts.driver, zero_copy),
             ring: config.ring,
             zero_copy,
+            checksums,
             attached: program.attached().to_string(),
         };
         let core = config.cores.get(queue as usize).copied().flatten();

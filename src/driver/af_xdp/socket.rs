@@ -1,11 +1,13 @@
 //! Opening one queue: UMEM, rings, bind, and what was really got.
 
 use super::flags::{ProducerRing, RingWords};
+use super::offload::Offer;
 use super::stall::StallWatch;
 use super::umem::{self, ChunkSize, Mapped};
 use super::{AfXdp, ZeroCopy, error, sockopt};
 use crate::SetupError;
 use crate::driver::event::Event;
+use crate::wire::frame::TxChecksum;
 use ::xdp::error::SocketError;
 use ::xdp::nic::NicIndex;
 use ::xdp::socket::{XdpSocket, XdpSocketBuilder};
@@ -28,6 +30,7 @@ pub(super) struct QueueRequest<'a> {
     pub(super) chunk_size: ChunkSize,
     pub(super) ring: u32,
     pub(super) zero_copy: ZeroCopy,
+    pub(super) checksums: Offer,
     /// Where the XDP program runs: `native` or `generic`.
     pub(super) attached: String,
 }
@@ -57,10 +60,11 @@ impl QueueRequest<'_> {
         let config = config
             .build()
             .map_err(|e| SetupError::new(what(), e.to_string(), "use a power of two for the ring, as 2048"))?;
-        let mapped = umem::map(self.chunks, self.chunk_size)
+        let mapped = umem::map(self.chunks, self.chunk_size, self.checksums.needs_room())
             .map_err(|e| SetupError::new(what(), e.to_string(), "use fewer chunks"))?;
         let bound = self.bind(mapped.umem, config)?;
-        self.assemble(mapped, bound).map_err(|e| {
+        let tx_checksum = self.checksums.accept(self.interface, self.queue, bound.zero_copy)?;
+        self.assemble(mapped, bound, tx_checksum).map_err(|e| {
             SetupError::new(what(), e.to_string(), "use a newer kernel; `handfast doctor` shows what this one can do")
         })
     }
@@ -112,7 +116,7 @@ impl QueueRequest<'_> {
         Ok(Bound { socket, rings, zero_copy })
     }
 
-    fn assemble(&self, mapped: Mapped, bound: Bound) -> io::Result<AfXdp> {
+    fn assemble(&self, mapped: Mapped, bound: Bound, tx_checksum: TxChecksum) -> io::Result<AfXdp> {
         static UMEMS: AtomicU32 = AtomicU32::new(0);
         // SAFETY: `bound` owns the socket and outlives this borrow.
         let fd = unsafe { BorrowedFd::borrow_raw(bound.socket.as_raw_fd()) };
@@ -123,7 +127,8 @@ impl QueueRequest<'_> {
             let _ = sockopt::set_tx_budget(fd, self.ring);
         }
         let copying = if zero_copy { "zero-copy" } else { "copy" };
-        let description = format!("af_xdp {} {copying}", self.attached);
+        let checksums = if tx_checksum == TxChecksum::Full { "" } else { ", checksum offload" };
+        let description = format!("af_xdp {} {copying}{checksums}", self.attached);
         let pages = mapped.pages();
         tracing::info!(interface = self.interface, queue = self.queue, "{description}, UMEM on {pages}");
         let WakableRings { fill_ring, rx_ring, completion_ring, tx_ring } = bound.rings;
@@ -153,6 +158,7 @@ impl QueueRequest<'_> {
             if_index: self.if_index,
             queue: self.queue,
             zero_copy,
+            tx_checksum,
             description,
             outpost: None,
         };

@@ -61,12 +61,20 @@ pub(super) struct Mapped {
     huge: bool,
 }
 
-/// Maps a UMEM of `chunks` chunks: mmap(2), and mremap(2) or madvise(2) for huge pages, without which it works as well.
+/// Maps a UMEM of `chunks` chunks: mmap(2), and mremap(2) or madvise(2) for huge pages, without which it works as well. With
+/// `requests` each frame may ask for its checksum.
 ///
 /// # Errors
 /// When there is no such memory.
-pub(super) fn map(chunks: u32, size: ChunkSize) -> io::Result<Mapped> {
-    let config = UmemCfgBuilder { frame_size: size.frame_size(), frame_count: chunks, ..Default::default() };
+pub(super) fn map(chunks: u32, size: ChunkSize, requests: bool) -> io::Result<Mapped> {
+    let config = UmemCfgBuilder {
+        frame_size: size.frame_size(),
+        frame_count: chunks,
+        // Room is the same for each kind. `tx_checksum` would also have the kernel finish all of them in software (the crate's
+        // 0.8.0 always sets XDP_UMEM_TX_SW_CSUM with it), a test's flag that some kernels take for multi-buffer frames.
+        tx_timestamp: requests,
+        ..Default::default()
+    };
     let config = config.build().map_err(|e| io::Error::other(e.to_string()))?;
     let umem = Box::leak(Box::new(Umem::map(config)?));
     let (start, octets) = (first_octet(umem, size), chunks as usize * size.octets());
@@ -198,14 +206,14 @@ mod tests {
             return;
         };
         for (chunks, size) in [(CHUNKS, ChunkSize::Usual), (CHUNKS / 2, ChunkSize::Page)] {
-            let mapped = map(chunks, size).unwrap();
+            let mapped = map(chunks, size, false).unwrap();
             assert_eq!(mapped.pages(), Pages::Huge, "{size:?}");
             use_all(mapped.umem);
         }
-        let too_many = map(1024 * CHUNKS, ChunkSize::Usual).unwrap();
+        let too_many = map(1024 * CHUNKS, ChunkSize::Usual, false).unwrap();
         assert_ne!(too_many.pages(), Pages::Huge, "2 GiB that the pool does not have");
         drop(pool);
-        let uneven = map(CHUNKS + 1, ChunkSize::Usual).unwrap();
+        let uneven = map(CHUNKS + 1, ChunkSize::Usual, false).unwrap();
         use_all(uneven.umem);
         assert_ne!(uneven.pages(), Pages::Huge);
     }
