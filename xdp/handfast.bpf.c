@@ -139,9 +139,13 @@ static __always_inline int judge_arp(struct packet *p)
 }
 
 /* Nobody waits for it: the kernel would take ten times as long to find that out, on the core that makes the flood. */
-static __always_inline bool answers_our_flood(const struct iphdr *ip)
+static __always_inline bool answers_our_flood(const struct packet *p, const struct iphdr *ip)
 {
-	return flood_target && ip->saddr == flood_target && ip->protocol == IPPROTO_TCP &&
+	const struct port_pair *pair = (const void *)(ip + 1);
+
+	if (!flood_target || ip->saddr != flood_target || ip->protocol != IPPROTO_TCP)
+		return false;
+	return (const void *)(pair + 1) <= p->end && ip->ihl == 5 && pair->source == flood_port &&
 	       (ip->daddr & flood_mask) == flood_sources;
 }
 
@@ -155,7 +159,7 @@ static __always_inline int read_ipv4(struct packet *p)
 	p->to = ipv4_mapped(&ip->daddr);
 	p->ownership = ownership_of(&p->to);
 	if (p->ownership == NOT_OURS)
-		return answers_our_flood(ip) ? FLOOD_ANSWER : PASS_NOT_OURS;
+		return answers_our_flood(p, ip) ? FLOOD_ANSWER : PASS_NOT_OURS;
 	if (ip->version != 4)
 		return malformed(p, DROP_IP_VERSION);
 	header = ip->ihl * 4;

@@ -160,9 +160,10 @@ struct {
  */
 const volatile __u8 may_answer = 1;
 
-/* A flood that our own host makes: its target, and where its sources lie, in the order of the network. No flood, no
- * target. */
+/* A flood that our own host makes: its target and port, and where its sources lie, in the order of the network. No flood,
+ * no target. */
 const volatile __be32 flood_target = 0;
+const volatile __be16 flood_port = 0;
 const volatile __be32 flood_sources = 0;
 const volatile __be32 flood_mask = 0;
 

@@ -18,7 +18,7 @@ use ipnet::Ipv4Net;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::SocketAddrV4;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::time::Duration;
 use strum::IntoEnumIterator;
@@ -82,8 +82,8 @@ pub struct ProgramConfig {
 /// A flood that is made here, and whose answers nobody waits for: the program discards them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OwnFlood {
-    /// Whom it floods.
-    pub target: Ipv4Addr,
+    /// Whom it floods, and at which port.
+    pub target: SocketAddrV4,
     /// Where its sources lie.
     pub sources: Ipv4Net,
 }
@@ -160,8 +160,10 @@ impl XdpProgram {
         }
         // In the order of the network, as the program meets them.
         let [target, sources, mask] = config.own_flood.map_or([[0; 4]; 3], |flood| {
-            [flood.target, flood.sources.network(), flood.sources.netmask()].map(|addr| addr.octets())
+            [*flood.target.ip(), flood.sources.network(), flood.sources.netmask()].map(|addr| addr.octets())
         });
+        let port = config.own_flood.map_or(0, |flood| flood.target.port()).to_be_bytes();
+        loader.override_global("flood_port", &port, true);
         loader.override_global("flood_target", &target, true);
         loader.override_global("flood_sources", &sources, true);
         loader.override_global("flood_mask", &mask, true);

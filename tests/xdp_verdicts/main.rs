@@ -66,7 +66,7 @@ fn run(program: &XdpProgram, frame: &[u8]) -> (u32, String) {
 }
 
 fn with_addresses() -> XdpProgram {
-    let own_flood = OwnFlood { target: [10, 77, 0, 1].into(), sources: "10.77.0.0/29".parse().unwrap() };
+    let own_flood = OwnFlood { target: "10.77.0.1:40000".parse().unwrap(), sources: "10.77.0.0/29".parse().unwrap() };
     let config = ProgramConfig { own_flood: Some(own_flood), ..ProgramConfig::default() };
     let mut program = XdpProgram::load_for(&config).unwrap();
     for alone in [Addr::from_v4(ALONE4), Addr::from_v6(ALONE6)] {
@@ -158,6 +158,7 @@ fn passed() -> Vec<Row> {
         ("half an ARP packet", eth(ARP, &arp(1, ALONE4)[..27]), Verdict::PassTooShort),
         ("another IPv4 address", v4(OTHER4, TCP, &syn), Verdict::PassNotOurs),
         ("another IPv6 address", v6(OTHER6, TCP, &syn), Verdict::PassNotOurs),
+        ("to a source of our flood, but from another port", v4(FLOODING, TCP, &from(PORT)), Verdict::PassNotOurs),
         ("to a source of our flood, but no TCP", v4(FLOODING, UDP, &[0; 8]), Verdict::PassNotOurs),
         (
             "to a source of our flood, but not from its target",

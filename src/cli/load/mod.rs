@@ -13,14 +13,15 @@ pub(super) use run::{Finished, Run};
 
 use super::interrupt::Interrupts;
 use super::{Outcome, print_json, say, verdict};
-use crate::driver::Verdict;
 use crate::driver::af_xdp::PortConfig;
+use crate::driver::{OwnFlood, Verdict};
 use crate::engine::{Engine, EngineConfig};
-use crate::host;
+use crate::host::{self, InterfaceFacts};
 use crate::load::flood::{Flood, FloodGauge, Flooding};
 use crate::load::{LoadApp, Report, Results, Search};
 use crate::{Ownership, SetupError};
 use page::PageFile;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 /// Local ports of a stack that has its addresses for itself.
@@ -42,8 +43,9 @@ pub fn run(args: Args) -> Outcome {
     }
     let page = args.report.as_deref().map(PageFile::create).transpose()?;
     let mut port = args.link.port_config()?;
-    port.own_flood = flood.map(|flood| flood.own_flood());
-    let workers = host::interface(&port.interface)?.rx_queues;
+    let facts = host::interface(&port.interface)?;
+    port.own_flood = flood.map(|flood| flood.own_flood()).filter(|flood| !is_the_host_in(flood, &facts));
+    let workers = facts.rx_queues;
     let interrupts = Interrupts::listen(PATIENCE)?;
     let run = Run::new(&plan, workers);
     let floods = Floods::new(flood, workers);
@@ -77,6 +79,12 @@ fn report(
     let answers = finished.ended.snapshot.xdp.get(<&str>::from(Verdict::FloodAnswer)).copied();
     report.flood = floods.flood.map(|flood| flood.report(&floods.gauges, answers.unwrap_or(0)));
     Ok((report, results))
+}
+
+/// Whether the host has an address of its own among the flood's sources: its answers are the kernel's then.
+fn is_the_host_in(flood: &OwnFlood, facts: &InterfaceFacts) -> bool {
+    let mut addresses = facts.addresses.iter().filter_map(|(addr, _)| addr.v4());
+    addresses.any(|addr| flood.sources.contains(&Ipv4Addr::from(addr)))
 }
 
 fn thread_error(e: std::io::Error) -> SetupError {

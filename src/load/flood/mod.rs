@@ -126,7 +126,7 @@ impl Flood {
 
     /// Whom it floods and from where, for the program that discards the answers.
     pub fn own_flood(&self) -> OwnFlood {
-        OwnFlood { target: *self.target.ip(), sources: self.sources }
+        OwnFlood { target: self.target, sources: self.sources }
     }
 
     /// What came of it, with so many answers.
