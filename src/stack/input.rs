@@ -2,11 +2,11 @@
 //!
 //! What can be answered without state is answered in place: the frame that came in becomes the frame that goes out.
 
-use super::Disposition;
 use super::flow_index::{Flow, Phase};
 use super::neighbours::{Learn, Station};
 use super::shard::{Shard, env};
 use super::shedding::Newcomer;
+use super::{Disposition, Step};
 use crate::ledger::{DropReason, HalfOpenEnding, Handled};
 use crate::ownership::Ownership;
 use crate::tcp::closed::reset_for;
@@ -240,6 +240,10 @@ impl Shard {
                     return Err(DropReason::HalfOpenFull);
                 }
                 if self.find(arrival.tuple).1 != Some(flow) {
+                    if self.defence.step() != Step::Table {
+                        // No cookie could promise a number beyond the old ones; the SYN comes again.
+                        return Err(DropReason::HalfOpenFull);
+                    }
                     return self.on_syn(now, arrival, None, reply);
                 }
                 self.reuse_time_wait(flow, now);

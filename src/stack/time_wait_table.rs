@@ -292,8 +292,8 @@ impl<E: Packed> TimeWaitTable<E> {
 
     /// Whether the entry at `place` has waited long enough that starting anew is worth a new entry.
     ///
-    /// Deviation: RFC 9293 §3.10.7.4, 2 MSL restart. A peer that sends
-    /// its FIN again and again cannot make one entry take more than [`RESTARTS`] places.
+    /// Deviation: RFC 9293 §3.10.7.4, 2 MSL restart. A peer that sends its FIN again and again cannot make one entry take
+    /// more than [`RESTARTS`] places.
     pub fn is_worth_restarting(&self, place: u32, now_ms: u64) -> bool {
         now_ms.saturating_sub(self.of(place).0.last_ms) >= self.wait_ms.div_ceil(RESTARTS)
     }

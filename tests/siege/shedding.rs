@@ -181,3 +181,23 @@ fn one_tuple_used_again_and_again_takes_no_more_than_the_bound() {
         );
     }
 }
+
+/// Places in which nobody waits any more are given back before anybody is refused for want of them.
+#[test]
+fn places_without_an_entry_are_room_as_well() {
+    let mut site = Site::new(|config| {
+        config.limits.table_bytes = 3_000;
+        config.defence.mode = handfast::stack::SynDefence::Table;
+    });
+    let mut seq = super::site::syn().seq;
+    for n in 0..200 {
+        let mut peer = site.connect_from((host(1, 1), 1_000), HTTP, seq).expect("there is room");
+        // Now nobody waits.
+        let other = site.connect((host(2, 1), 2_000 + n), ECHO).expect("there is room");
+        assert_eq!(site.dropped("connections_full"), 0, "{n}: {:?}", site.stack.snapshot().pools);
+        site.segment(other.from, ECHO, &Header { flags: Flags::RST, ..other.header() }, b"");
+        close_first(&mut site, &mut peer);
+        seq = peer.seq + 1_000_000;
+    }
+    assert_eq!(site.stats().refused["time_wait_shed"], 0);
+}
