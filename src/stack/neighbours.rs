@@ -96,6 +96,8 @@ pub enum Learn {
 
 /// Entries among which the stalest gives way to a newcomer.
 const COMPARED: usize = 8;
+/// Places that are searched for them; where hardly any may go, the newcomer is refused.
+const SEARCHED: usize = 256;
 
 /// The neighbour table.
 pub struct Neighbours {
@@ -272,7 +274,7 @@ impl Neighbours {
         let buckets = self.table.num_buckets();
         let mut stalest: Option<((bool, u32), Addr)> = None;
         let mut seen = 0;
-        for _ in 0..buckets {
+        for _ in 0..buckets.min(SEARCHED) {
             self.cursor = (self.cursor + 1) % buckets;
             let found = self.table.get_bucket(self.cursor).filter(|n| !n.pinned && n.waiting.is_empty());
             let Some(neighbour) = found else { continue };
