@@ -162,7 +162,7 @@ fn trial(facts: &InterfaceFacts) -> Vec<Finding> {
     vec![
         bound,
         if generic { without_native(queues) } else { copying(facts, zero_copy, queues, af_xdp::kernel_version()) },
-        tx_checksums(zero_copy, offloaded, queues),
+        tx_checksums(zero_copy, offloaded, queues, af_xdp::kernel_version()),
     ]
 }
 
@@ -190,8 +190,12 @@ fn copying(facts: &InterfaceFacts, zero_copy: usize, queues: usize, kernel: Opti
 }
 
 /// Who finishes the checksums of what we send, as each queue was opened.
-fn tx_checksums(zero_copy: usize, offloaded: usize, queues: usize) -> Finding {
+fn tx_checksums(zero_copy: usize, offloaded: usize, queues: usize, kernel: Option<(u32, u32)>) -> Finding {
+    let (major, minor) = af_xdp::CHECKSUMS_SINCE;
     let found = match (offloaded, zero_copy) {
+        _ if kernel.is_some_and(|version| version < (major, minor)) => {
+            format!("made here: the kernel takes requests to finish them from Linux {major}.{minor} on")
+        }
         (0, 0) => "made here: the kernel copies (`--tx-checksum offload` leaves them to it)".into(),
         (0, _) => "made here: the driver does not offer to finish them for AF_XDP".into(),
         _ => format!("finished by the NIC on {offloaded} of {queues} queues"),

@@ -55,7 +55,8 @@ impl XskFrame {
         offload.request = xsk_tx_request { csum_start: start as u16, csum_offset: tcp::CHECKSUM_AT as u16 };
         let request = xsk_tx_metadata { flags: XdpTxFlags::XDP_TXMD_FLAGS_CHECKSUM, offload };
         // SAFETY: a request of this type was just written to the same place, which lies within the frame's chunk, before all
-        // that the packet lends out; the chunk is mapped for the life of the process, and `self` is its only handle.
+        // that the packet lends out; the chunk is mapped for the life of the process, and `self` is its only handle. That a
+        // pointer may leave the slice that it came from for the rest of the chunk is what the crate relies on as well.
         unsafe { self.packet.as_mut_ptr().cast::<xsk_tx_metadata>().sub(1).write_unaligned(request) };
     }
 

@@ -13,7 +13,7 @@ use crate::wire::frame::TxChecksum;
 use ::xdp::nic::NicIndex;
 
 /// Since then a UMEM leaves room for requests when a flag says so (`XDP_UMEM_TX_METADATA_LEN`).
-const SINCE: (u32, u32) = (6, 11);
+pub(crate) const SINCE: (u32, u32) = (6, 11);
 
 /// Whether checksums of what is sent are finished beyond us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, strum::Display, strum::EnumString, strum::VariantNames)]
