@@ -108,7 +108,7 @@ pub enum Turn {
     Empty,
     /// Something.
     Some,
-    /// A whole burst, with more behind it.
+    /// A whole burst, and maybe more behind it.
     Full,
 }
 
@@ -126,7 +126,7 @@ pub struct Worker<D: Driver, A: App> {
     busy_at: Instant,
     /// Draining, and when what is still open is reset.
     drain_until: Option<Instant>,
-    /// Segments that found no room in the last turn.
+    /// Segments that found no room in the last turn, or whose turn it was not yet.
     unsent: bool,
     /// Somebody was told that the link leaves checksums undone.
     warned: bool,

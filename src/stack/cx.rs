@@ -225,7 +225,8 @@ impl Cx<'_> {
         }
     }
 
-    /// Ends this worker's run when the current turn is over (a client that has done its work).
+    /// Ends this worker's run when the current turn is over (a client that has done its work). Of several workers each goes
+    /// on serving its queue until all have ended theirs.
     pub fn stop(&mut self) {
         self.shard.stopping = true;
     }

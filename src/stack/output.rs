@@ -37,7 +37,7 @@ enum Progress {
 }
 
 impl Shard {
-    /// Sends all that is due, as far as the driver has room; says whether anything is left.
+    /// Sends what is due, as far as the driver has room, and of SYN-ACKs again a turn's share; says whether anything is left.
     pub fn poll_transmit(&mut self, now: Instant, out: &mut impl Transmit) -> bool {
         if !self.ask_neighbours(out) {
             return true;

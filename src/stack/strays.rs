@@ -1,9 +1,10 @@
 //! Segments with text or a FIN that match nothing while cookies are on their way.
 //!
-//! Deviation: RFC 9293 §3.10.7.1, RST for what matches nothing. Such a segment may be an honest peer's, and have overtaken the one that brings the cookie back: it is heard in silence,
-//! as a RST would end what is about to stand. But a peer of a connection that is over must hear so sooner or later. The two
-//! are told apart by what comes next: the former sends from its first octet, with the cookie, when its RTO is over, and the
-//! same again only once before that, as a probe of the tail (RFC 8985 §7.3). What comes a third time is of the latter.
+//! Deviation: RFC 9293 §3.10.7.1, RST for what matches nothing. Such a segment may be an honest peer's, and have overtaken
+//! the one that brings the cookie back: it is heard in silence, as a RST would end what is about to stand. But a peer of a
+//! connection that is over must hear so sooner or later. The two are told apart by what comes next: the former sends from
+//! its first octet, with the cookie, when its RTO is over, and the same again only once before that, as a probe of the tail
+//! (RFC 8985 §7.3). What comes a third time is of the latter.
 
 use crate::wire::SeqNum;
 

@@ -4,6 +4,7 @@
 use super::connection::{Env, Facts, News, Tcb};
 use super::scoreboard::DUP_THRESH;
 use super::segment_arrives::Fitted;
+use super::timers::ticks;
 use super::transfer::{Pools, Transfer};
 use crate::ledger::Ending;
 use crate::wire::SeqNum;
@@ -68,7 +69,7 @@ impl Tcb {
         let now = filled || stored < fitted.text.len() || transfer.unacked_octets >= 2 * full;
         if !now && !transfer.ack_delayed {
             transfer.ack_delayed = true;
-            transfer.ack_at = tick.wrapping_add(env.config.delayed_ack.as_millis() as u32);
+            transfer.ack_at = tick.wrapping_add(ticks(env.config.delayed_ack));
         }
         self.rcv_nxt = rcv_nxt;
         if now {

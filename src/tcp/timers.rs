@@ -14,7 +14,7 @@ use crate::time::Duration;
 const R1: u8 = 3;
 
 /// In ticks of a millisecond.
-fn ticks(time: Duration) -> u32 {
+pub(super) fn ticks(time: Duration) -> u32 {
     time.min(LONGEST_TIMER).as_millis() as u32
 }
 

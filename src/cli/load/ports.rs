@@ -4,8 +4,8 @@ use crate::engine::EngineConfig;
 use crate::load::{CloseWith, Closer, Plan, Schedule, grouped};
 use crate::time::Duration;
 
-/// The line that says so where connections will have to wait for a port; `None` where none need to, or where it depends on
-/// what the target bears.
+/// The line that says so where connections may have to wait for a port; `None` where none need to, or where nothing but the
+/// target says how many there will be.
 pub(super) fn too_few(plan: &Plan, config: &EngineConfig) -> Option<String> {
     let rests = config.tcp.time_wait;
     // TIME-WAIT is where a port rests, and it is that end's which closes first (RFC 9293 §3.6).
@@ -25,7 +25,7 @@ pub(super) fn too_few(plan: &Plan, config: &EngineConfig) -> Option<String> {
     };
     Some(format!(
         "up to {} connections are asked for{when}, and {have} {} ports, each of which rests {} in TIME-WAIT: those beyond \
-         wait for a port; give more `--address` (a network, as 10.0.0.0/16, stands for every host in it)",
+         may have to wait for a port; give more `--address` (a network, as 10.0.0.0/16, stands for every host in it)",
         grouped(asked),
         grouped(ports),
         humantime::format_duration(rests),
