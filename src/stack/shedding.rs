@@ -80,10 +80,7 @@ impl Shard {
     fn shed_time_wait(&mut self, now: Instant) -> bool {
         let due = |at: Option<u64>| at.unwrap_or(u64::MAX);
         let v4_is_older = due(self.time_wait_v4.next_due_ms()) <= due(self.time_wait_v6.next_due_ms());
-        let places = self.time_wait_places();
-        let Some((flow, entry)) = self.pop_oldest_time_wait(v4_is_older) else {
-            return self.time_wait_places() < places;
-        };
+        let Some((flow, entry)) = self.pop_oldest_time_wait(v4_is_older) else { return false };
         self.time_wait_gone(flow, &entry, TimeWaitEnding::Evicted, now);
         self.ledger.refused.time_wait_shed += 1;
         true

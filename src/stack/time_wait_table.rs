@@ -270,7 +270,14 @@ impl<E: Packed> TimeWaitTable<E> {
         debug_assert!(segment.live & bit != 0, "removed twice");
         segment.live &= !bit;
         self.live -= 1;
-        if segment.live == 0 && number != self.newest {
+        if segment.live > 0 {
+            return;
+        }
+        if number == self.newest {
+            // It takes entries still: all its places at once are free again.
+            self.stored -= usize::from(segment.used - segment.popped);
+            (segment.used, segment.popped, segment.has_timestamps) = (0, 0, 0);
+        } else {
             self.drop_segment(number);
         }
     }
@@ -361,6 +368,22 @@ mod tests {
     fn entry(port: u16, ts_recent: Option<u32>) -> TimeWait {
         let tuple = FourTuple { local_addr: addr(1), remote_addr: addr(2), local_port: 80, remote_port: port };
         TimeWait { tuple, snd_nxt: SeqNum(1), rcv_nxt: SeqNum(2), ts_recent }
+    }
+
+    #[test]
+    fn where_nobody_waits_any_more_all_places_are_free() {
+        let mut table = table(Duration::from_secs(1), 10);
+        for _ in 0..3 {
+            let places = [1, 2, 3].map(|port| table.insert(&entry(port, Some(9)), 0).place());
+            assert_eq!((table.places(), table.len()), (3, 3));
+            table.remove(places[1]);
+            assert_eq!((table.places(), table.len()), (3, 2), "others around it wait");
+            [places[0], places[2]].into_iter().for_each(|place| table.remove(place));
+            assert_eq!((table.places(), table.len()), (0, 0));
+            let new = table.insert(&entry(4, None), 0).place();
+            assert_eq!(table.get(new), entry(4, None), "nothing is left of who was there");
+            table.remove(new);
+        }
     }
 
     #[test]

@@ -25,11 +25,12 @@ impl Shard {
         }
     }
 
-    /// Takes out the oldest entry of the one family, or where that has no place taken, of the other. `None` as well where
-    /// only places were given back, in which nobody waited any more.
+    /// Takes out the oldest entry of the one family, or where that has none, of the other.
     pub fn pop_oldest_time_wait(&mut self, v4_first: bool) -> Option<(Flow, TimeWait)> {
-        let v4_first = if v4_first { self.time_wait_v4.places() > 0 } else { self.time_wait_v6.places() == 0 };
-        if v4_first { self.time_wait_v4.pop_oldest() } else { self.time_wait_v6.pop_oldest() }
+        match v4_first {
+            true => self.time_wait_v4.pop_oldest().or_else(|| self.time_wait_v6.pop_oldest()),
+            false => self.time_wait_v6.pop_oldest().or_else(|| self.time_wait_v4.pop_oldest()),
+        }
     }
 
     fn time_wait_is_full(&self, v4: bool) -> bool {
