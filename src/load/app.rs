@@ -127,6 +127,12 @@ impl LoadApp {
         self.stop_when_over(cx);
     }
 
+    /// The run's time is over: whose turn had come before may still start, as their timer may be due in this very turn.
+    fn start_the_last(&mut self, cx: &mut Cx<'_>) {
+        self.fill(cx);
+        self.finish(cx);
+    }
+
     fn end_measurement(&mut self, cx: &mut Cx<'_>) {
         if !self.results.end_measurement(cx.now()) {
             return;
@@ -189,7 +195,7 @@ impl LoadApp {
                 self.give_up_slow_lives(cx);
                 self.set_timer(cx, PUBLISH_EVERY, Due::Publish);
             }
-            Due::TimeIsUp => self.finish(cx),
+            Due::TimeIsUp => self.start_the_last(cx),
             Due::GraceIsOver => self.abort_the_rest(cx),
             Due::PortRetry => {
                 self.end_port_wait(cx.now());
@@ -224,7 +230,7 @@ impl App for LoadApp {
 
     fn on_start(&mut self, cx: &mut Cx<'_>) {
         self.results.started = Some(cx.now());
-        self.pace = Pace::new(&self.plan.schedule, cx.now());
+        self.pace = Pace::new(&self.plan.schedule, cx.now(), self.plan.until.duration);
         self.set_timer(cx, PUBLISH_EVERY, Due::Publish);
         if let Some(duration) = self.plan.until.duration {
             self.set_timer(cx, duration, Due::TimeIsUp);
@@ -287,7 +293,7 @@ impl App for LoadApp {
 
     fn on_message(&mut self, cx: &mut Cx<'_>, order: Order) {
         match order {
-            Order::Finish => self.finish(cx),
+            Order::Finish => self.start_the_last(cx),
             Order::Step(step) => self.begin_step(cx, step),
         }
     }

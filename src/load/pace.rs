@@ -2,7 +2,8 @@
 
 use super::plan::Schedule;
 use super::schedule::{Arrivals, Rate};
-use crate::time::Instant;
+use super::step::StepOrder;
+use crate::time::{Duration, Instant};
 
 /// When the next connection is to be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,29 +21,40 @@ pub(super) enum Next {
 pub(super) enum Pace {
     /// As soon as there is room.
     Closed,
-    /// By arrivals, since this instant.
-    Open(Arrivals, Instant),
+    /// By arrivals.
+    Open {
+        /// When each is due, counted from `began`.
+        arrivals: Arrivals,
+        /// The start.
+        began: Instant,
+        /// What is due by then or later is no part of it any more: whoever ends it is always a little late.
+        ends: Option<Instant>,
+    },
     /// Nothing is to be started.
     Idle,
 }
 
 impl Pace {
-    /// From the start of a run on.
-    pub fn new(schedule: &Schedule, now: Instant) -> Self {
+    /// From the start of a run on, for so long if it is known.
+    pub fn new(schedule: &Schedule, now: Instant, length: Option<Duration>) -> Self {
         match *schedule {
             Schedule::Closed { .. } => Pace::Closed,
             Schedule::Open { rate, spacing, offset, seed, .. } => {
-                Pace::Open(Arrivals::new(rate, spacing, seed, offset), now)
+                Pace::open(Arrivals::new(rate, spacing, seed, offset), now, length)
             }
             Schedule::Steps { .. } => Pace::Idle,
         }
     }
 
-    /// One step of a search: this rate from now on.
-    pub fn step(schedule: &Schedule, rate: f64, number: u32, now: Instant) -> Self {
+    /// One step of a search, from now on.
+    pub fn step(schedule: &Schedule, step: &StepOrder, now: Instant) -> Self {
         let Schedule::Steps { spacing, seed, .. } = *schedule else { return Pace::Idle };
-        let seed = seed.wrapping_add(u64::from(number) << 32);
-        Pace::Open(Arrivals::new(Rate::constant(rate), spacing, seed, 0.0), now)
+        let seed = seed.wrapping_add(u64::from(step.number) << 32);
+        Pace::open(Arrivals::new(Rate::constant(step.rate), spacing, seed, 0.0), now, Some(step.length))
+    }
+
+    fn open(arrivals: Arrivals, began: Instant, length: Option<Duration>) -> Self {
+        Pace::Open { arrivals, began, ends: length.map(|length| began + length) }
     }
 
     /// When the next connection is to be started.
@@ -50,17 +62,18 @@ impl Pace {
         match self {
             Pace::Closed => Next::Now(now),
             Pace::Idle => Next::Never,
-            Pace::Open(arrivals, began) => match arrivals.next() {
+            Pace::Open { arrivals, began, ends } => match arrivals.next().map(|after| *began + after) {
                 None => Next::Never,
-                Some(after) if *began + after <= now => Next::Now(*began + after),
-                Some(after) => Next::At(*began + after),
+                Some(due) if ends.is_some_and(|ends| due >= ends) => Next::Never,
+                Some(due) if due <= now => Next::Now(due),
+                Some(due) => Next::At(due),
             },
         }
     }
 
     /// It was started.
     pub fn started(&mut self) {
-        if let Pace::Open(arrivals, _) = self {
+        if let Pace::Open { arrivals, .. } = self {
             arrivals.advance();
         }
     }
@@ -68,14 +81,14 @@ impl Pace {
     /// How many should have been started by now and were not.
     pub fn owed(&self, now: Instant) -> u64 {
         match self {
-            Pace::Open(arrivals, began) => arrivals.owed(now.since(*began)),
+            Pace::Open { arrivals, began, ends } => arrivals.owed(ends.map_or(now, |ends| ends.min(now)).since(*began)),
             Pace::Closed | Pace::Idle => 0,
         }
     }
 
     /// Whether connections have times of their own, at which they are to be started.
     pub fn is_open(&self) -> bool {
-        matches!(self, Pace::Open(..))
+        matches!(self, Pace::Open { .. })
     }
 }
 
@@ -94,7 +107,7 @@ mod tests {
             seed: 0,
         };
         let start = Instant::from_millis(500);
-        let mut pace = Pace::new(&schedule, start);
+        let mut pace = Pace::new(&schedule, start, None);
         assert_eq!(pace.next(start), Next::Now(start));
         pace.started();
         assert_eq!(pace.next(start), Next::At(Instant::from_millis(501)));
@@ -103,9 +116,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_due_when_it_ends_or_later_is_not_owed() {
+        let (rate, spacing) = (Rate::constant(1_000.0), Spacing::Even);
+        let schedule = Schedule::Open { rate, spacing, offset: 0.0, in_flight: 1, seed: 0 };
+        let mut pace = Pace::new(&schedule, Instant::ZERO, Some(Duration::from_millis(10)));
+        let late = Instant::from_millis(12);
+        assert_eq!(pace.owed(late), 10, "0 ms to 9 ms");
+        (0..10).for_each(|_| pace.started());
+        assert_eq!((pace.next(late), pace.owed(late)), (Next::Never, 0));
+    }
+
+    #[test]
     fn a_search_does_nothing_until_it_is_told_a_rate() {
         let schedule = Schedule::Steps { spacing: Spacing::Even, in_flight: 1, seed: 0 };
-        assert_eq!(Pace::new(&schedule, Instant::ZERO).next(Instant::from_millis(9)), Next::Never);
-        assert!(matches!(Pace::step(&schedule, 5.0, 1, Instant::ZERO).next(Instant::ZERO), Next::Now(_)));
+        assert_eq!(Pace::new(&schedule, Instant::ZERO, None).next(Instant::from_millis(9)), Next::Never);
+        let (outcome, _told) = crossbeam::channel::bounded(1);
+        let (length, settle) = (Duration::from_secs(1), Duration::ZERO);
+        let step = StepOrder { number: 1, rate: 5.0, length, settle, outcome };
+        assert!(matches!(Pace::step(&schedule, &step, Instant::ZERO).next(Instant::ZERO), Next::Now(_)));
     }
 }

@@ -133,7 +133,7 @@ impl LoadApp {
     // --- steps of a search ---
 
     pub(super) fn begin_step(&mut self, cx: &mut Cx<'_>, order: StepOrder) {
-        self.pace = Pace::step(&self.plan.schedule, order.rate, order.number, cx.now());
+        self.pace = Pace::step(&self.plan.schedule, &order, cx.now());
         let length = order.length;
         self.step = Some(Step::new(order));
         self.arrival_at = None;
@@ -142,6 +142,8 @@ impl LoadApp {
     }
 
     pub(super) fn settle_step(&mut self, cx: &mut Cx<'_>) {
+        // The last arrivals' timer may be due in this very turn.
+        self.fill(cx);
         let owed = self.pace.owed(cx.now());
         self.pace = Pace::Idle;
         self.end_room_wait(cx.now());
