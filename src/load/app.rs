@@ -157,6 +157,7 @@ impl LoadApp {
     }
 
     fn abort_the_rest(&mut self, cx: &mut Cx<'_>) {
+        self.give_up_slow_lives(cx);
         let conns: Vec<ConnId> = self.slots.iter().map(|(_, slot)| slot.conn).collect();
         for conn in conns {
             cx.abort(conn);
@@ -165,9 +166,7 @@ impl LoadApp {
 
     /// Gives up lives that take too long.
     fn give_up_slow_lives(&mut self, cx: &mut Cx<'_>) {
-        let patience = self.plan.life.timeout;
-        let now = cx.now();
-        let slow = self.slots.iter().filter(|(_, slot)| now.since(slot.opened) > patience);
+        let slow = self.slots.iter().filter(|(_, slot)| slot.is_overdue(&self.plan.life, cx.now()));
         let slow: Vec<(u32, ConnId)> = slow.map(|(index, slot)| (index, slot.conn)).collect();
         for (index, conn) in slow {
             self.fail(cx, conn, index, Ended::Timeout);

@@ -54,6 +54,8 @@ pub struct Life {
     pub closer: Closer,
     /// How we close.
     pub close_with: CloseWith,
+    /// How long its handshake may take, from the SYN on; the stack gives up at a retransmission alone, which may be later.
+    pub connect_timeout: Duration,
     /// How long all of it may take, from the SYN on.
     pub timeout: Duration,
 }
@@ -67,6 +69,7 @@ impl Default for Life {
             hold: Duration::ZERO,
             closer: Closer::Client,
             close_with: CloseWith::Fin,
+            connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(30),
         }
     }

@@ -1,7 +1,7 @@
 //! What the generator remembers of a connection under way, in as many slots as the schedule allows at once.
 
 use super::answer::Reading;
-use super::life::Answer;
+use super::life::{Answer, Life};
 use super::results::Ended;
 use crate::stack::ConnId;
 use crate::time::Instant;
@@ -68,6 +68,15 @@ impl Slot {
             exchanges,
             step,
         }
+    }
+
+    /// Whether it is over for such a life by now.
+    pub fn is_overdue(&self, life: &Life, now: Instant) -> bool {
+        let patience = match self.phase {
+            Phase::Opening => life.connect_timeout.min(life.timeout),
+            _ => life.timeout,
+        };
+        now.since(self.opened) >= patience
     }
 }
 

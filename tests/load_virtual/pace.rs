@@ -112,6 +112,22 @@ fn a_dead_a_refusing_and_a_resetting_target_are_told_apart() {
     assert_eq!((c.established, c.reset), (c.opened, c.opened), "resetting: {c:?}");
 }
 
+/// The stack would give up at a retransmission, after 3 s; and the run's end does not make those unfinished whom the target
+/// never answered.
+#[test]
+fn a_handshake_takes_as_long_as_allowed_and_is_timed_out_then() {
+    let life = Life { connect_timeout: Duration::from_millis(1_500), ..Life::default() };
+    let until = Until { connections: Some(20), duration: None };
+    let plan = Plan { life: life.clone(), until, ..Plan::closed_loop(target(), 10) };
+    let left = Net::<Target>::new(plan, None).run();
+    assert_eq!((left.results.counts.timeout, left.results.counts.opened), (20, 20), "{:?}", left.results.counts);
+    assert_eq!(left.results.measured().as_millis(), 3_000, "two after each other");
+    let plan =
+        Plan { life, grace: Duration::from_millis(1_500), ..open_loop(Rate::constant(50.0), Spacing::Even, 1_000) };
+    let counts = Net::<Target>::new(plan, None).run().results.counts;
+    assert_eq!((counts.opened, counts.timeout, counts.unfinished), (100, 100, 0), "{counts:?}");
+}
+
 #[test]
 fn without_ports_the_run_is_port_bound() {
     let rate = Rate::constant(200.0);

@@ -6,7 +6,7 @@ use crate::SetupError;
 use crate::cli::LinkArgs;
 use crate::cli::values::{one_of, ramp, rate, some_time, target, time, whole};
 use crate::engine::EngineConfig;
-use crate::load::{Goal, Plan, Rate, Schedule, Spacing, Until};
+use crate::load::{Goal, Life, Plan, Rate, Schedule, Spacing, Until};
 use crate::time::Duration;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -140,7 +140,7 @@ impl Args {
             target,
             sources: ours.filter(|addr| addr.is_ipv4() == target.is_ipv4()).collect(),
             schedule: self.schedule(duration)?,
-            life: self.life.life(target)?,
+            life: Life { connect_timeout: pace.connect_timeout, ..self.life.life(target)? },
             hold_first: Duration::ZERO,
             until: Until { connections: pace.connections, duration },
             grace: pace.connect_timeout,

@@ -76,7 +76,7 @@ impl LifeArgs {
         }
         let (request, answer) = self.exchange(target);
         let Self { exchanges, hold, closes: closer, close_with, .. } = *self;
-        Ok(Life { request, answer, exchanges, hold, closer, close_with, timeout })
+        Ok(Life { request, answer, exchanges, hold, closer, close_with, timeout, ..Life::default() })
     }
 
     fn exchange(&self, target: SocketAddr) -> (Arc<[u8]>, Answer) {
