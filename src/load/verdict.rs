@@ -20,6 +20,8 @@ pub enum Bound {
     PortBound,
     /// The target, or the way to it.
     TargetBound,
+    /// What was seen is not enough to say: a search that was ended early, or no connection whose time came.
+    Undecided,
 }
 
 /// A verdict and its reason.
@@ -51,6 +53,8 @@ pub struct Evidence {
     pub closed: u64,
     /// Connections that failed.
     pub failed: u64,
+    /// Connections that were under way when the run ended.
+    pub unfinished: u64,
     /// Seconds measured.
     pub seconds: f64,
     /// Seconds in which connections waited for ports, for each worker.
@@ -82,12 +86,16 @@ impl Verdict {
                     );
                     (Bound::ClientBound, because)
                 }
+                Some(tried) if tried.success == 0.0 => {
+                    (Bound::TargetBound, format!("at {}/s not one connection went well", grouped(tried.rate as u64)))
+                }
                 Some(tried) => {
                     let (well, p99) = (percent(tried.success), tried.p99_us / 1e3);
                     let because =
                         format!("at {}/s {well} went well, with a p99 of {p99:.3} ms", grouped(tried.rate as u64));
                     (Bound::TargetBound, because)
                 }
+                None if search.next().is_some() => (Bound::Undecided, "the search was ended before it was over".into()),
                 None => (Bound::RateReached, "every rate that was tried met the goal".into()),
             }
         };
@@ -105,6 +113,7 @@ impl Evidence {
             opened: counts.opened,
             closed: counts.closed,
             failed: counts.failed(),
+            unfinished: counts.unfinished,
             seconds: results.measured().as_secs_f64(),
             port_wait: results.waits.port_time.as_secs_f64() / workers,
             room_wait: results.waits.room_time.as_secs_f64() / workers,
@@ -117,13 +126,22 @@ impl Evidence {
 
     /// The verdict.
     pub fn judge(&self) -> Verdict {
-        let (bound, because) =
-            self.reached().or_else(|| self.ports()).or_else(|| self.client()).unwrap_or_else(|| self.target());
+        let (bound, because) = self
+            .nothing()
+            .or_else(|| self.reached())
+            .or_else(|| self.ports())
+            .or_else(|| self.client())
+            .unwrap_or_else(|| self.target());
         Verdict { bound, because }
     }
 
+    fn nothing(&self) -> Option<(Bound, String)> {
+        (self.intended == Some(0))
+            .then(|| (Bound::Undecided, "the run ended before the first connection's time".into()))
+    }
+
     fn reached(&self) -> Option<(Bound, String)> {
-        let intended = self.intended.filter(|n| *n > 0)?;
+        let intended = self.intended?;
         let share = self.closed as f64 / intended as f64;
         (share >= REACHED)
             .then(|| (Bound::RateReached, format!("{} of the connections asked for went well", percent(share))))
@@ -151,10 +169,15 @@ impl Evidence {
     }
 
     fn target(&self) -> (Bound, String) {
-        let because = if self.opened > 0 && self.closed == 0 && self.failed > 0 {
+        let opened = self.opened.max(1) as f64;
+        let too_many = |n: u64| n as f64 > (1.0 - REACHED) * opened;
+        let because = if self.closed == 0 && self.failed + self.unfinished > 0 {
             "not one connection went well".into()
-        } else if self.failed as f64 > (1.0 - REACHED) * self.opened as f64 {
-            format!("{} of the connections failed", percent(self.failed as f64 / self.opened.max(1) as f64))
+        } else if too_many(self.failed) {
+            format!("{} of the connections failed", percent(self.failed as f64 / opened))
+        } else if too_many(self.unfinished) {
+            let share = percent(self.unfinished as f64 / opened);
+            format!("{share} of the connections were still under way when the run ended")
         } else if self.room_wait > PORT_SHARE * self.seconds {
             "as many as allowed were under way; more `--concurrency` may get more".into()
         } else if self.intended.is_none() {
@@ -173,7 +196,10 @@ fn percent(share: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::search::Goal;
+    use super::super::step::StepOutcome;
     use super::*;
+    use crate::time::Duration;
 
     fn run() -> Evidence {
         Evidence {
@@ -195,6 +221,13 @@ mod tests {
             (Evidence { intended: Some(2_000), busy_share: 0.97, ..open }, Bound::ClientBound, "busy 97.0 %"),
             (Evidence { intended: Some(2_000), room_wait: 4.0, ..open }, Bound::TargetBound, "--concurrency"),
             (Evidence { intended: Some(2_000), ..open }, Bound::TargetBound, "too long"),
+            (
+                Evidence { closed: 980, unfinished: 20, ..open },
+                Bound::TargetBound,
+                "2.0 % of the connections were still",
+            ),
+            (Evidence { closed: 0, unfinished: 1_000, ..open }, Bound::TargetBound, "not one"),
+            (Evidence { intended: Some(0), opened: 0, closed: 0, ..run() }, Bound::Undecided, "before the first"),
             (Evidence { port_wait: 2.0, busy_share: 1.0, ..run() }, Bound::PortBound, "20.0 % of the time"),
             (Evidence { lost: 50, ..run() }, Bound::ClientBound, "lost 50 frames"),
             (Evidence { ceiling_share: Some(0.96), ..run() }, Bound::ClientBound, "as many frames as it can"),
@@ -204,6 +237,35 @@ mod tests {
             let verdict = evidence.judge();
             assert_eq!(verdict.bound, bound, "{evidence:?}");
             assert!(verdict.because.contains(because), "{verdict:?}");
+        }
+    }
+
+    /// A search that was told of these outcomes, as parts that went well.
+    fn search(outcomes: &[f64]) -> Verdict {
+        let goal = Goal { success: 0.999, slo: Duration::from_millis(5) };
+        let mut search = Search::new(1_000.0, 4_000.0, goal);
+        for closed in outcomes {
+            let closed = (1_000.0 * closed) as u64;
+            search.tell(
+                &StepOutcome { intended: 1_000, closed, ..StepOutcome::default() },
+                Duration::from_secs(1),
+                0.5,
+            );
+        }
+        Verdict::of_search(&search)
+    }
+
+    #[test]
+    fn a_search_that_was_ended_early_found_nothing_out() {
+        for (outcomes, bound, because) in [
+            (&[][..], Bound::Undecided, "ended before it was over"),
+            (&[1.0, 1.0], Bound::Undecided, "ended before it was over"),
+            (&[1.0, 1.0, 1.0], Bound::RateReached, "every rate that was tried"),
+            (&[0.0, 0.0], Bound::TargetBound, "at 1,000/s not one connection went well"),
+            (&[0.5, 0.5], Bound::TargetBound, "50.0 % went well"),
+        ] {
+            let verdict = search(outcomes);
+            assert!(verdict.bound == bound && verdict.because.contains(because), "{outcomes:?}: {verdict:?}");
         }
     }
 
