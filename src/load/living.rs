@@ -12,6 +12,8 @@ use crate::time::Instant;
 
 /// Why an answer is bad that is longer than was asked for.
 const TOO_LONG: &str = "more octets than were asked for";
+/// Why an answer is bad that comes after our FIN, when nobody is left to read it.
+const TOO_LATE: &str = "octets that came after we had closed";
 
 impl LoadApp {
     /// Its handshake is over.
@@ -232,6 +234,10 @@ impl LoadApp {
         self.pieces.remove(&index);
         let ended = slot.ended(ending, self.finishing);
         self.results.counts.end(ended);
+        if ended == Ended::BadAnswer {
+            // Those that were read have said why.
+            self.results.bad_answer.get_or_insert(TOO_LATE);
+        }
         if ended == Ended::Closed {
             self.results.latencies.record(Span::Close, now.since(slot.closing));
             self.results.latencies.record(Span::Life, now.since(slot.intended));

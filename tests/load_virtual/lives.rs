@@ -123,6 +123,10 @@ fn an_answer_that_ends_too_early_or_too_late_is_no_success() {
     let left = live(asking(b"?", Answer::Octets(9)), Does::Answer(10, Duration::ZERO));
     assert_eq!((left.results.counts.bad_answer, left.results.counts.closed), (CONNECTIONS, 0));
     assert_eq!(left.report.bad_answer, Some("more octets than were asked for"));
+    // Nobody is left to read the greeting.
+    let left = live(Life::default(), Does::Greet);
+    assert_eq!((left.results.counts.bad_answer, left.results.counts.closed), (CONNECTIONS, 0));
+    assert_eq!(left.report.bad_answer, Some("octets that came after we had closed"));
     // A peer that closes while the connection is to be held open.
     let life = Life { hold: Duration::from_secs(1), ..Life::default() };
     assert_eq!(live(life, Does::Close).results.counts.cut_short, CONNECTIONS);

@@ -18,6 +18,8 @@ pub enum Does {
     Answer(usize, Duration),
     /// Answers with so many octets, and closes.
     AnswerAndClose(usize),
+    /// Greets as soon as a connection stands, and closes when its peer has.
+    Greet,
     /// Closes as soon as a connection stands.
     Close,
 }
@@ -42,6 +44,7 @@ impl App for Target {
         match self.does {
             Does::Reset => cx.abort(conn),
             Does::Close => cx.close(conn),
+            Does::Greet => assert_eq!(cx.write(conn, b"hello"), Ok(5)),
             _ => {}
         }
     }
