@@ -1,5 +1,5 @@
 //! Entries with stable places: bounded, grown segment by segment so that growing never moves an entry, and never touches
-//! more memory than is needed now.
+//! more memory than one segment.
 
 /// Entries in a segment.
 const SEGMENT: usize = 512;
@@ -14,9 +14,19 @@ pub enum Slot<T> {
 }
 
 struct Segment<T> {
-    slots: Vec<Slot<T>>,
-    /// Empty where nobody asks for them.
-    generations: Vec<u32>,
+    // An array, so that a place within it needs no check.
+    slots: Box<[Slot<T>; SEGMENT]>,
+    /// Where somebody asks for them.
+    generations: Option<Box<[u32; SEGMENT]>>,
+}
+
+impl<T> Segment<T> {
+    fn new(generations: bool) -> Self {
+        // By way of a list, as an array would stand on the stack first.
+        let slots: Box<[Slot<T>]> = (0..SEGMENT).map(|_| Slot::Vacant(NONE)).collect();
+        let Ok(slots) = slots.try_into() else { unreachable!("as many as a segment has") };
+        Segment { slots, generations: generations.then(|| Box::new([0; SEGMENT])) }
+    }
 }
 
 /// A table of entries named by index.
@@ -101,22 +111,21 @@ impl<T> Slab<T> {
         let index = self.used;
         self.used += 1;
         if index as usize == self.segments.len() * SEGMENT {
-            let generations = vec![0; if self.generations { SEGMENT } else { 0 }];
-            self.segments.push(Segment { slots: Vec::with_capacity(SEGMENT), generations });
+            self.segments.push(Segment::new(self.generations));
         }
-        self.segments[index as usize / SEGMENT].slots.push(Slot::Occupied(value));
+        self.segments[index as usize / SEGMENT].slots[index as usize % SEGMENT] = Slot::Occupied(value);
         index
     }
 
     #[inline]
     fn slot(&mut self, index: u32) -> Option<&mut Slot<T>> {
-        self.segments.get_mut(index as usize / SEGMENT)?.slots.get_mut(index as usize % SEGMENT)
+        Some(&mut self.segments.get_mut(index as usize / SEGMENT)?.slots[index as usize % SEGMENT])
     }
 
     /// The entry at `index`, if there is one.
     #[inline]
     pub fn get(&self, index: u32) -> Option<&T> {
-        match self.segments.get(index as usize / SEGMENT)?.slots.get(index as usize % SEGMENT)? {
+        match &self.segments.get(index as usize / SEGMENT)?.slots[index as usize % SEGMENT] {
             Slot::Occupied(value) => Some(value),
             Slot::Vacant(_) => None,
         }
@@ -136,8 +145,8 @@ impl<T> Slab<T> {
     pub fn tenant_mut(&mut self, index: u32, generation: u32) -> Option<&mut T> {
         let segment = self.segments.get_mut(index as usize / SEGMENT)?;
         let at = index as usize % SEGMENT;
-        match segment.slots.get_mut(at)? {
-            Slot::Occupied(value) if segment.generations.get(at) == Some(&generation) => Some(value),
+        match &mut segment.slots[at] {
+            Slot::Occupied(value) if segment.generations.as_ref()?[at] == generation => Some(value),
             _ => None,
         }
     }
@@ -153,25 +162,24 @@ impl<T> Slab<T> {
     /// Empties the place at `index`; whatever is still wanted of its entry was read before, as moving it out costs more.
     #[inline]
     pub fn remove(&mut self, index: u32) {
-        let vacant = self.vacant;
-        let Some(slot) = self.slot(index) else { return };
-        if matches!(slot, Slot::Vacant(_)) {
+        let Some(segment) = self.segments.get_mut(index as usize / SEGMENT) else { return };
+        let at = index as usize % SEGMENT;
+        if matches!(segment.slots[at], Slot::Vacant(_)) {
             return;
         }
-        *slot = Slot::Vacant(vacant);
+        segment.slots[at] = Slot::Vacant(self.vacant);
+        if let Some(generations) = &mut segment.generations {
+            generations[at] = generations[at].wrapping_add(1);
+        }
         self.vacant = index;
         self.len -= 1;
-        let segment = &mut self.segments[index as usize / SEGMENT];
-        if let Some(generation) = segment.generations.get_mut(index as usize % SEGMENT) {
-            *generation = generation.wrapping_add(1);
-        }
     }
 
     /// How often the place was emptied; where generations are kept.
     #[inline]
     pub fn generation(&self, index: u32) -> u32 {
-        let generations = self.segments.get(index as usize / SEGMENT).map(|segment| &segment.generations);
-        generations.and_then(|generations| generations.get(index as usize % SEGMENT)).copied().unwrap_or(0)
+        let generations = self.segments.get(index as usize / SEGMENT).and_then(|segment| segment.generations.as_ref());
+        generations.map_or(0, |generations| generations[index as usize % SEGMENT])
     }
 
     /// Indices in use; the places behind the last of them are not looked at.
