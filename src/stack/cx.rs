@@ -46,7 +46,7 @@ impl Cx<'_> {
         if is_group(&remote_addr) || shard.routes.is_subnet_broadcast(&remote_addr) {
             return Err(ConnectError::GroupAddress);
         }
-        if !can_be_source(&remote_addr) || shard.routes.is_local(&remote_addr) || what.remote.port() == 0 {
+        if !can_be_source(&remote_addr) || shard.locals.hold(&remote_addr) || what.remote.port() == 0 {
             return Err(ConnectError::NoSuchPeer);
         }
         if shard.routes.next_hop(&remote_addr).is_none() {
@@ -238,7 +238,7 @@ fn choose_tuple(shard: &mut Shard, what: &Connect, remote_addr: Addr) -> Result<
     let tuple = |local_addr, local_port| FourTuple { local_addr, remote_addr, local_port, remote_port };
     if let Some(local) = what.local {
         let addr = Addr::from(local.ip());
-        if !shard.routes.is_local(&addr) || addr.is_v4() != remote_addr.is_v4() {
+        if !shard.locals.hold(&addr) || addr.is_v4() != remote_addr.is_v4() {
             return Err(ConnectError::NoLocalAddress);
         }
         if local.port() != 0 {

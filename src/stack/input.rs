@@ -142,12 +142,12 @@ impl Shard {
         if link.dst != self.config.mac {
             return Err(DropReason::ForeignMac);
         }
-        if !self.routes.is_local(&ip.dst) {
+        if !self.locals.hold(&ip.dst) {
             let broadcast = self.routes.is_subnet_broadcast(&ip.dst);
             return Err(if broadcast { DropReason::GroupAddress } else { DropReason::ForeignAddress });
         }
         // RFC 9293 §3.9.2.3 (MUST-63).
-        if self.routes.is_local(&ip.src) || self.routes.is_subnet_broadcast(&ip.src) {
+        if self.locals.hold(&ip.src) || self.routes.is_subnet_broadcast(&ip.src) {
             return Err(DropReason::Martian);
         }
         Ok(())
@@ -332,14 +332,14 @@ impl Shard {
 
     /// RFC 826, packet reception; where the host owns the address, ARP is the host's.
     fn on_arp(&mut self, now: Instant, link: &Link, arp: &Arp, reply: &mut Option<Reply>) -> Outcome {
-        if self.config.ownership == Ownership::Shared || self.routes.is_local(&arp.sender_addr) {
+        if self.config.ownership == Ownership::Shared || self.locals.hold(&arp.sender_addr) {
             return Err(DropReason::NeighbourIgnored);
         }
         if arp.sender_addr != Addr::UNSPECIFIED_V4 {
             let station = Station { mac: arp.sender_mac, vlan: link.vlan };
             self.hear(arp.sender_addr, station, Learn::Update, now);
         }
-        if !self.routes.is_local(&arp.target_addr) {
+        if !self.locals.hold(&arp.target_addr) {
             return Err(DropReason::NeighbourIgnored);
         }
         match arp.operation {
@@ -373,7 +373,7 @@ impl Shard {
         }
         let at = |mac| Station { mac, vlan: link.vlan };
         match message {
-            ndp::Message::Solicitation(asked) if self.routes.is_local(&asked.target) => {
+            ndp::Message::Solicitation(asked) if self.locals.hold(&asked.target) => {
                 if let Some(mac) = asked.source_mac {
                     self.hear(ip.src, at(mac), Learn::Update, now);
                 }
@@ -386,7 +386,7 @@ impl Shard {
                 *reply = Some(Reply::Advertisement(way_back, destination, advertisement));
                 Ok(Handled::NeighbourRequest)
             }
-            ndp::Message::Advertisement(told) if !self.routes.is_local(&told.target) => {
+            ndp::Message::Advertisement(told) if !self.locals.hold(&told.target) => {
                 if let Some(mac) = told.target_mac {
                     let how = if told.override_known { Learn::Update } else { Learn::IfMissing };
                     self.hear(told.target, at(mac), how, now);

@@ -10,10 +10,8 @@ pub const MOST_ROUTES: usize = 256;
 
 /// Our addresses and the ways out.
 pub struct Routes {
-    /// Sorted by address.
+    /// Our addresses as they were configured: the order in which active opens use them.
     locals: Vec<LocalAddr>,
-    /// As they were configured: the order in which active opens use them.
-    in_order: Vec<LocalAddr>,
     /// The broadcast addresses of our links, sorted, each once.
     broadcasts: Vec<Addr>,
     /// The longest prefixes first, and each once.
@@ -61,8 +59,6 @@ impl Routes {
     /// If there are more than [`MOST_ROUTES`]: whoever configures the stack has looked.
     pub fn new(addresses: &[LocalAddr], routes: &[Route], gateways: &[Addr]) -> Self {
         assert!(routes.len() <= MOST_ROUTES, "more routes than are looked through");
-        let mut locals = addresses.to_vec();
-        locals.sort_by_key(|local| local.addr);
         let on_link = addresses.iter().map(|local| (Prefix::of(&local.addr, local.prefix_len), None));
         let default = |gateway: &Addr| {
             let family = if gateway.is_v4() { Addr::UNSPECIFIED_V4 } else { Addr::from_v6([0; 16]) };
@@ -78,18 +74,12 @@ impl Routes {
         let mut broadcasts: Vec<Addr> = on_link.filter_map(|(prefix, _)| prefix.broadcast()).collect();
         broadcasts.sort_unstable();
         broadcasts.dedup();
-        Routes { locals, in_order: addresses.to_vec(), broadcasts, ways, rotation: 0 }
+        Routes { locals: addresses.to_vec(), broadcasts, ways, rotation: 0 }
     }
 
     /// All next hops that are not the receiver itself; one may come more than once.
     pub fn gateways(&self) -> impl Iterator<Item = Addr> {
         self.ways.iter().filter_map(|way| way.gateway)
-    }
-
-    /// Whether `addr` is one of ours.
-    #[inline]
-    pub fn is_local(&self, addr: &Addr) -> bool {
-        self.locals.binary_search_by(|local| local.addr.cmp(addr)).is_ok()
     }
 
     /// How many addresses are ours.
@@ -119,14 +109,14 @@ impl Routes {
 
     /// Our address number `at`, counted round and round.
     pub fn source(&self, at: usize) -> Option<Addr> {
-        self.in_order.get(at % self.in_order.len().max(1)).map(|local| local.addr)
+        self.locals.get(at % self.locals.len().max(1)).map(|local| local.addr)
     }
 
     /// One of our addresses to ask for `target` with.
     pub fn asking_address(&self, target: &Addr) -> Option<Addr> {
         let fits = |local: &&LocalAddr| local.addr.is_v4() == target.is_v4();
         let on_link = |local: &&LocalAddr| local.addr.shares_prefix(target, local.prefix_len);
-        let mut candidates = self.in_order.iter().filter(fits);
+        let mut candidates = self.locals.iter().filter(fits);
         candidates.clone().find(on_link).or_else(|| candidates.next()).map(|local| local.addr)
     }
 }
