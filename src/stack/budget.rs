@@ -3,12 +3,16 @@
 //! Budgets in memory that never grows and is addressed by a keyed hash: half-open entries held at a time, and, where asked
 //! for, connections held at a time (both [`held`]) and new connections a second ([`rates`]). All are of one worker, like the
 //! tables that they protect.
+//!
+//! The hash has a secret of its own: whom we answer is seen from outside, and what a patient stranger might learn of it must
+//! not tell where flows fall in the tables.
 
 mod held;
 mod rates;
 
 use super::config::Limits;
 use super::defence::DefenceConfig;
+use super::flow_hash::FlowHash;
 use crate::tcp::tuple_hash::TupleHash;
 use crate::time::Instant;
 use crate::wire::Addr;
@@ -17,7 +21,7 @@ use rates::Rates;
 
 /// The budgets of one shard.
 pub struct Budgets {
-    keyed: TupleHash<1, 3>,
+    keyed: FlowHash,
     held: Held,
     /// Half-open entries that one prefix may hold.
     share: u32,
@@ -34,7 +38,7 @@ impl Budgets {
         let part = |of: u32, percent: u8| (u64::from(of) * u64::from(percent)).div_ceil(100).max(1) as u32;
         let connections = part(limits.connections, config.prefix_connections);
         Budgets {
-            keyed: TupleHash::new(key),
+            keyed: FlowHash::new(&own_key(key)),
             held: Held::new(),
             share: part(limits.half_open, config.prefix_share),
             connections: (config.prefix_connections < 100).then(|| (Held::new(), connections)),
@@ -47,7 +51,7 @@ impl Budgets {
     pub fn admits(&mut self, source: &Addr, now: Instant) -> bool {
         let Some(rates) = &mut self.rates else { return true };
         let prefix = prefix_of(source);
-        rates.admits(prefix, self.keyed.hash_word(prefix), now.as_nanos())
+        rates.admits(prefix, self.keyed.number(prefix), now.as_nanos())
     }
 
     /// Whether this source's prefix may hold one more half-open entry, of a table that has `entries` of them.
@@ -63,14 +67,14 @@ impl Budgets {
     /// A connection that this source opened stands.
     pub fn connect(&mut self, source: &Addr) {
         if let Some((held, _)) = &mut self.connections {
-            held.add(self.keyed.hash_word(prefix_of(source)));
+            held.add(self.keyed.number(prefix_of(source)));
         }
     }
 
     /// It has gone.
     pub fn disconnect(&mut self, source: &Addr) {
         if let Some((held, _)) = &mut self.connections {
-            held.remove(self.keyed.hash_word(prefix_of(source)));
+            held.remove(self.keyed.number(prefix_of(source)));
         }
     }
 
@@ -89,8 +93,9 @@ impl Budgets {
         self.held.remove(self.hash(source));
     }
 
+    #[inline]
     fn hash(&self, source: &Addr) -> u64 {
-        self.keyed.hash_word(prefix_of(source))
+        self.keyed.number(prefix_of(source))
     }
 
     /// The most half-open entries that any prefix may hold now, and that one may.
@@ -112,6 +117,13 @@ impl Budgets {
     pub fn rates(&self) -> Option<(u64, u64, u64)> {
         self.rates.as_ref().map(|rates| (rates.in_use(), rates.places(), rates.forgotten()))
     }
+}
+
+/// A key that only who knows `key` can make.
+fn own_key(key: &[u8; 16]) -> [u8; 16] {
+    let words = TupleHash::<2, 4>::new(key);
+    let [low, high] = [0, 1].map(|number| words.hash_word(number));
+    (u128::from(high) << 64 | u128::from(low)).to_le_bytes()
 }
 
 /// The prefix of an address as a number; no IPv6 prefix has one that an IPv4 prefix has.

@@ -58,7 +58,7 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tcp::tuple_hash::TupleHash;
+    use crate::stack::flow_hash::FlowHash;
     use proptest::prelude::*;
     use std::collections::HashMap;
 
@@ -69,7 +69,7 @@ mod tests {
             key: [u8; 16],
             steps in prop::collection::vec((0u64..300, any::<bool>()), 0..3_000),
         ) {
-            let hash = |prefix| TupleHash::<1, 3>::new(&key).hash_word(prefix);
+            let hash = |prefix| FlowHash::new(&key).number(prefix);
             let (mut held, mut truth) = (Held::new(), HashMap::<u64, u32>::new());
             for (prefix, comes) in steps {
                 let count = truth.entry(prefix).or_default();
@@ -96,7 +96,7 @@ mod tests {
         #[test]
         fn no_clean_prefix_pays_for_a_flood(key: [u8; 16], flooders in 1u64..=8) {
             const ENTRIES: u64 = 65_536;
-            let hash = |prefix| TupleHash::<1, 3>::new(&key).hash_word(prefix);
+            let hash = |prefix| FlowHash::new(&key).number(prefix);
             let mut held = Held::new();
             (0..ENTRIES).for_each(|n| held.add(hash(n % flooders)));
             let share = (ENTRIES / 4) as u32;

@@ -76,11 +76,11 @@ impl Rates {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tcp::tuple_hash::TupleHash;
+    use crate::stack::flow_hash::FlowHash;
     use proptest::prelude::*;
 
     fn hash(prefix: u64) -> u64 {
-        TupleHash::<1, 3>::new(&[9; 16]).hash_word(prefix)
+        FlowHash::new(&[9; 16]).number(prefix)
     }
 
     #[test]
