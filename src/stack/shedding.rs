@@ -44,6 +44,7 @@ pub enum Newcomer {
 impl Shard {
     /// Octets that the entries of all tables take; in TIME-WAIT those that a new connection took the tuple of as well, until
     /// their place can be used anew.
+    #[inline]
     pub fn table_bytes(&self) -> u64 {
         self.half_open.len() as u64 * HALF_OPEN_BYTES
             + self.connections.len() as u64 * CONNECTION_BYTES
@@ -61,13 +62,24 @@ impl Shard {
     }
 
     /// Has others give way until there is room for the newcomer; says whether there is.
+    #[inline]
     pub fn make_room_for(&mut self, newcomer: Newcomer, now: Instant) -> bool {
         let needed = match newcomer {
             Newcomer::HalfOpen => HALF_OPEN_BYTES,
             Newcomer::Connection { from: None } => CONNECTION_BYTES,
             Newcomer::Connection { from: Some(_) } => CONNECTION_BYTES - HALF_OPEN_BYTES,
         };
-        while self.table_bytes() + needed > self.config.limits.table_bytes {
+        self.has_bytes(needed) || self.shed_for(newcomer, needed, now)
+    }
+
+    #[inline]
+    fn has_bytes(&self, needed: u64) -> bool {
+        self.table_bytes() + needed <= self.config.limits.table_bytes
+    }
+
+    #[cold]
+    fn shed_for(&mut self, newcomer: Newcomer, needed: u64, now: Instant) -> bool {
+        while !self.has_bytes(needed) {
             let found = self.shed_time_wait(now)
                 || matches!(newcomer, Newcomer::Connection { from } if self.shed_half_open(from, now));
             if !found {
