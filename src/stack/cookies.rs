@@ -106,7 +106,7 @@ impl Shard {
         self.gauges.transition(&mut { State::Listen }, Event::RecvSyn, tuple, now);
         let index = self.enter_connection(arrival.hash, tuple);
         let tcb = self.connections.get_mut(index).expect(INDEXED);
-        tcb.open_from(entry, ts_offset, &env!(self, now));
+        tcb.open_from(entry, ts_offset, self.first_rto_ms, &env!(self, now));
         self.budgets.connect(&tuple.remote_addr);
         self.ledger.cookies_accepted += 1;
         self.ledger.opened_passive += 1;

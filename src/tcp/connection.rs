@@ -270,18 +270,18 @@ impl Tcb {
         self.facts.set(Facts::ACTIVE | Facts::SYN_DUE);
         self.ts_offset = ts_offset;
         self.smss = mss;
-        self.rto_ms = super::rto::clamp_rto(env.config.initial_rto.as_millis() as u64, env.config);
+        self.rto_ms = super::rto::first_rto_ms(env.config);
         self.arm(env);
     }
 
     /// Becomes the connection of a half-open entry, when the last ACK of its handshake arrives; that segment is still to be
     /// processed. The state stays SYN-RECEIVED until then. The tuple stands.
-    pub(crate) fn open_from(&mut self, entry: &HalfOpen, ts_offset: u32, env: &Env<'_>) {
+    pub(crate) fn open_from(&mut self, entry: &HalfOpen, ts_offset: u32, first_rto_ms: u16, env: &Env<'_>) {
         self.state = State::SynReceived;
         (self.snd_una, self.snd_nxt) = (entry.iss, entry.iss + 1);
         self.ts_offset = ts_offset;
         self.negotiated(&entry.negotiated(), entry.irs, env);
-        self.rto_ms = super::rto::clamp_rto(env.config.initial_rto.as_millis() as u64, env.config);
+        self.rto_ms = first_rto_ms;
         self.facts.put(Facts::SYN_RESENT, entry.resent() > 0);
     }
 

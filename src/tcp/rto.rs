@@ -32,6 +32,11 @@ impl RttEstimator {
     }
 }
 
+/// The RTO before there is any sample, in milliseconds (RFC 6298 §2.1).
+pub fn first_rto_ms(config: &TcpConfig) -> u16 {
+    clamp_rto(config.initial_rto.as_millis() as u64, config)
+}
+
 /// An RTO within the configured bounds, in milliseconds.
 pub fn clamp_rto(ms: u64, config: &TcpConfig) -> u16 {
     let low = config.min_rto.as_millis() as u64;

@@ -9,6 +9,7 @@ use crate::stack::neighbours::Station;
 use crate::stack::shedding::Newcomer;
 use crate::tcp::Env;
 use crate::tcp::half_open::HalfOpen;
+use crate::tcp::rto::backed_off_ms;
 use crate::tcp::state::{Event, State};
 use crate::time::Instant;
 
@@ -41,9 +42,10 @@ impl Shard {
     /// Starts the timer of a half-open entry for its next SYN-ACK.
     pub fn arm_half_open(&mut self, place: u32, now: Instant) {
         let Some(entry) = self.half_open.get(place) else { return };
-        let config = &self.config.tcp;
-        let initial = crate::tcp::rto::clamp_rto(config.initial_rto.as_millis() as u64, config);
-        let wait = crate::tcp::rto::backed_off_ms(initial, entry.resent(), config);
+        let wait = match entry.resent() {
+            0 => self.first_rto_ms.into(),
+            resent => backed_off_ms(self.first_rto_ms, resent, &self.config.tcp),
+        };
         self.half_open_wheel.arm(&mut self.half_open, place, (now.as_millis() as u32).wrapping_add(wait));
     }
 
@@ -76,7 +78,7 @@ impl Shard {
         let ts_offset = self.isns.timestamp_offset(&tuple);
         let index = self.place_connection(&tuple);
         let (entry, tcb) = (self.half_open.get(place).expect(INDEXED), self.connections.get_mut(index).expect(INDEXED));
-        tcb.open_from(entry, ts_offset, &env!(self, now));
+        tcb.open_from(entry, ts_offset, self.first_rto_ms, &env!(self, now));
         self.half_open.remove(place);
         self.budgets.give_back(&tuple.remote_addr);
         self.budgets.connect(&tuple.remote_addr);

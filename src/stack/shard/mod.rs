@@ -30,6 +30,7 @@ use crate::outpost::Outpost;
 use crate::tcp::Tcb;
 use crate::tcp::cookie::Cookies;
 use crate::tcp::isn::IsnGenerator;
+use crate::tcp::rto::first_rto_ms;
 use crate::tcp::state::{Event, State, StateGauges};
 use crate::tcp::timer::Link;
 use crate::tcp::transfer::Pools;
@@ -77,6 +78,8 @@ pub(crate) struct Shard {
     /// Where the SYNs of half-open entries came from.
     pub senders: Senders,
     pub half_open_wheel: Wheel,
+    /// How long a SYN-ACK waits before it is sent again, and the first RTO of the connection, in milliseconds.
+    pub first_rto_ms: u16,
     /// Where the search for an entry that gives way goes on.
     pub half_open_cursor: u32,
     pub connections: Slab<Tcb>,
@@ -164,6 +167,7 @@ impl Shard {
             index: FlowIndex::new(key),
             half_open: Slab::new(limits.half_open.min(Flow::MAX_PLACE)),
             half_open_wheel: Wheel::new(tick),
+            first_rto_ms: first_rto_ms(&config.tcp),
             half_open_cursor: 0,
             connections: Slab::with_generations(limits.connections.min(Flow::MAX_PLACE)),
             wheel: Wheel::new(tick),
