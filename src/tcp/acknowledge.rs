@@ -93,6 +93,24 @@ impl Tcb {
         if fin_acked {
             self.facts.clear(Facts::FIN_LOST);
         }
+        if self.transfer.is_some() {
+            self.on_delivery(segment, octets, flight, env);
+        }
+        // RFC 6298 §5.2, §5.3.
+        self.facts.clear(Facts::TIMER | Facts::PROBE_DUE | Facts::TAIL_DUE);
+        if self.outstanding() {
+            self.arm(env);
+        }
+        if octets > 0 && self.facts.has(Facts::WRITE_SHORT) {
+            self.news.add(News::WRITABLE);
+        }
+        if fin_acked {
+            self.on_fin_acked(env);
+        }
+    }
+
+    /// What text is, or was, in flight has to do with an acknowledgement of something new.
+    fn on_delivery(&mut self, segment: &Segment<'_>, octets: u32, flight: u32, env: &mut Env<'_>) {
         self.take_delivered(segment, octets, env);
         self.settle_probe(segment, flight);
         self.detect_spurious(segment, env);
@@ -105,17 +123,6 @@ impl Tcb {
         }
         self.detect_loss(flight, env);
         self.restore_smss(env.tick());
-        // RFC 6298 §5.2, §5.3.
-        self.facts.clear(Facts::TIMER | Facts::PROBE_DUE | Facts::TAIL_DUE);
-        if self.outstanding() {
-            self.arm(env);
-        }
-        if octets > 0 && self.facts.has(Facts::WRITE_SHORT) {
-            self.news.add(News::WRITABLE);
-        }
-        if fin_acked {
-            self.on_fin_acked(env);
-        }
     }
 
     /// Octets were delivered: they leave the send buffer and the scoreboard, and may give a round-trip sample.

@@ -28,22 +28,26 @@ impl Tcb {
     /// # Errors
     /// Why it was dropped; an answer that it calls for is owed and leaves with this turn.
     pub fn on_segment(&mut self, segment: &Segment<'_>, env: &mut Env<'_>) -> Result<Handled, DropReason> {
-        if self.state == State::SynSent {
-            return self.on_segment_syn_sent(segment, env);
+        match self.state {
+            State::SynSent => self.on_segment_syn_sent(segment, env),
+            State::SynReceived if self.is_crossing_syn_ack(segment) => self.on_crossing_syn_ack(segment, env),
+            _ => self.on_segment_in_order(segment, env),
         }
-        if self.state == State::SynReceived && self.is_crossing_syn_ack(segment) {
-            // Simultaneous open, RFC 9293 figure 7: the SYN in the peer's SYN-ACK is one that we have.
-            let mut segment = *segment;
-            segment.header.flags = Flags(segment.header.flags.0 & !Flags::SYN.0);
-            segment.header.seq += 1;
-            // The window of a SYN is not scaled (RFC 7323 §2.2); from here on it would be.
-            segment.header.wnd >>= self.peer_shift();
-            return self.on_segment_in_order(&segment, env);
-        }
-        self.on_segment_in_order(segment, env)
+    }
+
+    /// Simultaneous open, RFC 9293 figure 7: the SYN in the peer's SYN-ACK is one that we have.
+    #[cold]
+    fn on_crossing_syn_ack(&mut self, segment: &Segment<'_>, env: &mut Env<'_>) -> Result<Handled, DropReason> {
+        let mut segment = *segment;
+        segment.header.flags = Flags(segment.header.flags.0 & !Flags::SYN.0);
+        segment.header.seq += 1;
+        // The window of a SYN is not scaled (RFC 7323 §2.2); from here on it would be.
+        segment.header.wnd >>= self.peer_shift();
+        self.on_segment_in_order(&segment, env)
     }
 
     /// The eight steps, for all states but SYN-SENT.
+    #[inline(always)]
     fn on_segment_in_order(&mut self, segment: &Segment<'_>, env: &mut Env<'_>) -> Result<Handled, DropReason> {
         // First: sequence number, with the timestamps of RFC 7323 §5.3.
         self.check_timestamps(segment, env)?;
@@ -72,7 +76,10 @@ impl Tcb {
         self.on_ack(segment, env)?;
         // Sixth: URG, which changes nothing here. Seventh: text. Eighth: FIN.
         // Deviation: RFC 9293 §3.8.5, urgent data. It is text like any other (RFC 6093).
-        if self.ending.is_none() && self.state.receives() {
+        if self.ending.is_some() || (segment.is_empty() && self.transfer.is_none()) {
+            return Ok(Handled::Segment);
+        }
+        if self.state.receives() {
             let fitted = self.fit(segment);
             if fitted.text.len() < segment.text.len() {
                 // Some of it had come before, or the window does not take it (a probe of a closed one): say what stands.
@@ -81,7 +88,7 @@ impl Tcb {
             self.note_duplicate(segment, env);
             self.on_text(&fitted, env);
             self.on_fin(&fitted, env);
-        } else if self.ending.is_none() && !segment.is_empty() {
+        } else if !segment.is_empty() {
             self.facts.set(Facts::ACK_NOW);
         }
         Ok(Handled::Segment)

@@ -193,6 +193,6 @@ impl Segment<'_> {
     /// Whether it occupies no sequence space.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.text.is_empty() && self.header.flags.0 & (Flags::SYN.0 | Flags::FIN.0) == 0
     }
 }
