@@ -103,6 +103,10 @@ pub fn emit(buf: &mut [u8], src_port: u16, dst_port: u16, header: &Header, check
 /// Writes the options; says the sum of them and of what was before.
 #[inline(never)]
 fn emit_options(slots: &mut [[u8; 4]], options: &Options, sum: Sum) -> Sum {
+    if let (Ok(slots), Some(words)) = (<&mut [[u8; 4]; 5]>::try_from(&mut *slots), usual_syn(options)) {
+        *slots = words.map(u32::to_be_bytes);
+        return words.into_iter().fold(sum, Sum::word);
+    }
     let options = Words::of(options);
     for (slot, word) in slots.iter_mut().zip(options.words) {
         *slot = word.to_be_bytes();
@@ -145,6 +149,15 @@ impl Options {
     fn sack_that_fits(&self, used: usize) -> usize {
         self.sack.as_slice().len().min((MAX_OPTIONS - used).saturating_sub(4) / 8)
     }
+}
+
+/// The words of a SYN that offers all there is, as [`Words::of`] has them.
+#[inline(always)]
+fn usual_syn(options: &Options) -> Option<[u32; 5]> {
+    let (mss, shift, Timestamps { tsval, tsecr }) = (options.mss?, options.window_scale?, options.timestamps?);
+    let mss = u32::from_be_bytes([MSS, 4, 0, 0]) | u32::from(mss);
+    let front = u32::from_be_bytes([SACK_PERMITTED, 2, TIMESTAMPS, 10]);
+    options.sack_permitted.then_some([mss, front, tsval, tsecr, u32::from_be_bytes([NOP, WINDOW_SCALE, 3, shift])])
 }
 
 /// Options as 32-bit words in host order. Each is aligned by NOPs in front, as every receiver's fast path expects; a
@@ -198,7 +211,21 @@ fn parse_options(octets: &[u8], options: &mut Options) -> Result<(), DropReason>
         options.timestamps = Some(timestamps([v0, v1, v2, v3], [e0, e1, e2, e3]));
         return Ok(());
     }
-    if octets.is_empty() { Ok(()) } else { parse_each(octets, options) }
+    if octets.is_empty() || is_usual_syn(octets, options) { Ok(()) } else { parse_each(octets, options) }
+}
+
+/// Reads the options of a SYN in the order in which Linux, and we, write them; says whether it was that.
+#[inline(always)]
+fn is_usual_syn(octets: &[u8], options: &mut Options) -> bool {
+    #[rustfmt::skip]
+    let &[
+        MSS, 4, m0, m1, SACK_PERMITTED, 2, TIMESTAMPS, 10, v0, v1, v2, v3, e0, e1, e2, e3, NOP, WINDOW_SCALE, 3, shift,
+    ] = octets else { return false };
+    options.mss = Some(u16::from_be_bytes([m0, m1]));
+    options.window_scale = Some(shift);
+    options.sack_permitted = true;
+    options.timestamps = Some(timestamps([v0, v1, v2, v3], [e0, e1, e2, e3]));
+    true
 }
 
 /// A known kind with a length that is not its own is skipped like an unknown kind, as other stacks do: its
@@ -247,6 +274,29 @@ mod tests {
     fn options(digits: &str) -> Result<Options, DropReason> {
         let mut options = Options::default();
         parse_options(&hex(digits), &mut options).map(|()| options)
+    }
+
+    #[test]
+    fn the_usual_options_of_a_syn_are_those_of_any() {
+        let digits = "020405b4 0402080a 01020304 05060708 01030307";
+        let (mut quickly, mut each) = (Options::default(), Options::default());
+        assert!(is_usual_syn(&hex(digits), &mut quickly));
+        assert!(parse_each(&hex(digits), &mut each).is_ok());
+        assert_eq!(quickly, each);
+        let Words { words, len } = Words::of(&each);
+        assert_eq!(usual_syn(&each).as_ref().map(|usual| usual.as_slice()), Some(&words[..len]));
+        for other in ["020405b4 0402080a 01020304 05060708 01030207", "020405b4 0402080a 01020304 05060708 01030307 00"]
+        {
+            assert!(!is_usual_syn(&hex(other), &mut Options::default()), "{other}");
+        }
+        for changed in [
+            Options { mss: None, ..each },
+            Options { window_scale: None, ..each },
+            Options { timestamps: None, ..each },
+            Options { sack_permitted: false, ..each },
+        ] {
+            assert_eq!(usual_syn(&changed), None);
+        }
     }
 
     #[test]
