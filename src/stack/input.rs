@@ -60,7 +60,7 @@ impl Shard {
         self.ledger.frames_received += 1;
         self.ledger.bytes_received += len as u64;
         let mut reply = None;
-        let mut carried = Carried::EMPTY;
+        let mut carried = Carried::none();
         let outcome = match frame::read_tcp(&buffer[..len], self.verify(), &mut carried) {
             Ok(Content::Tcp) => self.on_segment(now, &carried, &mut reply),
             Ok(Content::Other) => self.on_other(now, &buffer[..len], &mut reply),

@@ -98,13 +98,13 @@ pub struct Carried<'a> {
 
 impl<'a> Carried<'a> {
     /// None yet.
-    pub const EMPTY: Carried<'static> = Carried {
-        link: Link { src: MacAddr([0; 6]), dst: MacAddr([0; 6]), vlan: None },
-        tuple: FourTuple::wildcard(0),
-        hop_limit: 0,
-        ecn: 0,
-        segment: tcp::Segment::EMPTY,
-    };
+    // No constant: so large a one is copied by a call, which takes as long as reading the headers.
+    #[inline(always)]
+    pub fn none() -> Carried<'static> {
+        let link = Link { src: MacAddr([0; 6]), dst: MacAddr([0; 6]), vlan: None };
+        let tuple = FourTuple::wildcard(0);
+        Carried { link, tuple, hop_limit: 0, ecn: 0, segment: tcp::Segment::EMPTY }
+    }
 
     /// Its addresses, and what else is known of its packet.
     pub fn ip(&self) -> Ip {
@@ -130,7 +130,7 @@ impl<'a> Carried<'a> {
 /// # Errors
 /// The reason to drop the frame.
 pub fn parse(frame: &[u8], verify: VerifyChecksum) -> Result<Incoming<'_>, DropReason> {
-    let mut carried = Carried::EMPTY;
+    let mut carried = Carried::none();
     if read_tcp(frame, verify, &mut carried)? == Content::Other {
         return parse_other(frame, verify).map(Incoming::Other);
     }
@@ -151,7 +151,7 @@ pub enum Content {
 /// The first half of [`parse`]: a TCP segment, which nearly every frame is, without a judgement of its addresses, which
 /// need none when the flow is known. What is [`Content::Other`] is for [`parse_other`].
 ///
-/// It is read to where it is to stand, into what was [`Carried::EMPTY`]: moving it costs more than reading it, as a wide
+/// It is read to where it is to stand, into what was [`Carried::none`]: moving it costs more than reading it, as a wide
 /// load of what was just stored in pieces waits until all of them have left for the cache.
 ///
 /// # Errors
