@@ -111,6 +111,8 @@ pub struct Neighbours {
     questions: Vec<Addr>,
     /// Flows that waited in vain.
     given_up: Vec<Flow>,
+    /// Who was confirmed last, for whom nobody waits, where, and in which tick: nearly all flows go by the same gateway.
+    last: Option<(Addr, Station, u32)>,
 }
 
 impl Neighbours {
@@ -124,6 +126,7 @@ impl Neighbours {
             asks,
             questions: Vec::new(),
             given_up: Vec::new(),
+            last: None,
         }
     }
 
@@ -159,6 +162,11 @@ impl Neighbours {
     /// Where `addr` is; when that is unknown, `waiting` is given back by [`Neighbours::learn`] once it is not. A caller
     /// waits once at a time, so that no more wait than there are connections.
     pub fn find(&mut self, addr: &Addr, waiting: Option<Flow>, tick: u32) -> Lookup {
+        if let Some((last, station, confirmed_at)) = self.last
+            && (last == *addr && confirmed_at == tick)
+        {
+            return Lookup::Known(station);
+        }
         let asks = self.asks;
         let fresh = self.get_mut(addr).and_then(|neighbour| neighbour.fresh(asks, tick));
         fresh.map_or_else(|| self.find_or_ask(addr, waiting, tick), Lookup::Known)
@@ -204,9 +212,15 @@ impl Neighbours {
 
     /// `addr` is at `station`. Gives the flows that were waiting for it.
     pub fn learn(&mut self, addr: Addr, station: Station, how: Learn, tick: u32) -> Vec<Flow> {
-        if station.mac.is_group() || self.confirms(&addr, station, tick) {
+        let told = (addr, station, tick);
+        if self.last == Some(told) || station.mac.is_group() {
             return Vec::new();
         }
+        if self.confirms(&addr, station, tick) {
+            self.last = Some(told);
+            return Vec::new();
+        }
+        self.last = None;
         let only_known = matches!(how, Learn::Update | Learn::IfMissing);
         if self.get_mut(&addr).is_none() && (only_known || !self.enter(addr, tick)) {
             return Vec::new();
@@ -241,6 +255,7 @@ impl Neighbours {
 
     /// Enters an address that is never evicted: a gateway, or one that the host told us (then with `mac`).
     pub fn pin(&mut self, addr: Addr, mac: Option<MacAddr>, tick: u32) {
+        self.last = None;
         if self.get_mut(&addr).is_none() {
             self.enter(addr, tick);
         }
@@ -289,6 +304,7 @@ impl Neighbours {
             }
         }
         let Some((_, addr)) = stalest else { return false };
+        self.last = None;
         if let Ok(entry) = self.table.find_entry(self.keyed.addr(&addr), |n| n.addr == addr) {
             entry.remove();
         }
@@ -356,6 +372,39 @@ mod tests {
             table.learn(at, ELSEWHERE, Learn::IfUnknown, 0);
             assert_eq!(table.peek(&at), Some(then), "another station is not believed");
         }
+    }
+
+    /// Whoever was confirmed last is not looked up again within the tick: unless something else was heard meanwhile.
+    #[test]
+    fn what_is_heard_counts_within_the_same_tick() {
+        let known = |table: &mut Neighbours| {
+            table.learn(addr(1), THERE, Learn::IfUnknown, 7);
+            table.learn(addr(1), THERE, Learn::IfUnknown, 7);
+            assert_eq!(table.find(&addr(1), flow(1), 7), Lookup::Known(THERE));
+        };
+        let mut table = Neighbours::new(&[0; 16], 1, true);
+        known(&mut table);
+        assert_eq!(table.find(&addr(2), flow(1), 7), Lookup::Unknown, "another took its place");
+        assert_eq!(table.find(&addr(1), flow(1), 7), Lookup::Refused);
+
+        let mut table = Neighbours::new(&[0; 16], 2, true);
+        known(&mut table);
+        table.learn(addr(1), ELSEWHERE, Learn::Update, 7);
+        assert_eq!(table.find(&addr(1), flow(1), 7), Lookup::Known(ELSEWHERE));
+
+        let mut table = Neighbours::new(&[0; 16], 2, true);
+        known(&mut table);
+        table.learn(addr(1), ELSEWHERE, Learn::IfMissing, 7);
+        assert_eq!(
+            (table.find(&addr(1), None, 7), questions(&mut table)),
+            (Lookup::Known(THERE), 1),
+            "a reason to ask"
+        );
+
+        let mut table = Neighbours::new(&[0; 16], 2, true);
+        known(&mut table);
+        table.pin(addr(1), Some(ELSEWHERE.mac), 7);
+        assert_eq!(table.find(&addr(1), None, 7).known().map(|station| station.mac), Some(ELSEWHERE.mac));
     }
 
     #[test]
