@@ -1,7 +1,7 @@
 //! The timers of a connection: retransmission (RFC 6298 §5), persist (RFC 9293 §3.8.6.1), delayed acknowledgement,
 //! orphans, and giving the buffers of an idle connection back. All share one place in the shard's wheel.
 
-use super::config::LONGEST_TIMER;
+use super::config::{LONGEST_TIMER, TcpConfig};
 use super::connection::{Env, Facts, Tcb};
 use super::rto::{backed_off_ms, waited_ms};
 use super::spurious::Undo;
@@ -69,6 +69,14 @@ impl Tcb {
     /// Starts the orphan timer: nobody will read, and the peer has yet to close.
     pub(super) fn arm_orphan(&mut self, env: &Env<'_>) {
         self.arm_after(ticks(env.config.orphan_timeout), env);
+    }
+
+    /// Whether it stands in the wheel where it must: a quick answer for a connection without a transfer; of others `false`
+    /// says nothing.
+    #[inline]
+    pub(crate) fn stands_right(&self, config: &TcpConfig) -> bool {
+        let due = self.facts.has(Facts::TIMER).then_some(self.timer_at);
+        self.transfer.is_none() && config.keep_alive.is_none() && due == self.link.armed_for()
     }
 
     /// When the wheel must look at this connection next, in ticks.

@@ -122,6 +122,12 @@ impl Shard {
     /// Puts a connection to where its next timer is in the wheel.
     #[inline]
     pub fn schedule(&mut self, index: u32, now: Instant) {
+        if !self.connections.get(index).is_some_and(|tcb| tcb.stands_right(&self.config.tcp)) {
+            self.move_in_wheel(index, now);
+        }
+    }
+
+    fn move_in_wheel(&mut self, index: u32, now: Instant) {
         let Some(tcb) = self.connections.get_mut(index) else { return };
         if tcb.ending.is_some() {
             return;
