@@ -1,5 +1,7 @@
 //! The report's plots, as SVG whose colours are the page's.
 
+use plotters::coord::ranged1d::{BoldPoints, DefaultFormatting, KeyPointHint};
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use std::ops::Range;
 
@@ -56,6 +58,8 @@ pub struct Plot {
 /// Colours that stand for those of the page, which knows light and dark.
 const SERIES: [RGBColor; 5] =
     [RGBColor(1, 1, 161), RGBColor(1, 1, 162), RGBColor(1, 1, 163), RGBColor(1, 1, 164), RGBColor(1, 1, 165)];
+/// Labels of the axis of y.
+const MOST_TICKS: usize = 5;
 const TEXT: RGBColor = RGBColor(1, 1, 171);
 const GRID: RGBColor = RGBColor(1, 1, 172);
 
@@ -90,7 +94,7 @@ impl Plot {
             .margin_right(28)
             .x_label_area_size(26)
             .y_label_area_size(if narrow { 54 } else { 64 })
-            .build_cartesian_2d(x.clone(), y.clone())?;
+            .build_cartesian_2d(x.clone(), Ticked::new(self.y, &y))?;
         let (x_unit, y_unit) = (self.x, self.y);
         let (x_span, y_span) = (x.end - x.start, y.end - y.start);
         chart
@@ -106,7 +110,6 @@ impl Plot {
             } else {
                 9
             })
-            .y_labels(5)
             .label_style(("sans-serif", 12).into_font().color(&TEXT))
             .x_label_formatter(&move |x| label(x_unit, *x, x_span))
             .y_label_formatter(&move |y| label(y_unit, *y, y_span))
@@ -151,6 +154,51 @@ impl Plot {
         };
         (x, y)
     }
+}
+
+/// An axis with its labels.
+struct Ticked {
+    axis: RangedCoordf64,
+    ticks: Vec<f64>,
+}
+
+impl Ticked {
+    fn new(unit: Unit, range: &Range<f64>) -> Self {
+        let axis = RangedCoordf64::from(range.clone());
+        let ticks = match unit {
+            Unit::LogMicros => log_ticks(range),
+            _ => axis.key_points(BoldPoints(MOST_TICKS)),
+        };
+        Ticked { axis, ticks }
+    }
+}
+
+impl Ranged for Ticked {
+    type FormatOption = DefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
+        self.axis.map(value, limit)
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
+        self.ticks.clone()
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.axis.range()
+    }
+}
+
+/// Round numbers on a logarithmic axis, as close as there is room for.
+fn log_ticks(range: &Range<f64>) -> Vec<f64> {
+    let decades = range.start.floor() as i32..=range.end.ceil() as i32;
+    let of = |digits: &'static [f64]| {
+        let all = decades.clone().flat_map(move |decade| digits.iter().map(move |d| f64::from(decade) + d.log10()));
+        all.filter(|tick| range.contains(tick)).collect::<Vec<_>>()
+    };
+    let finest_first = [&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0][..], &[1.0, 2.0, 5.0], &[1.0]];
+    finest_first.map(of).into_iter().find(|ticks| ticks.len() <= MOST_TICKS).unwrap_or_else(|| of(&[1.0]))
 }
 
 /// A number at an axis that is so long.
@@ -238,6 +286,18 @@ mod tests {
             let series = vec![Series { name: "a", colour: 9, points }];
             assert!(Plot { y, series, ..plot(Style::Lines) }.svg((420, 240)).is_ok());
         }
+    }
+
+    #[test]
+    fn a_logarithmic_axis_is_labelled_by_round_numbers() {
+        let labels = |least: f64, most: f64| -> Vec<String> {
+            let ticks = log_ticks(&(least.log10()..most.log10()));
+            ticks.iter().map(|tick| label(Unit::LogMicros, *tick, 1.0)).collect()
+        };
+        assert_eq!(labels(1.1e5, 4.2e5), ["200 ms", "300 ms", "400 ms"]);
+        assert_eq!(labels(150.0, 1_100.0), ["200 µs", "500 µs", "1.0 ms"]);
+        assert_eq!(labels(4.0, 12_000.0), ["10 µs", "100 µs", "1.0 ms", "10 ms"]);
+        assert_eq!(labels(0.001, 6e8).len(), 12, "the longest there can be");
     }
 
     #[test]
