@@ -36,7 +36,7 @@ pub use gauge::{Gauge, Sums};
 pub use latency::{Latencies, Span};
 pub use life::{Answer, CloseWith, Closer, Life};
 pub use plan::{Plan, Schedule, Until};
-pub use progress::Watch;
+pub use progress::{Watch, Watched};
 pub(crate) use report::grouped;
 pub use report::{
     Failed, FrameCounts, Limits, Micros, PortWaits, RateAsked, RateReport, Report, SearchReport, Setting,

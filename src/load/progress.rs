@@ -49,7 +49,17 @@ pub(crate) fn people_time(ns: u64) -> String {
 /// it wipes the line.
 pub struct Watch {
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Timeline>>,
+    thread: Option<JoinHandle<Watched>>,
+}
+
+/// What was seen of a run.
+#[derive(Debug)]
+pub struct Watched {
+    /// The samples.
+    pub timeline: Timeline,
+    /// The last snapshot within the measured time, if it was long enough for one: what comes after it is the end of
+    /// what was under way, in which nobody is busy.
+    pub measured: Option<Snapshot>,
 }
 
 impl Watch {
@@ -72,16 +82,22 @@ impl Watch {
         Watch { stop, thread }
     }
 
-    /// Stops; gives the samples.
-    pub fn stop(mut self) -> Timeline {
-        self.end().unwrap_or_else(|| Timeline::new(REDRAW))
+    /// Stops; gives what was seen.
+    pub fn stop(mut self) -> Watched {
+        self.end().unwrap_or_else(Watched::nothing)
     }
 
-    fn end(&mut self) -> Option<Timeline> {
+    fn end(&mut self) -> Option<Watched> {
         self.stop.store(true, Ordering::Relaxed);
         let thread = self.thread.take()?;
         thread.thread().unpark();
         thread.join().ok()
+    }
+}
+
+impl Watched {
+    fn nothing() -> Self {
+        Watched { timeline: Timeline::new(REDRAW), measured: None }
     }
 }
 
@@ -97,9 +113,9 @@ fn watch(
     by_time: bool,
     stopped: &AtomicBool,
     mut look: impl FnMut() -> Option<Snapshot>,
-) -> Timeline {
+) -> Watched {
     let began = std::time::Instant::now();
-    let mut timeline = Timeline::new(REDRAW);
+    let mut watched = Watched::nothing();
     let mut last = VecDeque::from([(began, 0)]);
     while !stopped.load(Ordering::Relaxed) {
         std::thread::park_timeout(REDRAW);
@@ -114,15 +130,18 @@ fn watch(
         bar.set_position(if by_time { elapsed.as_millis() as u64 } else { sums.over });
         bar.set_message(sums.line(rate));
         // Workers that have ended answer no more.
-        if timeline.wants(elapsed)
+        if watched.timeline.wants(elapsed)
             && !stopped.load(Ordering::Relaxed)
             && let Some(snapshot) = look()
         {
-            timeline.push(Sample::new(elapsed, &sums, Some(&snapshot)));
+            watched.timeline.push(Sample::new(elapsed, &sums, Some(&snapshot)));
+            if gauges.iter().any(|gauge| !gauge.is_measured()) {
+                watched.measured = Some(snapshot);
+            }
         }
     }
     bar.finish_and_clear();
-    timeline
+    watched
 }
 
 fn bar(connections: Option<u64>, duration: Option<Duration>) -> ProgressBar {
@@ -153,7 +172,29 @@ mod tests {
     fn stopping_the_watch_ends_its_thread() {
         let gauge = Arc::new(Gauge::default());
         let watch = Watch::start(vec![gauge.clone()], None, Some(Duration::from_secs(5)), || None);
-        assert!(watch.stop().samples().is_empty());
+        assert!(watch.stop().timeline.samples().is_empty());
         assert_eq!(Arc::strong_count(&gauge), 1);
+    }
+
+    #[test]
+    fn the_measured_time_is_that_in_which_a_worker_still_starts_connections() {
+        let gauges = vec![Arc::new(Gauge::default()), Arc::new(Gauge::default())];
+        let (tell, told) = crossbeam::channel::bounded(0);
+        let mut looks = 0;
+        let watched = gauges.clone();
+        let watch = Watch::start(gauges, None, None, move || {
+            looks += 1;
+            // Its order is that of the looks: the first worker ends in the second, the other one in the third.
+            if let 2 | 3 = looks {
+                watched[looks - 2].measured();
+            }
+            let mut snapshot = Snapshot::default();
+            snapshot.frames.sent = looks as u64;
+            let _ = tell.send(looks);
+            Some(snapshot)
+        });
+        while told.recv().unwrap() < 5 {}
+        drop(told);
+        assert_eq!(watch.stop().measured.unwrap().frames.sent, 2);
     }
 }

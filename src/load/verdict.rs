@@ -1,6 +1,6 @@
 //! What bounded a run: the generator says its own limit before it judges the target. Pure.
 
-use super::report::grouped;
+use super::report::{Limits, grouped};
 use super::results::Results;
 use super::search::Search;
 use crate::stats::Snapshot;
@@ -105,7 +105,7 @@ impl Verdict {
 
 impl Evidence {
     /// What is known of a run that is over.
-    pub fn of(results: &Results, snapshot: &Snapshot, open_loop: bool, ceiling_share: Option<f64>) -> Self {
+    pub fn of(results: &Results, snapshot: &Snapshot, open_loop: bool, limits: &Limits) -> Self {
         let workers = snapshot.workers.len().max(1) as f64;
         let counts = &results.counts;
         Evidence {
@@ -117,10 +117,10 @@ impl Evidence {
             seconds: results.measured().as_secs_f64(),
             port_wait: results.waits.port_time.as_secs_f64() / workers,
             room_wait: results.waits.room_time.as_secs_f64() / workers,
-            busy_share: snapshot.workers.iter().map(|worker| worker.busy_share()).fold(0.0, f64::max),
+            busy_share: limits.busy.iter().copied().fold(0.0, f64::max),
             lost: snapshot.kernel.rx_ring_full + snapshot.kernel.rx_dropped,
             received: snapshot.frames.received,
-            ceiling_share,
+            ceiling_share: limits.frame_ceiling_share,
         }
     }
 

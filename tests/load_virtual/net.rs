@@ -155,7 +155,7 @@ impl<S: App> Net<S> {
     }
 
     /// As [`Net::run`], with what its report needs.
-    pub fn run_with(mut self, setting: Setting) -> Left {
+    pub fn run_with(mut self, setting: Setting<'_>) -> Left {
         self.run_until(None);
         let results = self.client.app().results();
         let counts = results.counts;

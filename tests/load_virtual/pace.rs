@@ -21,7 +21,7 @@ fn open_loop(rate: Rate, spacing: Spacing, in_flight: u32) -> Plan {
     }
 }
 
-fn asked(rate: Rate) -> Setting {
+fn asked(rate: Rate) -> Setting<'static> {
     Setting { rate: Some(RateAsked { from: rate.from, to: rate.to, seed: 3 }), ..Setting::default() }
 }
 

@@ -55,7 +55,7 @@ pub fn run(args: Args) -> Outcome {
     let search = search.map(|thread| thread.join().expect("the search does not panic"));
     let (report, results) = report(&args, &run, &finished, search.as_ref(), &floods)?;
     if let Some(page) = page {
-        page.write(&report, &results.latencies, &finished.timeline)?;
+        page.write(&report, &results.latencies, &finished.watched.timeline)?;
     }
     if args.json {
         print_json(&report)?;

@@ -3,7 +3,7 @@
 use crate::SetupError;
 use crate::cli::interrupt::Interrupts;
 use crate::engine::{Ended, Engine};
-use crate::load::{Gauge, LoadApp, Order, Plan, Results, Schedule, Setting, Timeline, Watch};
+use crate::load::{Gauge, LoadApp, Order, Plan, Results, Schedule, Setting, Watch, Watched};
 use crate::load::{RateAsked, Report};
 use crate::time::Duration;
 use crate::worker::Command;
@@ -23,7 +23,7 @@ pub(in crate::cli) struct Finished {
     /// Whether a signal ended it.
     pub interrupted: bool,
     /// How it went.
-    pub timeline: Timeline,
+    pub watched: Watched,
 }
 
 impl Run {
@@ -72,8 +72,8 @@ impl Run {
                 }
             }
         }
-        let timeline = watch.stop();
-        Ok(Finished { ended: engine.finish()?, interrupted, timeline })
+        let watched = watch.stop();
+        Ok(Finished { ended: engine.finish()?, interrupted, watched })
     }
 
     /// The report of what the workers gathered.
@@ -94,7 +94,8 @@ impl Run {
             Schedule::Open { rate, seed, .. } => Some(RateAsked { from: rate.from, to: rate.to, seed }),
             _ => None,
         };
-        let setting = Setting { rate, frame_ceiling, interrupted: finished.interrupted };
+        let measured = finished.watched.measured.as_ref();
+        let setting = Setting { rate, frame_ceiling, interrupted: finished.interrupted, measured };
         Ok((Report::new(self.plan.target, &results, &finished.ended.snapshot, setting), results))
     }
 }

@@ -165,7 +165,7 @@ pub struct PortWaits {
     pub seconds: f64,
 }
 
-/// How near the generator was to its own limits when the measured time ended.
+/// How near the generator was to its own limits within the measured time, and at its end.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Limits {
     /// Pairs of an address and a port towards the target.
@@ -212,23 +212,31 @@ pub struct RateAsked {
 
 /// What a report is made of besides results and snapshot.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Setting {
+pub struct Setting<'a> {
     /// In an open loop.
     pub rate: Option<RateAsked>,
     /// Frames a second each way that the link and driver can carry.
     pub frame_ceiling: Option<f64>,
     /// Whether a signal ended the run.
     pub interrupted: bool,
+    /// The last snapshot within the measured time; `None` where it was too short for one, or nothing came after it.
+    pub measured: Option<&'a Snapshot>,
 }
 
 impl Limits {
-    fn of(results: &Results, snapshot: &Snapshot, seconds: f64, frame_ceiling: Option<f64>) -> Self {
+    fn of(results: &Results, snapshot: &Snapshot, setting: Setting<'_>) -> Self {
+        let Setting { frame_ceiling, measured, .. } = setting;
+        let whole = results.measured().as_secs_f64();
+        let busiest = measured.unwrap_or(snapshot);
+        // A snapshot's own time: that of the worker that has run longest.
+        let alive_ns = |of: &Snapshot| of.workers.iter().map(|worker| worker.alive_ns).max();
+        let seconds = measured.and_then(alive_ns).map_or(whole, |ns| ns as f64 / 1e9);
         let per_second = |frames: u64| rounded(ratio(frames as f64, seconds), 1);
-        let (sent, received) = (per_second(snapshot.frames.sent), per_second(snapshot.frames.received));
+        let (sent, received) = (per_second(busiest.frames.sent), per_second(busiest.frames.received));
         Limits {
             ports: results.tuples.ports,
             time_wait: results.tuples.time_wait,
-            busy: snapshot.workers.iter().map(|worker| rounded(worker.busy_share(), 3)).collect(),
+            busy: busiest.workers.iter().map(|worker| rounded(worker.busy_share(), 3)).collect(),
             frames_sent_per_second: sent,
             frames_received_per_second: received,
             frame_ceiling,
@@ -239,13 +247,13 @@ impl Limits {
 
 impl Report {
     /// The report of a run against `target` from its merged results and the merged last snapshot of its workers.
-    pub fn new(target: impl fmt::Display, results: &Results, snapshot: &Snapshot, setting: Setting) -> Self {
+    pub fn new(target: impl fmt::Display, results: &Results, snapshot: &Snapshot, setting: Setting<'_>) -> Self {
         let (counts, waits) = (&results.counts, &results.waits);
         let seconds = results.measured().as_secs_f64();
         let Frames { sent, received, .. } = snapshot.frames;
         let frames = FrameCounts { sent, received, handed_over: snapshot.frames.handed_over() };
-        let limits = Limits::of(results, snapshot, seconds, setting.frame_ceiling);
-        let evidence = Evidence::of(results, snapshot, setting.rate.is_some(), limits.frame_ceiling_share);
+        let limits = Limits::of(results, snapshot, setting);
+        let evidence = Evidence::of(results, snapshot, setting.rate.is_some(), &limits);
         let verdict = evidence.judge();
         let spans = Span::iter().filter(|span| !results.latencies.of(*span).is_empty());
         Report {
@@ -324,7 +332,9 @@ fn rounded(x: f64, digits: i32) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::super::results::Ended;
+    use super::super::verdict::Bound;
     use super::*;
+    use crate::stats::WorkerInfo;
     use crate::time::{Duration, Instant};
 
     pub(super) fn results() -> Results {
@@ -370,11 +380,34 @@ mod tests {
             rate: Some(RateAsked { from: 1e3, to: 1e3, seed: 1 }),
             frame_ceiling: Some(1e6),
             interrupted: true,
+            measured: None,
         };
         let report = Report::new("10.0.0.2:80", &Results::default(), &Snapshot::default(), setting);
         let json = serde_json::to_string(&report).unwrap();
         assert!(!json.contains("null"), "{json}");
         assert_eq!((report.connections_per_second, report.handshake_us.p99), (0.0, 0.0));
+    }
+
+    /// What was under way at the end may take seconds in which nobody is busy.
+    #[test]
+    fn the_generators_limits_are_those_of_the_measured_time() {
+        let snapshot = |frames, busy_ns, alive_ns| {
+            let mut snapshot = Snapshot::default();
+            (snapshot.frames.sent, snapshot.frames.received) = (frames, frames);
+            snapshot.workers.push(WorkerInfo { busy_ns, alive_ns, ..WorkerInfo::default() });
+            snapshot
+        };
+        let (measured, last) = (snapshot(4_800, 480_000_000, 480_000_000), snapshot(5_500, 500_000_000, 5_500_000_000));
+        let rate = Some(RateAsked { from: 4e3, to: 4e3, seed: 1 });
+        let setting = Setting { rate, frame_ceiling: Some(20_000.0), ..Setting::default() };
+        let mut results = results();
+        results.waits.not_started = 1_000;
+        let report = Report::new("t", &results, &last, Setting { measured: Some(&measured), ..setting });
+        let limits = report.limits;
+        assert_eq!((limits.busy, limits.frames_sent_per_second), (vec![1.0], 10_000.0));
+        assert_eq!((limits.frame_ceiling_share, report.verdict.bound), (Some(0.5), Bound::ClientBound));
+        let short = Report::new("t", &results, &last, setting).limits;
+        assert_eq!((short.busy, short.frames_sent_per_second), (vec![0.091], 11_000.0), "all there is");
     }
 
     #[test]
