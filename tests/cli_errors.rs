@@ -223,6 +223,19 @@ fn what_a_load_cannot_be_is_refused_before_anything_is_touched() {
 }
 
 #[test]
+fn the_page_of_an_earlier_run_stays_where_this_one_does_not_begin() {
+    let page = std::env::temp_dir().join(format!("handfast-page-{}.html", std::process::id()));
+    std::fs::write(&page, "of yesterday").unwrap();
+    refused(
+        &format!("load --interface hf-none {ADDRESS} --target 10.77.0.1:80 --report {}", page.display()),
+        &["hf-none", "no such interface"],
+    );
+    let left = std::fs::read_to_string(&page).unwrap();
+    std::fs::remove_file(&page).unwrap();
+    assert_eq!(left, "of yesterday");
+}
+
+#[test]
 fn nobody_but_ones_own_lab_is_flooded() {
     let flood = "load --interface hf-none --flood syn --flood-rate 1k";
     let refused = |flags: &str, why: &str| refused(&format!("{flood} {flags}"), &["flooding ", why]);

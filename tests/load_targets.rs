@@ -106,6 +106,8 @@ fn an_open_loop_reaches_its_rate_and_writes_its_page() {
     let Some(lab) = lab("an_open_loop_reaches_its_rate") else { return };
     let Some(_nginx) = Nginx::start(&lab, "open-loop") else { return };
     let page = std::env::temp_dir().join(format!("hf-page-{}.html", std::process::id()));
+    // Nothing is left of a longer one.
+    std::fs::write(&page, [b'x'; 1 << 20]).unwrap();
     let flags = format!(
         "--address 10.77.0.2/24 --target 10.77.0.1:80 --rate 100..500 --duration 2s --seed 5 --http / --report {}",
         page.display()
@@ -118,6 +120,14 @@ fn an_open_loop_reaches_its_rate_and_writes_its_page() {
     assert_eq!(report["verdict"]["bound"], "rate_reached", "{report}");
     let intended = report["rate"]["intended"].as_u64().unwrap();
     assert!((480..720).contains(&intended), "600 expected: {report}");
+}
+
+#[test]
+fn a_page_that_cannot_be_written_costs_no_report() {
+    let Some(lab) = lab("a_page_that_cannot_be_written") else { return };
+    // The disk is full; nobody listens there.
+    let report = load(&lab, "--address 10.77.0.2/24 --target 10.77.0.1:81 --connections 10 --report /dev/full");
+    assert_eq!(report["failed"]["refused"], 10, "{report}");
 }
 
 #[test]

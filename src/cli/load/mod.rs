@@ -54,13 +54,14 @@ pub fn run(args: Args) -> Outcome {
     let mut finished = run.finish(engine, &interrupts)?;
     let search = search.map(|thread| thread.join().expect("the search does not panic"));
     let (report, results) = report(&args, &run, &finished, search.as_ref(), &floods)?;
-    if let Some(page) = page {
-        page.write(&report, &results.latencies, &finished.watched.timeline)?;
-    }
     if args.json {
         print_json(&report)?;
     } else {
         say(&format!("{report}\n"));
+    }
+    // Last, so that a full disk costs the page alone.
+    if let Some(page) = page {
+        page.write(&report, &results.latencies, &finished.watched.timeline)?;
     }
     finished.ended.failure.take().map_or(Ok(verdict(report.went_well())), Err)
 }
