@@ -4,7 +4,7 @@ use super::flood::FloodArgs;
 use super::life::LifeArgs;
 use crate::SetupError;
 use crate::cli::LinkArgs;
-use crate::cli::values::{one_of, ramp, rate, some_time, target, time, whole};
+use crate::cli::values::{one_of, ramp, rate, some_time, target, whole};
 use crate::engine::EngineConfig;
 use crate::load::{Goal, Life, Plan, Rate, Schedule, Spacing, Until};
 use crate::time::Duration;
@@ -19,6 +19,10 @@ const DEFAULT_CONCURRENCY: u32 = 64;
 const DEFAULT_IN_FLIGHT: u32 = 65_536;
 /// Where a search begins and ends when nothing else says so, a second.
 const DEFAULT_SEARCH: (f64, f64) = (1e3, 4e6);
+/// What a search allows the 99th percentile when nothing else says so.
+const DEFAULT_SLO: Duration = Duration::from_millis(10);
+/// How long it stays at each rate then.
+const DEFAULT_STEP: Duration = Duration::from_secs(3);
 /// The part of the connections that must go well for a search.
 const SUCCESS: f64 = 0.999;
 
@@ -68,9 +72,9 @@ struct PaceArgs {
     /// whatever becomes of those before [default: as many as --concurrency allows]
     #[arg(long, value_name = "RATE", value_parser = ramp)]
     rate: Option<(f64, f64)>,
-    /// How arrivals lie within the rate: poisson, as those of many clients do, or even
-    #[arg(long, value_name = "HOW", default_value_t, value_parser = one_of::<Spacing>())]
-    arrivals: Spacing,
+    /// How arrivals lie within the rate: poisson, as those of many clients do, or even [default: poisson]
+    #[arg(long, value_name = "HOW", value_parser = one_of::<Spacing>())]
+    arrivals: Option<Spacing>,
     /// Connections under way at once, replaced as they end [default: 64]; with a rate: at most [default: 65536]
     #[arg(long, value_name = "N", value_parser = whole::<u32>(1..=1 << 20))]
     concurrency: Option<u32>,
@@ -78,7 +82,7 @@ struct PaceArgs {
     #[arg(long, value_name = "N", value_parser = whole::<u64>(1..=u64::MAX))]
     connections: Option<u64>,
     /// Start connections for this long [default: 10s, unless --connections is given]
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = some_time)]
     duration: Option<Duration>,
     /// How long a connection may take to stand, and how long those under way at the end may take to close
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = some_time)]
@@ -88,12 +92,12 @@ struct PaceArgs {
     #[arg(long, conflicts_with_all = ["connections", "duration"])]
     find_max: bool,
     /// What a search allows the 99th percentile, from the intended start to the first octet of the answer, or to the
-    /// handshake where none is awaited
-    #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = time)]
-    slo: Duration,
-    /// How long a search stays at each rate
-    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = some_time)]
-    step: Duration,
+    /// handshake where none is awaited [default: 10ms]
+    #[arg(long, value_name = "TIME", value_parser = some_time)]
+    slo: Option<Duration>,
+    /// How long a search stays at each rate [default: 3s]
+    #[arg(long, value_name = "TIME", value_parser = some_time)]
+    step: Option<Duration>,
     /// Seed of the arrivals [default: drawn, and reported]
     #[arg(long, value_name = "N", value_parser = whole::<u64>(0..=u64::MAX))]
     seed: Option<u64>,
@@ -133,6 +137,7 @@ impl Args {
     /// Flags that contradict each other.
     pub fn plan(&self, target: SocketAddr, config: &EngineConfig) -> Result<Plan, SetupError> {
         let pace = &self.pace;
+        pace.check()?;
         let default_duration = (pace.connections.is_none() && !pace.find_max).then_some(DEFAULT_DURATION);
         let duration = pace.duration.or(default_duration);
         let ours = config.addresses.iter().map(|local| IpAddr::from(local.addr));
@@ -150,7 +155,7 @@ impl Args {
     fn schedule(&self, duration: Option<Duration>) -> Result<Schedule, SetupError> {
         let pace = &self.pace;
         let in_flight = pace.concurrency.unwrap_or(DEFAULT_IN_FLIGHT);
-        let spacing = pace.arrivals;
+        let spacing = pace.arrivals.unwrap_or_default();
         if pace.find_max {
             return Ok(Schedule::Steps { spacing, in_flight, seed: self.seed()? });
         }
@@ -188,8 +193,8 @@ impl Args {
                 Some((from, _)) => (from, DEFAULT_SEARCH.1.max(from)),
                 None => DEFAULT_SEARCH,
             },
-            goal: Goal { success: SUCCESS, slo: pace.slo },
-            step: pace.step,
+            goal: Goal { success: SUCCESS, slo: pace.slo.unwrap_or(DEFAULT_SLO) },
+            step: pace.step.unwrap_or(DEFAULT_STEP),
             settle: pace.connect_timeout,
         })
     }
@@ -211,6 +216,29 @@ impl Args {
         config.reach = vec![target.ip().into()];
         config.tcp.connect_timeout = self.pace.connect_timeout;
         Ok(config)
+    }
+}
+
+impl PaceArgs {
+    /// A flag that would say nothing to anybody is a misunderstanding.
+    fn check(&self) -> Result<(), SetupError> {
+        let refuse = |what: &str, cause: &str, cure: &str| Err(SetupError::new(what, cause, cure));
+        let of_search = [("--slo", self.slo.is_some()), ("--step", self.step.is_some())];
+        let of_arrivals = [("--arrivals", self.arrivals.is_some()), ("--seed", self.seed.is_some())];
+        let given =
+            |flags: [(&'static str, bool); 2]| flags.into_iter().find(|(_, given)| *given).map(|(flag, _)| flag);
+        if let Some(flag) = given(of_search).filter(|_| !self.find_max) {
+            return refuse(flag, "nothing is searched", "add `--find-max`");
+        }
+        if let Some(flag) = given(of_arrivals).filter(|_| !self.find_max && self.rate.is_none()) {
+            return refuse(flag, "a closed loop starts a connection when another one is over", "add `--rate RATE`");
+        }
+        match self.rate {
+            Some((from, to)) if self.find_max && to < from => {
+                refuse("--rate", "a search goes up", &format!("write `--rate {to}..{from}`"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
