@@ -16,10 +16,12 @@ const REDRAW: Duration = Duration::from_millis(100);
 const RATE_OVER: usize = 10;
 
 impl Sums {
-    /// The words of the line; `rate` is closed connections a second.
-    fn line(&self, rate: f64) -> String {
+    /// The words of the line; `rate` is closed connections a second, `ending` whether a signal has asked for the end.
+    fn line(&self, rate: f64, ending: bool) -> String {
+        // First, as a narrow terminal cuts off the rest.
+        let ending = if ending { "ending; once more does not wait  " } else { "" };
         let mut line = format!(
-            "{}/s  in flight {}  failed {}  p99 {}",
+            "{ending}{}/s  in flight {}  failed {}  p99 {}",
             HumanCount(rate.round() as u64),
             HumanCount(self.in_flight()),
             HumanCount(self.failed()),
@@ -48,8 +50,16 @@ pub(crate) fn people_time(ns: u64) -> String {
 /// Watches a run on a thread of its own: draws a line on stderr, where that is a terminal, and takes samples. Stopping
 /// it wipes the line.
 pub struct Watch {
-    stop: Arc<AtomicBool>,
+    asked: Arc<Asked>,
     thread: Option<JoinHandle<Watched>>,
+}
+
+/// What its thread was asked.
+#[derive(Debug, Default)]
+struct Asked {
+    stop: AtomicBool,
+    /// A signal has asked for the end of the run.
+    ending: AtomicBool,
 }
 
 /// What was seen of a run.
@@ -72,14 +82,19 @@ impl Watch {
         look: impl FnMut() -> Option<Snapshot> + Send + 'static,
     ) -> Self {
         let bar = bar(connections, duration);
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
+        let asked = Arc::<Asked>::default();
+        let heard = asked.clone();
         let by_time = connections.is_none();
         let thread = std::thread::Builder::new()
             .name("progress".into())
-            .spawn(move || watch(&gauges, &bar, by_time, &stopped, look))
+            .spawn(move || watch(&gauges, &bar, by_time, &heard, look))
             .ok();
-        Watch { stop, thread }
+        Watch { asked, thread }
+    }
+
+    /// A signal has asked for the end: the line says so from now on.
+    pub fn ending(&self) {
+        self.asked.ending.store(true, Ordering::Relaxed);
     }
 
     /// Stops; gives what was seen.
@@ -88,7 +103,7 @@ impl Watch {
     }
 
     fn end(&mut self) -> Option<Watched> {
-        self.stop.store(true, Ordering::Relaxed);
+        self.asked.stop.store(true, Ordering::Relaxed);
         let thread = self.thread.take()?;
         thread.thread().unpark();
         thread.join().ok()
@@ -111,13 +126,13 @@ fn watch(
     gauges: &[Arc<Gauge>],
     bar: &ProgressBar,
     by_time: bool,
-    stopped: &AtomicBool,
+    asked: &Asked,
     mut look: impl FnMut() -> Option<Snapshot>,
 ) -> Watched {
     let began = std::time::Instant::now();
     let mut watched = Watched::nothing();
     let mut last = VecDeque::from([(began, 0)]);
-    while !stopped.load(Ordering::Relaxed) {
+    while !asked.stop.load(Ordering::Relaxed) {
         std::thread::park_timeout(REDRAW);
         let (now, sums) = (std::time::Instant::now(), Sums::of(gauges));
         let (then, closed) = last[0];
@@ -128,10 +143,10 @@ fn watch(
         }
         let elapsed = began.elapsed();
         bar.set_position(if by_time { elapsed.as_millis() as u64 } else { sums.over });
-        bar.set_message(sums.line(rate));
+        bar.set_message(sums.line(rate, asked.ending.load(Ordering::Relaxed)));
         // Workers that have ended answer no more.
         if watched.timeline.wants(elapsed)
-            && !stopped.load(Ordering::Relaxed)
+            && !asked.stop.load(Ordering::Relaxed)
             && let Some(snapshot) = look()
         {
             watched.timeline.push(Sample::new(elapsed, &sums, Some(&snapshot)));
@@ -148,7 +163,7 @@ fn bar(connections: Option<u64>, duration: Option<Duration>) -> ProgressBar {
     let length = connections.or(duration.map(|d| d.as_millis() as u64));
     let target = ProgressDrawTarget::stderr_with_hz(10);
     let bar = ProgressBar::with_draw_target(length, target);
-    let template = if length.is_some() { "{elapsed:>4} {bar:20} {msg}" } else { "{elapsed:>4} {msg}" };
+    let template = if length.is_some() { "{elapsed:>4} {bar:20} {wide_msg}" } else { "{elapsed:>4} {wide_msg}" };
     bar.set_style(ProgressStyle::with_template(template).expect("constant template").progress_chars("━╸ "));
     bar
 }
@@ -164,8 +179,12 @@ mod tests {
         let counts = Counts { opened: 1_000, closed: 900, reset: 30, cut_short: 6, ..Counts::default() };
         gauges[0].publish(&counts, &Waits::default(), 12_000, false);
         gauges[1].publish(&counts, &Waits { late: 7, ..Waits::default() }, 45_600, true);
-        let line = Sums::of(&gauges).line(1_234.4);
+        let line = Sums::of(&gauges).line(1_234.4, false);
         assert_eq!(line, "1,234/s  in flight 128  failed 72  p99 45.6 µs  late 7  waiting for a local port");
+        assert_eq!(
+            Sums::default().line(0.0, true),
+            "ending; once more does not wait  0/s  in flight 0  failed 0  p99 -"
+        );
     }
 
     #[test]

@@ -69,6 +69,7 @@ impl Run {
                         engine.drain(Duration::ZERO);
                     }
                     interrupted = true;
+                    watch.ending();
                 }
             }
         }
