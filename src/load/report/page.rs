@@ -123,11 +123,13 @@ fn plots(report: &Report, latencies: &Latencies, samples: &[Sample]) -> Vec<Plot
     if report.failed.all() > 0 {
         plots.insert(1, failures(samples));
     }
+    let end = samples.last().map_or(0.0, |sample| sample.at);
+    plots.iter_mut().filter(|plot| plot.x == Unit::Seconds).for_each(|plot| plot.x_end = end);
     plots
 }
 
 fn over_time(title: &'static str, note: &'static str, y: Unit, style: Style, series: Vec<Series>) -> Plot {
-    Plot { title, note, x: Unit::Seconds, y, style, series }
+    Plot { title, note, x: Unit::Seconds, y, style, series, x_end: 0.0 }
 }
 
 /// How much a sum grew a second, between each sample and the one before.
@@ -177,6 +179,7 @@ fn percentiles(latencies: &Latencies) -> Plot {
         y: Unit::LogMicros,
         style: Style::Lines,
         series: series.collect(),
+        x_end: 0.0,
     }
 }
 
@@ -241,6 +244,16 @@ mod tests {
         assert!(page.contains("&lt;10.0.0.2:80&gt;") && !page.contains("<10.0.0.2"), "escaped");
         assert_eq!(page.matches("<svg").count(), 2 * 6, "each plot in two sizes");
         assert!(!page.contains("NaN") && !page.contains("inf\""));
+    }
+
+    #[test]
+    fn plots_over_time_share_their_axis() {
+        let at = |at, p99_us| Sample { at, p99_us, opened: at as u64, ..Sample::default() };
+        let report = Report::new("t", &results(), &Snapshot::default(), Setting::default());
+        // The last second had no latency to show.
+        let plots = plots(&report, &results().latencies, &[at(1.0, 5.0), at(2.0, 7.0), at(3.0, 0.0)]);
+        let ends: Vec<f64> = plots.iter().filter(|plot| plot.x == Unit::Seconds).map(|plot| plot.x_end).collect();
+        assert_eq!(ends, [3.0; 5]);
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub struct Plot {
     pub style: Style,
     /// What is drawn.
     pub series: Vec<Series>,
+    /// How far x goes at least, so that plots over the same time lie on each other.
+    pub x_end: f64,
 }
 
 /// Colours that stand for those of the page, which knows light and dark.
@@ -146,7 +148,7 @@ impl Plot {
         let points = || layers.iter().flat_map(|series| &series.points);
         let least = |of: fn(&(f64, f64)) -> f64| points().map(of).fold(f64::INFINITY, f64::min);
         let most = |of: fn(&(f64, f64)) -> f64| points().map(of).fold(0.0, f64::max);
-        let x = 0.0..most(|p| p.0).max(1e-3);
+        let x = 0.0..most(|p| p.0).max(self.x_end).max(1e-3);
         let highest = most(|p| p.1);
         let y = match self.y {
             Unit::LogMicros => (least(|p| p.1) - 0.1).min(highest - 0.5)..highest + 0.1,
@@ -261,6 +263,7 @@ mod tests {
             y: Unit::Count,
             style,
             series: vec![series("a", 0, 10.0), series("b", 1, 100.0)],
+            x_end: 0.0,
         }
     }
 
@@ -278,6 +281,12 @@ mod tests {
         let layers = plot(Style::Stacked).layers();
         assert_eq!(layers[1].points, [(0.0, 110.0), (1.0, 220.0)]);
         assert_eq!(plot(Style::Lines).layers()[1].points, [(0.0, 100.0), (1.0, 200.0)]);
+    }
+
+    #[test]
+    fn the_time_goes_on_where_nothing_is_drawn_any_more() {
+        let end = |x_end| Plot { x_end, ..plot(Style::Lines) }.ranges(&plot(Style::Lines).series).0.end;
+        assert_eq!([end(0.0), end(4.5)], [1.0, 4.5]);
     }
 
     #[test]
