@@ -111,6 +111,11 @@ impl Search {
         }
     }
 
+    /// What a rate must come to.
+    pub fn goal(&self) -> Goal {
+        self.goal
+    }
+
     /// The highest rate that met the goal.
     pub fn best(&self) -> Option<f64> {
         self.best

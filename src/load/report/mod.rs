@@ -7,7 +7,7 @@ mod table;
 use super::flood::FloodReport;
 use super::latency::Span;
 use super::results::Results;
-use super::search::{Search, Tried};
+use super::search::{Goal, Search, Tried};
 use super::verdict::{Evidence, Verdict};
 use crate::stats::{Frames, Pool, Snapshot};
 use hdrhistogram::Histogram;
@@ -105,6 +105,10 @@ pub struct RateReport {
 /// What the search for the highest rate found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SearchReport {
+    /// The goal: the least part of the connections that must go well.
+    pub success: f64,
+    /// The goal: what the 99th percentile must stay under, in microseconds.
+    pub slo_us: f64,
     /// The highest rate that met the goal, a second.
     pub best: Option<f64>,
     /// Every rate that was tried, in order.
@@ -304,7 +308,9 @@ impl Report {
 
     /// Enters what a search found; the verdict is then that of the lowest rate that was too high.
     pub fn searched(&mut self, search: &Search) {
-        self.search = Some(SearchReport { best: search.best(), tried: search.tried().to_vec() });
+        let Goal { success, slo } = search.goal();
+        let (best, tried) = (search.best(), search.tried().to_vec());
+        self.search = Some(SearchReport { success, slo_us: micros(slo.as_nanos() as u64), best, tried });
         self.verdict = Verdict::of_search(search);
     }
 

@@ -119,7 +119,9 @@ fn search_rows(search: &SearchReport) -> Vec<(String, String)> {
             format!("{met}: {:.2} % went well, p99 {p99}, busy {:.0} %", tried.success * 100.0, tried.busy * 100.0);
         (format!("  tried {}/s", grouped(tried.rate as u64)), text)
     });
-    [("highest rate".into(), best)].into_iter().chain(tried).collect()
+    let (well, slo) = (search.success * 100.0, people_time((search.slo_us * 1e3) as u64));
+    let goal = format!("{well:.1} % well, p99 at most {slo}");
+    [("goal of the search".into(), goal), ("highest rate".into(), best)].into_iter().chain(tried).collect()
 }
 
 fn flood_rows(flood: &FloodReport) -> Vec<(String, String)> {
@@ -169,8 +171,20 @@ pub(crate) fn grouped(n: u64) -> String {
 mod tests {
     use super::super::tests::results;
     use super::super::{Report, Setting};
+    use crate::load::{Goal, Search};
     use crate::stats::Snapshot;
     use crate::time::Duration;
+
+    #[test]
+    fn a_search_is_reported_with_its_goal() {
+        let mut report = Report::new("t", &results(), &Snapshot::default(), Setting::default());
+        let goal = Goal { success: 0.999, slo: Duration::from_millis(5) };
+        report.searched(&Search::new(1e3, 1e4, goal));
+        let row = report.rows().into_iter().find(|(name, _)| name == "goal of the search").unwrap();
+        assert_eq!(row.1, "99.9 % well, p99 at most 5.0 ms");
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!((&json["search"]["success"], &json["search"]["slo_us"]), (&0.999.into(), &5_000.0.into()));
+    }
 
     #[test]
     fn the_table_says_when_ports_ran_out_and_why_an_answer_was_bad() {
