@@ -48,7 +48,8 @@ pub struct Life {
     pub answer: Answer,
     /// How often that is done, one after another.
     pub exchanges: u32,
-    /// How long the connection is held open after it.
+    /// How long the connection is held open after it; where the answer ends with the peer's FIN, how long ours waits after
+    /// the request.
     pub hold: Duration,
     /// Who closes first.
     pub closer: Closer,
@@ -81,8 +82,8 @@ impl Life {
         !self.request.is_empty() || self.answer != Answer::Nothing
     }
 
-    /// Whether the answer ends with the peer's FIN, so that ours may go before it.
-    pub(super) fn says_goodbye_with_the_request(&self) -> bool {
+    /// Whether the answer ends with the peer's FIN, so that ours must go before it.
+    pub(super) fn says_goodbye_before_the_answer(&self) -> bool {
         self.answer == Answer::ToTheEnd && self.closer == Closer::Client && self.close_with == CloseWith::Fin
     }
 }

@@ -67,13 +67,22 @@ impl LoadApp {
         if !all {
             return;
         }
-        if life.says_goodbye_with_the_request() {
-            slot.closing = cx.now();
-            cx.shutdown(conn);
-        }
-        if life.answer == Answer::Nothing {
+        if life.says_goodbye_before_the_answer() {
+            if life.hold.is_zero() || self.finishing {
+                self.say_goodbye(cx, conn, index);
+            } else {
+                self.hold(cx, conn, index);
+            }
+        } else if life.answer == Answer::Nothing {
             self.answered(cx, conn, index);
         }
+    }
+
+    /// Our FIN, so that the answer has an end.
+    fn say_goodbye(&mut self, cx: &mut Cx<'_>, conn: ConnId, index: u32) {
+        let Some(slot) = self.slots.get_mut(index, conn).filter(|slot| !slot.said_goodbye) else { return };
+        (slot.said_goodbye, slot.closing) = (true, cx.now());
+        cx.shutdown(conn);
     }
 
     /// Takes what has come.
@@ -137,8 +146,12 @@ impl LoadApp {
             return self.part(cx, conn, index);
         }
         slot.phase = Phase::Holding;
+        self.hold(cx, conn, index);
+    }
+
+    fn hold(&mut self, cx: &mut Cx<'_>, conn: ConnId, index: u32) {
         self.forget_those_no_longer_held();
-        self.holding.push_back((cx.now() + hold, index, conn));
+        self.holding.push_back((cx.now() + self.plan.life.hold, index, conn));
         if self.holding.len() == 1 {
             self.wake_for_held(cx);
         }
@@ -172,21 +185,24 @@ impl LoadApp {
     }
 
     fn let_one_go(&mut self, cx: &mut Cx<'_>, conn: ConnId, index: u32) {
-        if self.slots.get_mut(index, conn).is_some_and(|slot| slot.phase == Phase::Holding) {
-            self.part(cx, conn, index);
+        match self.slots.get_mut(index, conn).map(|slot| slot.phase) {
+            Some(Phase::Holding) => self.part(cx, conn, index),
+            // Held before the end of its answer.
+            Some(Phase::Asking) => self.say_goodbye(cx, conn, index),
+            _ => {}
         }
     }
 
     /// Closes, or waits for the peer to.
     fn part(&mut self, cx: &mut Cx<'_>, conn: ConnId, index: u32) {
         let life = &self.plan.life;
-        let (closer, with, was_first) = (life.closer, life.close_with, life.says_goodbye_with_the_request());
+        let (closer, with) = (life.closer, life.close_with);
         let Some(slot) = self.slots.get_mut(index, conn) else { return };
         if closer == Closer::Server && !cx.at_end(conn) {
             slot.phase = Phase::Following;
             return;
         }
-        if !was_first && closer == Closer::Client {
+        if !slot.said_goodbye && closer == Closer::Client {
             slot.closing = cx.now();
         }
         match with {
@@ -203,10 +219,9 @@ impl LoadApp {
 
     /// The peer's FIN has come, and all before it was read.
     pub(super) fn peer_is_done(&mut self, cx: &mut Cx<'_>, conn: ConnId, index: u32) {
-        let goodbye_was_ours = self.plan.life.says_goodbye_with_the_request();
         let by_server = self.plan.life.closer == Closer::Server;
         let Some(slot) = self.slots.get_mut(index, conn) else { return };
-        if !goodbye_was_ours {
+        if !slot.said_goodbye {
             slot.closing = cx.now();
         }
         match slot.phase {

@@ -46,6 +46,8 @@ pub(super) struct Slot {
     pub reading: Reading,
     /// Whether an octet has come.
     pub heard: bool,
+    /// Whether our FIN has gone before the answer's end.
+    pub said_goodbye: bool,
     /// Exchanges still to come, with the one under way.
     pub exchanges: u32,
     /// The step of the search that it belongs to.
@@ -65,6 +67,7 @@ impl Slot {
             sent: 0,
             reading: Reading::new(Answer::Nothing),
             heard: false,
+            said_goodbye: false,
             exchanges,
             step,
         }

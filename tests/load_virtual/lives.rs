@@ -65,6 +65,25 @@ fn a_text_and_all_that_comes_until_the_peers_end() {
     assert_eq!(left.snapshot.time_wait["created"], 0);
 }
 
+/// The answer ends with the peer's FIN, which waits for ours: so ours waits as long as the connection is to be held.
+#[test]
+fn a_text_holds_its_connection_open_before_our_fin() {
+    let hold = Duration::from_millis(300);
+    let left = live(Life { hold, ..asking(b"hello", Answer::ToTheEnd) }, Does::Echo);
+    assert!(all_closed(&left), "{:?}", left.results.counts);
+    let took = [Span::FirstByte, Span::Answer, Span::Close, Span::Life].map(|span| median_ms(&left, span));
+    assert_eq!(took, [2 * RTT_MS, 300 + RTT_MS, RTT_MS, 300 + 2 * RTT_MS]);
+    // A peer that closes first is not waited for any longer.
+    let left = live(Life { hold, ..asking(b"hello", Answer::ToTheEnd) }, Does::AnswerAndClose(5));
+    assert!(all_closed(&left) && median_ms(&left, Span::Life) < 100, "{:?}", left.results.counts);
+    // Nor is anybody beyond the run.
+    let until = Until { connections: None, duration: Some(Duration::from_secs(1)) };
+    let life =
+        Life { hold: Duration::from_secs(60), timeout: Duration::from_secs(90), ..asking(b"?", Answer::ToTheEnd) };
+    let counts = Net::new(Plan { until, ..plan(life) }, Target::that(Does::Echo)).run().results.counts;
+    assert_eq!((counts.opened, counts.closed), (20, 20), "{counts:?}");
+}
+
 #[test]
 fn http_with_and_without_keeping_the_connection() {
     let services =

@@ -22,8 +22,8 @@ pub struct LifeArgs {
     /// Wait for so many octets in answer
     #[arg(long, value_name = "SIZE", value_parser = parse_size, conflicts_with_all = ["send", "http"])]
     response: Option<u64>,
-    /// Send this text (\r \n \t \0 \\ \xHH are understood), then read to the peer's end; our FIN follows the text, unless
-    /// the server closes first
+    /// Send this text (\r \n \t \0 \\ \xHH are understood), then read to the peer's end; our FIN follows the text, or
+    /// --hold after it, unless the server closes first
     #[arg(long, value_name = "TEXT", value_parser = unescaped, allow_hyphen_values = true)]
     send: Option<Text>,
     /// Ask for this path by HTTP/1.1, and read the response
