@@ -7,7 +7,7 @@ use handfast::lab::{LEFT, LabConfig, RIGHT};
 use handfast::tcp::State;
 use rustix::process::Signal;
 use std::io::{Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use strum::IntoEnumIterator;
@@ -55,7 +55,7 @@ fn a_kernel_client_is_served_and_sigterm_ends_it_with_an_exact_ledger() {
 #[test]
 fn stats_has_a_key_for_each_state_and_the_demanded_counters() {
     let Some(served) = Site::start("stats", "--service echo@7 --time-wait 1s") else { return };
-    let open = served.connect(7);
+    let open = connect_to_echo(&served);
     let stats = served.server.stats();
     for state in State::iter() {
         assert!(stats["states"][state.key()].is_u64(), "{state:?}: {stats}");
@@ -82,10 +82,19 @@ fn stats_has_a_key_for_each_state_and_the_demanded_counters() {
     assert_eq!(end(served, Signal::INT).0, Some(0));
 }
 
+/// A connection that stands for the server, too: the ACK that our kernel's connect ends with may still be on its way, and a
+/// server that ends gives handshakes up.
+fn connect_to_echo(served: &Site) -> TcpStream {
+    let mut stream = served.connect(7);
+    stream.write_all(b"?").unwrap();
+    stream.read_exact(&mut [0; 1]).unwrap();
+    stream
+}
+
 #[test]
 fn what_is_still_open_after_the_drain_time_is_reset() {
     let Some(served) = Site::start("drain", "--service echo@7 --drain 1s") else { return };
-    let mut held = served.connect(7);
+    let mut held = connect_to_echo(&served);
     // The client never closes: FIN first, then RST when the time is over.
     let (code, ledger, took) = end(served, Signal::TERM);
     assert_eq!(code, Some(0), "{ledger}");
@@ -97,7 +106,7 @@ fn what_is_still_open_after_the_drain_time_is_reset() {
 #[test]
 fn a_second_signal_ends_at_once() {
     let Some(mut served) = Site::start("twice", "--service echo@7 --drain 60s") else { return };
-    let _held = served.connect(7);
+    let _held = connect_to_echo(&served);
     let start = Instant::now();
     served.server.signal(Signal::TERM);
     std::thread::sleep(Duration::from_millis(300));
