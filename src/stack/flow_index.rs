@@ -124,15 +124,22 @@ impl FlowIndex {
         self.find(hash, |_| true)
     }
 
-    /// Loads the place that a flow of this hash would very likely be entered at. Until a line that is written to has come
-    /// from memory, nothing that is written after it can leave for the cache.
+    /// Loads the marks by which a flow of this hash is looked for. What is loaded decides nothing, so loads of many go on side by
+    /// side.
+    #[inline]
+    pub fn load_marks(&self, hash: u64) {
+        let part = self.part(hash);
+        std::hint::black_box(part.get_bucket(home(part, hash)).is_some());
+    }
+
+    /// Loads the place that a flow of this hash would very likely be entered at, whose marks are there. Until a line that is
+    /// written to has come from memory, nothing that is written after it can leave for the cache.
     #[inline]
     pub fn load_vacancy(&self, hash: u64) {
         let part = self.part(hash);
-        // A look begins at the lower bits of the hash, as hashbrown has it; of sixteen places the first that is free is
-        // taken, and those before it are not.
-        let at = hash as usize & (part.num_buckets() - 1);
-        std::hint::black_box(part.get_bucket(at).copied());
+        // Of sixteen places the first that is free is taken; who lives next to it is loaded with it.
+        let (home, last) = (home(part, hash), part.num_buckets() - 1);
+        std::hint::black_box((0..16).find_map(|ahead| part.get_bucket((home + ahead) & last).copied()));
     }
 
     /// Enters a flow that is not there yet; `rehash` gives the hash of any flow in the index.
@@ -224,6 +231,12 @@ impl FlowIndex {
     pub fn len(&self) -> usize {
         self.len
     }
+}
+
+/// Where a look begins: at the lower bits of the hash, as hashbrown has it.
+#[inline]
+fn home(table: &HashTable<Flow>, hash: u64) -> usize {
+    hash as usize & (table.num_buckets() - 1)
 }
 
 /// Enters flows into a table that was made for them.

@@ -1,8 +1,6 @@
 //! Entries with stable places: bounded, grown segment by segment so that growing never moves an entry, and never touches
 //! more memory than one segment.
 
-/// Entries in a segment.
-const SEGMENT: usize = 512;
 const NONE: u32 = u32::MAX;
 
 /// A place of the table; as large as the entry itself when that has a bit pattern to spare.
@@ -13,14 +11,14 @@ pub enum Slot<T> {
     Occupied(T),
 }
 
-struct Segment<T> {
+struct Segment<T, const SEGMENT: usize> {
     // An array, so that a place within it needs no check.
     slots: Box<[Slot<T>; SEGMENT]>,
     /// Where somebody asks for them.
     generations: Option<Box<[u32; SEGMENT]>>,
 }
 
-impl<T> Segment<T> {
+impl<T, const SEGMENT: usize> Segment<T, SEGMENT> {
     fn new(generations: bool) -> Self {
         // By way of a list, as an array would stand on the stack first.
         let slots: Box<[Slot<T>]> = (0..SEGMENT).map(|_| Slot::Vacant(NONE)).collect();
@@ -29,9 +27,9 @@ impl<T> Segment<T> {
     }
 }
 
-/// A table of entries named by index.
-pub struct Slab<T> {
-    segments: Vec<Segment<T>>,
+/// A table of entries named by index. Places are made for a segment of entries at once: so many that it is some 64 KiB.
+pub struct Slab<T, const SEGMENT: usize = 512> {
+    segments: Vec<Segment<T, SEGMENT>>,
     /// The empty place that is used next, the one emptied last; the others are linked to it.
     vacant: u32,
     /// Places ever used.
@@ -42,7 +40,7 @@ pub struct Slab<T> {
     generations: bool,
 }
 
-impl<T> Slab<T> {
+impl<T, const SEGMENT: usize> Slab<T, SEGMENT> {
     /// Octets of an entry.
     pub const ENTRY_BYTES: usize = size_of::<Slot<T>>();
     /// Octets of an entry and its generation.
@@ -82,7 +80,7 @@ impl<T> Slab<T> {
     #[cfg(test)]
     fn bytes(&self) -> usize {
         let entry = if self.generations { Self::ENTRY_BYTES_WITH_GENERATION } else { Self::ENTRY_BYTES };
-        self.segments.len() * SEGMENT * entry + self.segments.capacity() * size_of::<Segment<T>>()
+        self.segments.len() * SEGMENT * entry + self.segments.capacity() * size_of::<Segment<T, SEGMENT>>()
     }
 
     /// Adds an entry; gives it back when the table is full.
@@ -198,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_place_is_used_again_under_another_generation() {
-        let mut slab = Slab::with_generations(2);
+        let mut slab: Slab<&str> = Slab::with_generations(2);
         let a = slab.insert("a").unwrap();
         let b = slab.insert("b").unwrap();
         assert_eq!(slab.insert("c"), Err("c"), "the limit holds");
@@ -216,7 +214,7 @@ mod tests {
 
     #[test]
     fn places_are_used_again_before_new_ones_whatever_the_order() {
-        let mut slab = Slab::new(2_000);
+        let mut slab: Slab<u32> = Slab::new(2_000);
         (0..1_500).for_each(|i| assert_eq!(slab.insert(i), Ok(i)));
         let memory = slab.bytes();
         for round in 0..3 {

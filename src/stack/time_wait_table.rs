@@ -124,9 +124,12 @@ struct Segment<E> {
     entries: [E; SEGMENT],
 }
 
+/// Segments are large: 16 of them are made room for at a time.
+type Segments<E> = Slab<Segment<E>, 16>;
+
 /// The entries of one address family.
 pub struct TimeWaitTable<E> {
-    segments: Slab<Segment<E>>,
+    segments: Segments<E>,
     oldest: u32,
     newest: u32,
     wait_ms: u64,
@@ -146,7 +149,7 @@ pub const ENTRY_BYTES_V4: f64 = entry_bytes::<PackedV4>();
 pub const ENTRY_BYTES_V6: f64 = entry_bytes::<PackedV6>();
 
 const fn entry_bytes<E>() -> f64 {
-    Slab::<Segment<E>>::ENTRY_BYTES as f64 / SEGMENT as f64
+    Segments::<E>::ENTRY_BYTES as f64 / SEGMENT as f64
 }
 
 const _: () = assert!(size_of::<PackedV4>() == 22 && size_of::<PackedV6>() == 34);
@@ -190,7 +193,7 @@ impl<E: Packed> TimeWaitTable<E> {
     /// Octets that its segments take.
     #[cfg(test)]
     fn bytes(&self) -> usize {
-        self.segments.len() * Slab::<Segment<E>>::ENTRY_BYTES
+        self.segments.len() * Segments::<E>::ENTRY_BYTES
     }
 
     /// Has an entry wait from `now_ms` on; says where it is. The table must not be full.

@@ -227,6 +227,7 @@ impl Shard {
             *hash = self.index.hash(&tuple);
             count += 1;
         }
+        hashes[..count].iter().for_each(|hash| self.index.load_marks(*hash));
         for (flow, hash) in flows.iter_mut().zip(&hashes[..count]) {
             *flow = self.index.guess(*hash);
             if flow.is_none() {

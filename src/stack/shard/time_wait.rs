@@ -109,18 +109,21 @@ impl Shard {
         }
         for _ in 0..(EXPIRED_PER_TURN + 2 * came).div_ceil(EXPIRED_AT_ONCE as u64) {
             let Shard { time_wait_v4, time_wait_v6, index, .. } = self;
-            let mut expired = [const { None }; EXPIRED_AT_ONCE];
-            for place in &mut expired {
+            let (mut expired, mut hashes) = ([const { None }; EXPIRED_AT_ONCE], [0; EXPIRED_AT_ONCE]);
+            for (place, hash) in expired.iter_mut().zip(&mut hashes) {
                 *place = time_wait_v4.pop_expired(now_ms).or_else(|| time_wait_v6.pop_expired(now_ms));
                 let Some((_, entry)) = place else { break };
-                if index.len() >= CROWD {
-                    // Asked of memory before the first is taken out.
-                    std::hint::black_box(index.guess(index.hash(&entry.tuple)));
-                }
+                *hash = index.hash(&entry.tuple);
             }
-            for expired in expired {
+            if index.len() >= CROWD {
+                // Asked of memory before the first is taken out.
+                hashes.iter().for_each(|hash| index.load_marks(*hash));
+                hashes.iter().for_each(|hash| _ = std::hint::black_box(index.guess(*hash)));
+            }
+            for (expired, hash) in expired.iter().zip(hashes) {
                 let Some((flow, entry)) = expired else { return };
-                self.time_wait_gone(flow, &entry, TimeWaitEnding::Expired, now);
+                self.leave_time_wait(Event::TimeWaitOver, entry, now);
+                self.forget_time_wait(*flow, hash, entry, TimeWaitEnding::Expired);
             }
         }
     }
@@ -132,15 +135,18 @@ impl Shard {
         }
     }
 
+    /// An entry is out of its table before its time.
     pub fn time_wait_gone(&mut self, flow: Flow, entry: &TimeWait, ending: TimeWaitEnding, now: Instant) {
-        match ending {
-            TimeWaitEnding::Expired => self.leave_time_wait(Event::TimeWaitOver, entry, now),
-            TimeWaitEnding::Evicted => self.leave_time_wait(Event::Abort, entry, now),
-            // The half-open entry that takes its place makes the move.
-            TimeWaitEnding::Reused => {}
+        // Where a half-open entry takes its place, that makes the move.
+        if ending != TimeWaitEnding::Reused {
+            self.leave_time_wait(Event::Abort, entry, now);
         }
+        self.forget_time_wait(flow, self.index.hash(&entry.tuple), entry, ending);
+    }
+
+    fn forget_time_wait(&mut self, flow: Flow, hash: u64, entry: &TimeWait, ending: TimeWaitEnding) {
         self.ledger.time_wait_endings.count(ending);
-        self.index.remove(self.index.hash(&entry.tuple), flow);
+        self.index.remove(hash, flow);
         self.ports.release(&entry.tuple);
     }
 
