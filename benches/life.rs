@@ -9,7 +9,7 @@
 
 mod lives;
 
-use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, measurement::WallTime};
 use handfast::driver::memory;
 use handfast::ledger::Ending;
 use handfast::stack::{App, ConnId, Connect, Cx, Stack};
@@ -120,4 +120,10 @@ fn benchmark(c: &mut Criterion) {
 }
 
 criterion_group!(benches, benchmark);
-criterion_main!(benches);
+
+fn main() {
+    // As `serve` does.
+    handfast::host::huge_pages::ask();
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}

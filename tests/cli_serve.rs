@@ -53,6 +53,15 @@ fn a_kernel_client_is_served_and_sigterm_ends_it_with_an_exact_ledger() {
 }
 
 #[test]
+fn tables_lie_on_huge_pages_where_the_kernel_gives_them() {
+    let Some(served) = Site::start("huge", "--service echo@7") else { return };
+    let modes = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or("[never]".into());
+    let tunables = served.server.variable("GLIBC_TUNABLES").unwrap_or_default();
+    assert_eq!(tunables.contains("glibc.malloc.hugetlb=1"), !modes.contains("[never]"), "{tunables:?}, {modes}");
+    end(served, Signal::TERM);
+}
+
+#[test]
 fn stats_has_a_key_for_each_state_and_the_demanded_counters() {
     let Some(served) = Site::start("stats", "--service echo@7 --time-wait 1s") else { return };
     let open = connect_to_echo(&served);

@@ -38,6 +38,7 @@ enum What {
 }
 
 fn main() {
+    handfast::host::huge_pages::ask();
     let cli = Cli::parse();
     if cli.what.is_some() {
         println!("{}\n{}", machine::describe(), machine::command("scale"));

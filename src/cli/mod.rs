@@ -21,6 +21,7 @@ mod tables;
 mod values;
 
 use crate::SetupError;
+use crate::host::huge_pages;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use link::LinkArgs;
@@ -81,6 +82,9 @@ pub fn run() -> ExitCode {
         Err(file::Error::Flags(e)) => return refuse(&e, &args),
         Err(file::Error::File(e)) => return fail(&e),
     };
+    if matches!(cli.command, Command::Serve(_) | Command::Load(_)) {
+        huge_pages::ask();
+    }
     // The doctor's findings say all that is told of each queue at start.
     log_to_stderr(if matches!(cli.command, Command::Doctor(_)) { "warn" } else { "info" });
     let outcome = match cli.command {

@@ -4,6 +4,7 @@
 //! [`resolve`] makes the kernel ask for a neighbour. It runs at start and beside the workers, never in their turn.
 
 mod ethtool;
+pub mod huge_pages;
 mod interrupts;
 mod link_watch;
 mod neighbours;

@@ -96,6 +96,12 @@ impl Server {
         &self.greeting
     }
 
+    /// A variable of its environment.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        let all = std::fs::read_to_string(format!("/proc/{}/environ", self.child.id())).unwrap();
+        all.split('\0').find_map(|one| one.strip_prefix(name)?.strip_prefix('=')).map(String::from)
+    }
+
     /// Its socket for `handfast stats`.
     pub fn admin(&self) -> &Path {
         &self.admin
