@@ -74,7 +74,7 @@ impl Tcb {
 
     /// What has none: at most one of these is due at a time, but for the acknowledgement that is to leave before a FIN.
     fn plan_control(&self, env: &Env<'_>) -> Option<Plan> {
-        if self.fin_fits() && (env.config.fin_carries_ack || !self.facts.has(Facts::ACK_NOW)) {
+        if (env.config.fin_carries_ack || !self.facts.has(Facts::ACK_NOW)) && self.fin_fits() {
             Some(self.plan_fin(env))
         } else if self.facts.has(Facts::ALIVE_DUE) {
             Some(self.plan_alive(env))
@@ -240,8 +240,7 @@ impl Tcb {
 
     /// A keep-alive probe: an old number, no text, so that the peer must answer (RFC 9293 §3.8.4).
     fn plan_alive(&self, env: &Env<'_>) -> Plan {
-        let mut header = self.header(env);
-        header.options.sack = self.sack_blocks();
+        let mut header = self.bare_header(env);
         header.seq = self.snd_nxt - 1;
         Plan { header, text_len: 0, ecn: 0, text_at: 0, what: What::Alive }
     }
@@ -270,8 +269,7 @@ impl Tcb {
     }
 
     fn plan_fin(&self, env: &Env<'_>) -> Plan {
-        let mut header = self.header(env);
-        header.options.sack = self.sack_blocks();
+        let mut header = self.bare_header(env);
         header.flags |= Flags::FIN;
         if self.facts.has(Facts::FIN_LOST) {
             header.seq = self.snd_nxt - 1;
@@ -280,9 +278,16 @@ impl Tcb {
     }
 
     fn plan_ack(&self, env: &Env<'_>) -> Plan {
+        Plan { header: self.bare_header(env), text_len: 0, ecn: 0, text_at: 0, what: What::Ack }
+    }
+
+    /// The header of a segment without text, with what is to be told of holes.
+    fn bare_header(&self, env: &Env<'_>) -> Header {
         let mut header = self.header(env);
-        header.options.sack = self.sack_blocks();
-        Plan { header, text_len: 0, ecn: 0, text_at: 0, what: What::Ack }
+        if self.transfer.is_some() {
+            header.options.sack = self.sack_blocks();
+        }
+        header
     }
 
     /// `<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>` with the window and the timestamps of now.
@@ -305,8 +310,8 @@ impl Tcb {
     /// SEG.WND: rounded up, so that scaling never moves the right edge to the left.
     fn wire_window(&self, env: &Env<'_>) -> u16 {
         let window = self.window_edge(env).distance_from(self.rcv_nxt);
-        let unit = 1u32 << self.our_shift();
-        window.div_ceil(unit).min(u32::from(u16::MAX)) as u16
+        let unit = 1 << self.our_shift();
+        ((window + (unit - 1)) >> self.our_shift()).min(u32::from(u16::MAX)) as u16
     }
 
     /// Text that fits a segment beside the options that every segment carries (RFC 9293 §3.7.1, MUST-16).
