@@ -220,7 +220,10 @@ impl Cx<'_> {
         let sources = shard.config.addresses.iter().filter(|local| local.addr.is_v4() == remote.is_ipv4()).count();
         let time_wait = (shard.time_wait_v4.len() + shard.time_wait_v6.len()) as u64;
         TupleRoom {
-            ports: Pool { used: shard.ports.in_use(), limit: shard.ports.limit() * sources as u64 },
+            ports: Pool {
+                used: shard.ports.most_in_use(Some(&Addr::from(remote))),
+                limit: shard.ports.limit() * sources as u64,
+            },
             time_wait: Pool { used: time_wait, limit: u64::from(shard.config.limits.time_wait) },
         }
     }

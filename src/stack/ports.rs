@@ -123,9 +123,15 @@ impl Ports {
         self.share.of(u64::from(self.last - self.first) + 1)
     }
 
-    /// Ports in use, for all destinations together.
-    pub fn in_use(&self) -> u64 {
-        self.destinations.values().map(|used| u64::from(used.count)).sum()
+    /// Ports in use towards the destination that has most, or the one that has most at `remote`: of all our addresses together.
+    pub fn most_in_use(&self, remote: Option<&Addr>) -> u64 {
+        let mut each = BTreeMap::<_, u64>::new();
+        for (to, used) in &self.destinations {
+            if remote.is_none_or(|remote| to.remote == *remote) {
+                *each.entry((to.remote, to.remote_port)).or_default() += u64::from(used.count);
+            }
+        }
+        each.into_values().max().unwrap_or(0)
     }
 }
 
@@ -193,11 +199,14 @@ mod tests {
             }
             assert_eq!(seen.len(), usize::from(range.1 - range.0) + 1);
             assert!(ports.take(local, remote, 81, &secret).is_some(), "another destination has its own");
+            let in_use = [None, Some(&remote), Some(&local)].map(|remote| ports.most_in_use(remote));
+            assert_eq!(in_use, [seen.len() as u64, seen.len() as u64, 0], "against the limit of one destination");
             let tuple = FourTuple { local_addr: local, remote_addr: remote, local_port: range.1, remote_port: 80 };
             ports.release(&tuple);
             assert_eq!(ports.take(local, remote, 80, &secret), Some(range.1));
         }
     }
+
     #[test]
     fn the_workers_share_out_every_port_of_a_destination() {
         let secret = IsnGenerator::new(&[3; 16]);

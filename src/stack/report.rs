@@ -77,7 +77,7 @@ impl Shard {
             ("path_mtus", self.path_mtus.len() as u64, u64::from(limits.path_mtus)),
             ("neighbours", self.neighbours.len() as u64, u64::from(limits.neighbours)),
             ("app_timers", self.app_timers.len() as u64, u64::from(limits.app_timers)),
-            ("ports", self.ports.in_use(), self.ports.limit() * self.routes.len() as u64),
+            ("ports", self.ports.most_in_use(None), self.ports.limit() * self.routes.len() as u64),
             ("transfers", self.pools.transfers() as u64, self.connections.limit() as u64),
         ];
         let prefixes = self.budgets.rates().map(|(used, places, _)| ("prefixes", used, places));
