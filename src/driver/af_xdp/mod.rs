@@ -95,11 +95,6 @@ pub struct AfXdp {
 }
 
 impl AfXdp {
-    /// The queue's number.
-    pub fn queue(&self) -> u32 {
-        self.queue
-    }
-
     /// Whether frames cross without a copy between NIC and UMEM.
     pub fn is_zero_copy(&self) -> bool {
         self.zero_copy
