@@ -77,14 +77,14 @@ enum Command {
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
     let args: Vec<_> = std::env::args_os().collect();
+    if matches!(command_of(&args).as_deref(), Some("serve" | "load")) {
+        huge_pages::ask();
+    }
     let cli = match parse(args.clone()) {
         Ok(cli) => cli,
         Err(file::Error::Flags(e)) => return refuse(&e, &args),
         Err(file::Error::File(e)) => return fail(&e),
     };
-    if matches!(cli.command, Command::Serve(_) | Command::Load(_)) {
-        huge_pages::ask();
-    }
     // The doctor's findings say all that is told of each queue at start.
     log_to_stderr(if matches!(cli.command, Command::Doctor(_)) { "warn" } else { "info" });
     let outcome = match cli.command {

@@ -2,6 +2,7 @@
 //!
 //! Every question concerns the network namespace of the calling thread. Nothing here is changed, except that
 //! [`resolve`] makes the kernel ask for a neighbour. It runs at start and beside the workers, never in their turn.
+//! [`huge_pages`] is about the host's memory, and the process's own.
 
 mod ethtool;
 pub mod huge_pages;

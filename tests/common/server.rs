@@ -80,6 +80,8 @@ impl Server {
             .args(flags.split_whitespace())
             .arg("--admin")
             .arg(&admin)
+            .env_remove("HANDFAST_HUGE_PAGES")
+            .env_remove("GLIBC_TUNABLES")
             .stdout(Stdio::piped())
             .stderr(File::create(&log).unwrap())
             .spawn()
@@ -96,10 +98,12 @@ impl Server {
         &self.greeting
     }
 
-    /// A variable of its environment.
-    pub fn variable(&self, name: &str) -> Option<String> {
-        let all = std::fs::read_to_string(format!("/proc/{}/environ", self.child.id())).unwrap();
-        all.split('\0').find_map(|one| one.strip_prefix(name)?.strip_prefix('=')).map(String::from)
+    /// What the kernel says of its heap: the flags of `/proc/PID/smaps`.
+    pub fn heap_flags(&self) -> Vec<String> {
+        let maps = std::fs::read_to_string(format!("/proc/{}/smaps", self.child.id())).unwrap();
+        let (_, heap) = maps.split_once("[heap]").expect("a process has a heap");
+        let flags = heap.lines().find_map(|line| line.strip_prefix("VmFlags:")).expect("Linux 3.8 or newer");
+        flags.split_whitespace().map(String::from).collect()
     }
 
     /// Its socket for `handfast stats`.
