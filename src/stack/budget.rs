@@ -5,7 +5,8 @@
 //! tables that they protect.
 //!
 //! The hash has a secret of its own: whom we answer is seen from outside, and what a patient stranger might learn of it must
-//! not tell where flows fall in the tables.
+//! not tell where flows fall in the tables. Who knew it could spend another prefix's budget, if he can send from enough prefixes
+//! of his own: more than he needs to fill the table itself.
 
 mod held;
 mod rates;

@@ -2,7 +2,7 @@
 //!
 //! Two multiplications of 64 by 64 bits for IPv4, six for IPv6, the halves of each product folded together, over words
 //! that a secret has changed. This is no cryptographic function, and need not be: nothing that is made of it is ever
-//! seen outside. It has only to spread whatever tuples come, and not to let anybody who does not know the secret choose
+//! sent. It has only to spread whatever tuples come, and not to let anybody who does not know the secret choose
 //! such as fall together. What strangers do see a part of (initial numbers, timestamps, cookies) is SipHash's.
 
 use crate::tcp::tuple_hash::TupleHash;

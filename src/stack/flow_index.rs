@@ -369,6 +369,7 @@ mod tests {
             let mut model = HashMap::new();
             for (enter, n) in steps {
                 let hash = keyed.hash(&tuple(n));
+                index.load_marks(hash);
                 index.load_vacancy(hash);
                 match (enter, model.contains_key(&n)) {
                     (true, false) => {

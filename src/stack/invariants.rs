@@ -195,6 +195,9 @@ impl Shard {
 
     /// The laws of one connection that lives.
     fn check_tcb(&self, tcb: &Tcb) -> Checked {
+        let stands_right =
+            tcb.ending.is_some() || !tcb.stands_right(&self.config.tcp) || tcb.next_due() == tcb.link.armed_for();
+        law(stands_right, || format!("wheel: it is not where it must be at a glance: {tcb:?}"))?;
         if tcb.ending.is_some() {
             return Ok(());
         }
@@ -251,7 +254,7 @@ impl<A: App> Stack<A> {
             ("flows in the index", shard.index.len() as u64),
             ("transfers", shard.pools.transfers() as u64),
             ("octets of buffers", shard.pools.blocks.used_bytes()),
-            ("ports", shard.ports.in_use()),
+            ("ports", shard.ports.most_in_use(None)),
             ("connections with something to send", shard.ready.len() as u64),
             ("SYN-ACKs to be sent again", shard.ready_again.len() as u64),
             ("connections with something to tell", shard.telling.len() as u64),

@@ -61,3 +61,24 @@ impl Locals {
         self.table.addrs[usize::from(number)]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_of_the_most_addresses_has_a_number_of_its_own_and_no_other_has_one() {
+        let at = |n: u32| match n % 2 {
+            0 => Addr::from_v4((0x0a00_0000 + n).to_be_bytes()),
+            _ => Addr::from_v6((0xfd << 120 | u128::from(n)).to_be_bytes()),
+        };
+        let most = MOST_ADDRESSES as u32;
+        let twice = (0..most).chain(0..most).map(|n| LocalAddr { addr: at(n), prefix_len: 8 });
+        let locals = Locals::new(&twice.collect::<Vec<_>>());
+        let numbers: std::collections::BTreeSet<u16> = (0..most).filter_map(|n| locals.number(&at(n))).collect();
+        assert_eq!(numbers.len(), MOST_ADDRESSES);
+        assert!((0..most).all(|n| locals.number(&at(n)).map(|number| locals.addr(number)) == Some(at(n))));
+        assert!((most..2 * most).all(|n| !locals.hold(&at(n))));
+        assert!(!Locals::new(&[]).hold(&at(0)));
+    }
+}

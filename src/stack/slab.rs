@@ -27,7 +27,7 @@ impl<T, const SEGMENT: usize> Segment<T, SEGMENT> {
     }
 }
 
-/// A table of entries named by index. Places are made for a segment of entries at once: so many that it is some 64 KiB.
+/// A table of entries named by index. Places are made for a segment of entries at once: so many that it is some tens of KiB.
 pub struct Slab<T, const SEGMENT: usize = 512> {
     segments: Vec<Segment<T, SEGMENT>>,
     /// The empty place that is used next, the one emptied last; the others are linked to it.

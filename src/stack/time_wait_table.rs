@@ -3,8 +3,9 @@
 //! All wait equally long, so this order is the wheel: an entry's place in it says when its time is over, and neither links
 //! nor deadlines are stored for each. Entries stand in segments; a segment's time is over when that of its last entry is,
 //! and one takes entries for no longer than a 1024th of the wait, so that none waits much longer than it must. Segments
-//! stand in a slab, apart from the tables of the index: as boxes of their own they took the room of those that the index
-//! had given back, and left a tenth of it that nothing fits into. The slab keeps what it has for entries to come.
+//! stand in a slab, so many together that they are apart from the tables of the index: as boxes of their own they took the
+//! room of those that the index had given back, and left a tenth of it that nothing fits into. The slab keeps what it has for
+//! entries to come.
 
 use super::flow_index::{Flow, Phase};
 use super::locals::Locals;
@@ -124,8 +125,9 @@ struct Segment<E> {
     entries: [E; SEGMENT],
 }
 
-/// Segments are large: 16 of them are made room for at a time.
-type Segments<E> = Slab<Segment<E>, 16>;
+/// 64 at a time: as many are mapped by themselves (from 128 KiB on, malloc(3)), and few enough that their pages are cleared in
+/// some microseconds.
+type Segments<E> = Slab<Segment<E>, 64>;
 
 /// The entries of one address family.
 pub struct TimeWaitTable<E> {

@@ -1,4 +1,4 @@
-//! SipHash (Aumasson and Bernstein, 2012) of 4-tuples and prefixes with a secret key: what nobody outside may predict is
+//! SipHash (Aumasson and Bernstein, 2012) of 4-tuples with a secret key: what nobody outside may predict is
 //! made of it.
 //!
 //! An IPv4 tuple is two words of 64 bits, an IPv6 tuple five: over so little a hasher of streams takes twice as long, so

@@ -270,6 +270,7 @@ fn timestamps(tsval: [u8; 4], tsecr: [u8; 4]) -> Timestamps {
 mod tests {
     use super::*;
     use crate::wire::golden::hex;
+    use proptest::prelude::*;
 
     fn options(digits: &str) -> Result<Options, DropReason> {
         let mut options = Options::default();
@@ -278,13 +279,11 @@ mod tests {
 
     #[test]
     fn the_usual_options_of_a_syn_are_those_of_any() {
-        let digits = "020405b4 0402080a 01020304 05060708 01030307";
+        let octets = hex("020405b4 0402080a 01020304 05060708 01030307");
         let (mut quickly, mut each) = (Options::default(), Options::default());
-        assert!(is_usual_syn(&hex(digits), &mut quickly));
-        assert!(parse_each(&hex(digits), &mut each).is_ok());
+        assert!(is_usual_syn(&octets, &mut quickly));
+        assert!(parse_each(&octets, &mut each).is_ok());
         assert_eq!(quickly, each);
-        let Words { words, len } = Words::of(&each);
-        assert_eq!(usual_syn(&each).as_ref().map(|usual| usual.as_slice()), Some(&words[..len]));
         for other in ["020405b4 0402080a 01020304 05060708 01030207", "020405b4 0402080a 01020304 05060708 01030307 00"]
         {
             assert!(!is_usual_syn(&hex(other), &mut Options::default()), "{other}");
@@ -296,6 +295,20 @@ mod tests {
             Options { sack_permitted: false, ..each },
         ] {
             assert_eq!(usual_syn(&changed), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_usual_syn_says_what_it_would_say_in_any_order(mss: u16, shift: u8, tsval: u32, tsecr: u32) {
+            let timestamps = Some(Timestamps { tsval, tsecr });
+            let options = Options { mss: Some(mss), window_scale: Some(shift), sack_permitted: true, timestamps, ..Options::default() };
+            let Words { words, len } = Words::of(&options);
+            prop_assert_eq!(usual_syn(&options).map(Vec::from), Some(words[..len].to_vec()));
+            let octets: Vec<u8> = words[..len].iter().flat_map(|word| word.to_be_bytes()).collect();
+            let mut read = Options::default();
+            prop_assert!(is_usual_syn(&octets, &mut read));
+            prop_assert_eq!(read, options);
         }
     }
 
