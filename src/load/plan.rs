@@ -48,6 +48,17 @@ impl Schedule {
         }
     }
 
+    /// The same with room for `room` connections, at least 1.
+    pub(crate) fn with_room(self, room: u32) -> Schedule {
+        match self {
+            Schedule::Closed { .. } => Schedule::Closed { concurrency: room },
+            Schedule::Open { rate, spacing, offset, seed, .. } => {
+                Schedule::Open { rate, spacing, offset, in_flight: room, seed }
+            }
+            Schedule::Steps { spacing, seed, .. } => Schedule::Steps { spacing, in_flight: room, seed },
+        }
+    }
+
     /// The share of worker `index` of `shares`, with room for `room` connections.
     fn share(&self, shares: u64, index: u64, room: u32) -> Schedule {
         let part = 1.0 / shares as f64;

@@ -75,7 +75,8 @@ struct PaceArgs {
     /// How arrivals lie within the rate: poisson, as those of many clients do, or even [default: poisson]
     #[arg(long, value_name = "HOW", value_parser = one_of::<Spacing>())]
     arrivals: Option<Spacing>,
-    /// Connections under way at once, replaced as they end [default: 64]; with a rate: at most [default: 65536]
+    /// Connections under way at once, replaced as they end [default: 64]; with a rate: at most [default: 65536]. A
+    /// default gives way to --max-connections
     #[arg(long, value_name = "N", value_parser = whole::<u32>(1..=1 << 20))]
     concurrency: Option<u32>,
     /// End after this many connections were started
@@ -197,6 +198,11 @@ impl Args {
             step: pace.step.unwrap_or(DEFAULT_STEP),
             settle: pace.connect_timeout,
         })
+    }
+
+    /// Whether a concurrency was asked for; else it is a default.
+    pub fn asks_concurrency(&self) -> bool {
+        self.pace.concurrency.is_some()
     }
 
     /// The frame ceiling, if it was said.

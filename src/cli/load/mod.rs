@@ -5,6 +5,7 @@ mod flood;
 mod life;
 mod page;
 mod ports;
+mod room;
 mod run;
 mod search;
 
@@ -18,7 +19,7 @@ use crate::driver::{OwnFlood, Verdict};
 use crate::engine::{Engine, EngineConfig};
 use crate::host::{self, InterfaceFacts};
 use crate::load::flood::{Flood, FloodGauge, Flooding};
-use crate::load::{LoadApp, Plan, Report, Results, Search, grouped};
+use crate::load::{LoadApp, Report, Results, Search};
 use crate::{Ownership, SetupError};
 use page::PageFile;
 use std::net::Ipv4Addr;
@@ -46,7 +47,7 @@ pub fn run(args: Args) -> Outcome {
     let facts = host::interface(&port.interface)?;
     port.own_flood = flood.map(|flood| flood.own_flood()).filter(|flood| !is_the_host_in(flood, &facts));
     let workers = facts.rx_queues;
-    check_room(&plan, workers, config.limits.connections)?;
+    let plan = room::fit(plan, args.asks_concurrency(), workers, config.limits.connections)?;
     let interrupts = Interrupts::listen(PATIENCE)?;
     let run = Run::new(&plan, workers);
     let floods = Floods::new(flood, workers);
@@ -81,20 +82,6 @@ fn report(
     let answers = finished.ended.snapshot.xdp.get(<&str>::from(Verdict::FloodAnswer)).copied();
     report.flood = floods.flood.map(|flood| flood.report(&floods.gauges, answers.unwrap_or(0)));
     Ok((report, results))
-}
-
-/// Refuses a run whose workers may not have as many connections as it wants under way: it would wait for itself.
-fn check_room(plan: &Plan, workers: u32, most: u32) -> Result<(), SetupError> {
-    let wanted = plan.split(workers).iter().map(|share| share.schedule.room()).max().unwrap_or(0);
-    if wanted <= most {
-        return Ok(());
-    }
-    let cause = format!(
-        "up to {} are to be under way on a worker, and `--max-connections` allows {}",
-        grouped(wanted.into()),
-        grouped(most.into())
-    );
-    Err(SetupError::new("--concurrency", cause, "give less of the one or more of the other"))
 }
 
 /// Whether the host has an address of its own among the flood's sources: its answers are the kernel's then.
@@ -137,21 +124,5 @@ impl Floods {
             )
         };
         Engine::start_behind(config, port, wrap, run.apps())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_run_that_would_wait_for_its_own_table_is_refused() {
-        let check = |concurrency, workers, most| {
-            let plan = Plan::closed_loop(([10, 0, 0, 2], 80).into(), concurrency);
-            check_room(&plan, workers, most).map_err(|e| e.to_string())
-        };
-        assert_eq!([check(64, 1, 64), check(65, 2, 33), check(1 << 20, 1, 1 << 20)], [const { Ok(()) }; 3]);
-        let line = check(65, 2, 32).unwrap_err();
-        assert!(line.contains("up to 33 are to be under way on a worker, and `--max-connections` allows 32"), "{line}");
     }
 }
