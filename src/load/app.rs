@@ -79,6 +79,10 @@ pub struct LoadApp {
     pub(super) waiting_for_port: Option<Instant>,
     /// Since when an arrival waits because as many as allowed are under way.
     pub(super) waiting_for_room: Option<Instant>,
+    /// Since when one waits because the stack's table is full.
+    pub(super) waiting_for_table: Option<Instant>,
+    /// A connection was told to be over since the table was last found full: its place there is free after that.
+    pub(super) leaving_table: bool,
 }
 
 impl LoadApp {
@@ -105,6 +109,8 @@ impl LoadApp {
             done: false,
             waiting_for_port: None,
             waiting_for_room: None,
+            waiting_for_table: None,
+            leaving_table: false,
         }
     }
 
@@ -139,6 +145,7 @@ impl LoadApp {
         }
         self.end_port_wait(cx.now());
         self.end_room_wait(cx.now());
+        self.end_table_wait(cx.now());
         if !self.started_all() {
             self.results.waits.not_started += self.pace.owed(cx.now());
         }
@@ -276,6 +283,7 @@ impl App for LoadApp {
             self.end_room_wait(cx.now());
         }
         self.under_way = true;
+        self.leaving_table = true;
         self.end_step_if_settled(false);
         self.fill(cx);
     }

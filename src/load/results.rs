@@ -99,6 +99,10 @@ pub struct Waits {
     pub room: u64,
     /// How long connections were held back by that, summed over workers.
     pub room_time: Duration,
+    /// How often the stack's table of connections was full, and no place in it was about to be free.
+    pub table: u64,
+    /// How long connections were held back by that, summed over workers.
+    pub table_time: Duration,
     /// Connections that were started more than a millisecond late.
     pub late: u64,
     /// Connections whose time had come when the run ended, and that were never started.
@@ -111,6 +115,8 @@ impl Waits {
         self.port_time += other.port_time;
         self.room += other.room;
         self.room_time += other.room_time;
+        self.table += other.table;
+        self.table_time += other.table_time;
         self.late += other.late;
         self.not_started += other.not_started;
     }

@@ -8,8 +8,10 @@ use super::step::{Step, StepOrder};
 use crate::stack::{ConnId, Connect, ConnectError, Cx};
 use crate::time::{Duration, Instant};
 
-/// How long a worker waits before it asks for a port again.
-const PORT_RETRY: Duration = Duration::from_millis(10);
+/// How long a worker waits before it asks for a port again, or for a place in the table that nobody has left.
+const RETRY: Duration = Duration::from_millis(10);
+/// In the next turn.
+const NEXT_TURN: Duration = Duration::from_nanos(1);
 /// Connections opened at one time, so that what came in is not kept waiting.
 const OPENED_AT_ONCE: u32 = 256;
 /// Addresses that are asked for a port at one time.
@@ -35,13 +37,17 @@ impl LoadApp {
                 break;
             }
             if left == 0 {
-                self.wake_at(cx, cx.now() + Duration::from_nanos(1));
+                self.wake_at(cx, cx.now() + NEXT_TURN);
                 break;
             }
             left -= 1;
             match self.connect(cx) {
                 Ok(conn) => self.opened(cx, conn, intended),
-                Err(ConnectError::PortsExhausted | ConnectError::TableFull) => return self.wait_for_port(cx),
+                Err(ConnectError::PortsExhausted) => return self.wait_for_port(cx),
+                Err(ConnectError::TableFull) => {
+                    self.wait_for_table(cx);
+                    break;
+                }
                 Err(ConnectError::Draining) => return self.finish(cx),
                 Err(error) => {
                     self.results.stopped_by = Some(format!("connecting to {}: {error}", self.plan.target));
@@ -78,6 +84,7 @@ impl LoadApp {
 
     pub(super) fn opened(&mut self, cx: &mut Cx<'_>, conn: ConnId, intended: Instant) {
         let now = cx.now();
+        self.end_table_wait(now);
         self.pace.started();
         self.results.counts.opened += 1;
         self.results.latencies.record(Span::Start, now.since(intended));
@@ -114,6 +121,26 @@ impl LoadApp {
         }
     }
 
+    /// The stack's table is full. Whoever was just told to be over leaves it right after; else this is a wait, and ends as
+    /// soon as another one is over.
+    pub(super) fn wait_for_table(&mut self, cx: &mut Cx<'_>) {
+        if std::mem::take(&mut self.leaving_table) {
+            return self.wake_at(cx, cx.now() + NEXT_TURN);
+        }
+        if self.waiting_for_table.is_none() {
+            self.results.waits.table += 1;
+            self.waiting_for_table = Some(cx.now());
+        }
+        // Its last segment may keep one there for a while.
+        self.wake_at(cx, cx.now() + RETRY);
+    }
+
+    pub(super) fn end_table_wait(&mut self, now: Instant) {
+        if let Some(since) = self.waiting_for_table.take() {
+            self.results.waits.table_time += now.since(since);
+        }
+    }
+
     /// A connection that cannot be started now is no failure: it is started later, and the wait is counted.
     pub(super) fn wait_for_port(&mut self, cx: &mut Cx<'_>) {
         self.results.waits.ports += 1;
@@ -121,7 +148,7 @@ impl LoadApp {
         if let Some(step) = &mut self.step {
             step.ports_ran_out();
         }
-        self.set_timer(cx, PORT_RETRY, Due::PortRetry);
+        self.set_timer(cx, RETRY, Due::PortRetry);
     }
 
     pub(super) fn end_port_wait(&mut self, now: Instant) {
@@ -147,6 +174,7 @@ impl LoadApp {
         let owed = self.pace.owed(cx.now());
         self.pace = Pace::Idle;
         self.end_room_wait(cx.now());
+        self.end_table_wait(cx.now());
         let Some(step) = &mut self.step else { return };
         step.settle(owed);
         let patience = step.order.settle;

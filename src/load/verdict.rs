@@ -1,6 +1,6 @@
 //! What bounded a run: the generator says its own limit before it judges the target. Pure.
 
-use super::report::{Limits, grouped};
+use super::report::{Limits, Setting, grouped};
 use super::results::Results;
 use super::search::Search;
 use crate::stats::Snapshot;
@@ -14,7 +14,7 @@ pub enum Bound {
     /// Nothing: the rate that was asked for was reached.
     #[strum(serialize = "rate reached")]
     RateReached,
-    /// The generator: a core at its limit, or frames lost or refused on our side.
+    /// The generator: a core at its limit, its table full, or frames lost or refused on our side.
     ClientBound,
     /// Too few local addresses and ports.
     PortBound,
@@ -37,6 +37,8 @@ pub struct Verdict {
 const REACHED: f64 = 0.99;
 /// A run is port-bound when connections waited for ports in so large a part of its time.
 const PORT_SHARE: f64 = 0.05;
+/// The generator's table is its limit when connections waited for it in so large a part of its time.
+const TABLE_SHARE: f64 = 0.05;
 /// A worker is at its limit when it is busy in so large a part of its time.
 const BUSY_SHARE: f64 = 0.95;
 /// Frames lost on our side in such a number are no accident.
@@ -61,6 +63,8 @@ pub struct Evidence {
     pub port_wait: f64,
     /// Seconds in which connections waited because as many as allowed were under way, for each worker.
     pub room_wait: f64,
+    /// Seconds in which connections waited because the table of connections was full, for each worker.
+    pub table_wait: f64,
     /// The busiest worker.
     pub busy_share: f64,
     /// Frames that the kernel lost before they came to us.
@@ -105,7 +109,8 @@ impl Verdict {
 
 impl Evidence {
     /// What is known of a run that is over.
-    pub fn of(results: &Results, snapshot: &Snapshot, open_loop: bool, limits: &Limits) -> Self {
+    pub fn of(results: &Results, snapshot: &Snapshot, setting: Setting<'_>, limits: &Limits) -> Self {
+        let open_loop = setting.rate.is_some();
         let workers = snapshot.workers.len().max(1) as f64;
         let counts = &results.counts;
         Evidence {
@@ -117,6 +122,7 @@ impl Evidence {
             seconds: results.measured().as_secs_f64(),
             port_wait: results.waits.port_time.as_secs_f64() / workers,
             room_wait: results.waits.room_time.as_secs_f64() / workers,
+            table_wait: results.waits.table_time.as_secs_f64() / workers,
             busy_share: limits.busy.iter().copied().fold(0.0, f64::max),
             lost: snapshot.kernel.rx_ring_full + snapshot.kernel.rx_dropped,
             received: snapshot.frames.received,
@@ -156,10 +162,16 @@ impl Evidence {
     }
 
     fn client(&self) -> Option<(Bound, String)> {
+        let table_share = self.table_wait / self.seconds.max(1e-9);
         let because = if self.busy_share >= BUSY_SHARE {
             format!("a worker was busy {} of its time; more queues and cores would help", percent(self.busy_share))
         } else if self.ceiling_share.is_some_and(|share| share >= BUSY_SHARE) {
             "the link carried as many frames as it can".into()
+        } else if table_share >= TABLE_SHARE {
+            let share = percent(table_share.min(1.0));
+            format!(
+                "the table of connections was full {share} of the time; more `--max-connections`, or `--table-memory`"
+            )
         } else if self.lost as f64 > LOST_SHARE * self.received as f64 {
             format!("the kernel lost {} frames before they came to us", grouped(self.lost))
         } else {
@@ -228,6 +240,7 @@ mod tests {
             ),
             (Evidence { closed: 0, unfinished: 1_000, ..open }, Bound::TargetBound, "not one"),
             (Evidence { intended: Some(0), opened: 0, closed: 0, ..run() }, Bound::Undecided, "before the first"),
+            (Evidence { table_wait: 4.0, ..run() }, Bound::ClientBound, "the table of connections was full 40.0 %"),
             (Evidence { port_wait: 2.0, busy_share: 1.0, ..run() }, Bound::PortBound, "20.0 % of the time"),
             (Evidence { lost: 50, ..run() }, Bound::ClientBound, "lost 50 frames"),
             (Evidence { ceiling_share: Some(0.96), ..run() }, Bound::ClientBound, "as many frames as it can"),

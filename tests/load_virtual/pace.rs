@@ -141,6 +141,36 @@ fn without_ports_the_run_is_port_bound() {
     assert!(left.report.rate.unwrap().not_started >= 299, "{:?}", left.report.rate);
 }
 
+/// The last that ended leaves its place right after that was told: no wait is made of it.
+#[test]
+fn as_many_under_way_as_the_table_holds_wait_for_no_port() {
+    let until = Until { connections: Some(640), duration: None };
+    let plan = Plan { until, ..Plan::closed_loop(target(), 64) };
+    let left = Net::tuned(plan, Target::that(Does::Discard), |config| config.limits.connections = 64).run();
+    let waits = left.results.waits;
+    assert_eq!((left.results.counts.closed, waits.ports, waits.table), (640, 0, 0), "{waits:?}");
+    assert_eq!(left.report.verdict.bound, Bound::TargetBound, "{:?}", left.report.verdict);
+    // 10 lives of 20 ms after each other.
+    assert!(near(left.results.measured().as_millis() as u64, 200, 1), "{:?}", left.results.measured());
+}
+
+#[test]
+fn a_table_that_is_too_small_is_called_that_and_no_lack_of_ports() {
+    let rate = Rate::constant(2_000.0);
+    let plan = open_loop(rate, Spacing::Even, 1_000);
+    let net = Net::tuned(plan, Target::that(Does::Discard), |config| config.limits.connections = 16);
+    let left = net.run_with(asked(rate));
+    let (counts, waits) = (left.results.counts, left.results.waits);
+    // 16 at once, 20 ms each: no more than 800 a second.
+    assert!(
+        near(counts.closed, 1_600, 2) && counts.failed() == 0,
+        "a place is taken as soon as it is free: {counts:?}"
+    );
+    assert!(waits.ports == 0 && waits.table_time >= Duration::from_millis(1_900), "{waits:?}");
+    let verdict = &left.report.verdict;
+    assert!(verdict.bound == Bound::ClientBound && verdict.because.contains("table"), "{verdict:?}");
+}
+
 #[test]
 fn the_next_source_is_used_when_one_has_no_port_left() {
     let second = LocalAddr { addr: Addr::from_v4([10, 0, 0, 3]), prefix_len: 24 };

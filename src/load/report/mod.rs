@@ -257,7 +257,7 @@ impl Report {
         let Frames { sent, received, .. } = snapshot.frames;
         let frames = FrameCounts { sent, received, handed_over: snapshot.frames.handed_over() };
         let limits = Limits::of(results, snapshot, setting);
-        let evidence = Evidence::of(results, snapshot, setting.rate.is_some(), &limits);
+        let evidence = Evidence::of(results, snapshot, setting, &limits);
         let verdict = evidence.judge();
         let spans = Span::iter().filter(|span| !results.latencies.of(*span).is_empty());
         Report {
