@@ -20,7 +20,8 @@ pub enum Bound {
     PortBound,
     /// The target, or the way to it.
     TargetBound,
-    /// What was seen is not enough to say: a search that was ended early, or no connection whose time came.
+    /// What was seen is not enough to say: a search that was ended early, a run that was before anything was over, or no
+    /// connection whose time came.
     Undecided,
 }
 
@@ -65,6 +66,8 @@ pub struct Evidence {
     pub room_wait: f64,
     /// Seconds in which connections waited because the table of connections was full, for each worker.
     pub table_wait: f64,
+    /// Whether a signal ended the run.
+    pub interrupted: bool,
     /// The busiest worker.
     pub busy_share: f64,
     /// Frames that the kernel lost before they came to us.
@@ -110,7 +113,7 @@ impl Verdict {
 impl Evidence {
     /// What is known of a run that is over.
     pub fn of(results: &Results, snapshot: &Snapshot, setting: Setting<'_>, limits: &Limits) -> Self {
-        let open_loop = setting.rate.is_some();
+        let (open_loop, interrupted) = (setting.rate.is_some(), setting.interrupted);
         let workers = snapshot.workers.len().max(1) as f64;
         let counts = &results.counts;
         Evidence {
@@ -123,6 +126,7 @@ impl Evidence {
             port_wait: results.waits.port_time.as_secs_f64() / workers,
             room_wait: results.waits.room_time.as_secs_f64() / workers,
             table_wait: results.waits.table_time.as_secs_f64() / workers,
+            interrupted,
             busy_share: limits.busy.iter().copied().fold(0.0, f64::max),
             lost: snapshot.kernel.rx_ring_full + snapshot.kernel.rx_dropped,
             received: snapshot.frames.received,
@@ -137,6 +141,7 @@ impl Evidence {
             .or_else(|| self.reached())
             .or_else(|| self.ports())
             .or_else(|| self.client())
+            .or_else(|| self.too_early())
             .unwrap_or_else(|| self.target());
         Verdict { bound, because }
     }
@@ -178,6 +183,11 @@ impl Evidence {
             return None;
         };
         Some((Bound::ClientBound, because))
+    }
+
+    fn too_early(&self) -> Option<(Bound, String)> {
+        (self.interrupted && self.closed + self.failed == 0)
+            .then(|| (Bound::Undecided, "the run was ended by a signal before a connection was over".into()))
     }
 
     fn target(&self) -> (Bound, String) {
@@ -240,6 +250,13 @@ mod tests {
             ),
             (Evidence { closed: 0, unfinished: 1_000, ..open }, Bound::TargetBound, "not one"),
             (Evidence { intended: Some(0), opened: 0, closed: 0, ..run() }, Bound::Undecided, "before the first"),
+            (
+                Evidence { interrupted: true, closed: 0, unfinished: 1_000, ..run() },
+                Bound::Undecided,
+                "before a connection was over",
+            ),
+            (Evidence { interrupted: true, closed: 0, failed: 1, ..run() }, Bound::TargetBound, "not one"),
+            (Evidence { interrupted: true, closed: 1, ..run() }, Bound::TargetBound, "waited for it"),
             (Evidence { table_wait: 4.0, ..run() }, Bound::ClientBound, "the table of connections was full 40.0 %"),
             (Evidence { port_wait: 2.0, busy_share: 1.0, ..run() }, Bound::PortBound, "20.0 % of the time"),
             (Evidence { lost: 50, ..run() }, Bound::ClientBound, "lost 50 frames"),
