@@ -78,11 +78,14 @@ impl Pace {
         }
     }
 
-    /// How many should have been started by now and were not.
+    /// How many should have been started by now and were not; none where none is to be started now.
     pub fn owed(&self, now: Instant) -> u64 {
         match self {
-            Pace::Open { arrivals, began, ends } => arrivals.owed(ends.map_or(now, |ends| ends.min(now)).since(*began)),
-            Pace::Closed | Pace::Idle => 0,
+            // How many are expected is rounded, and may come to one that never comes.
+            Pace::Open { arrivals, began, ends } if matches!(self.next(now), Next::Now(_)) => {
+                arrivals.owed(ends.map_or(now, |ends| ends.min(now)).since(*began))
+            }
+            _ => 0,
         }
     }
 
@@ -124,6 +127,22 @@ mod tests {
         assert_eq!(pace.owed(late), 10, "0 ms to 9 ms");
         (0..10).for_each(|_| pace.started());
         assert_eq!((pace.next(late), pace.owed(late)), (Next::Never, 0));
+    }
+
+    /// Where the arrivals of seven workers lie is rounded.
+    #[test]
+    fn whoever_is_not_to_start_anything_owes_nothing() {
+        let length = Duration::from_secs(30);
+        let end = Instant::ZERO + length;
+        for worker in 0..7 {
+            let (rate, spacing) = (Rate::constant(1_000.0).scaled(1.0 / 7.0), Spacing::Even);
+            let schedule = Schedule::Open { rate, spacing, offset: f64::from(worker) / 7.0, in_flight: 1, seed: 0 };
+            let mut pace = Pace::new(&schedule, Instant::ZERO, Some(length));
+            while let Next::Now(_) = pace.next(end) {
+                pace.started();
+            }
+            assert_eq!((pace.next(end), pace.owed(end)), (Next::Never, 0), "worker {worker}");
+        }
     }
 
     #[test]
