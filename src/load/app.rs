@@ -40,7 +40,7 @@ pub(super) enum Due {
 /// What other threads may ask of a worker.
 #[derive(Clone, Debug)]
 pub enum Order {
-    /// Start nothing more, and end when what is under way is over, or its grace is. Gentler than draining, which gives up
+    /// Start those whose time has come and then no more, and end when what is under way is over, or its grace is. Gentler than draining, which gives up
     /// handshakes.
     Finish,
     /// Follow this rate for a while.
@@ -135,7 +135,7 @@ impl LoadApp {
 
     /// The run's time is over: whose turn had come before may still start, as their timer may be due in this very turn.
     fn start_the_last(&mut self, cx: &mut Cx<'_>) {
-        self.fill(cx);
+        self.fill_at_last(cx);
         self.finish(cx);
     }
 

@@ -20,9 +20,18 @@ const SOURCES_AT_ONCE: usize = 512;
 const LATE: Duration = Duration::from_millis(1);
 
 impl LoadApp {
-    /// Starts as many connections as the schedule wants now.
+    /// Starts connections that the schedule wants now; those beyond a number in the next turn.
     pub(super) fn fill(&mut self, cx: &mut Cx<'_>) {
-        let mut left = OPENED_AT_ONCE;
+        self.fill_at_once(cx, OPENED_AT_ONCE);
+    }
+
+    /// Starts all whose time has come, as far as there is room: there is no next turn for them.
+    pub(super) fn fill_at_last(&mut self, cx: &mut Cx<'_>) {
+        // A closed loop owes nobody anything.
+        self.fill_at_once(cx, if self.pace.is_open() { u32::MAX } else { OPENED_AT_ONCE });
+    }
+
+    fn fill_at_once(&mut self, cx: &mut Cx<'_>, mut left: u32) {
         while self.may_start() {
             let intended = match self.pace.next(cx.now()) {
                 Next::Now(intended) => intended,
@@ -170,7 +179,7 @@ impl LoadApp {
 
     pub(super) fn settle_step(&mut self, cx: &mut Cx<'_>) {
         // The last arrivals' timer may be due in this very turn.
-        self.fill(cx);
+        self.fill_at_last(cx);
         let owed = self.pace.owed(cx.now());
         self.pace = Pace::Idle;
         self.end_room_wait(cx.now());

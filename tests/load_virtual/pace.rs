@@ -171,6 +171,32 @@ fn a_table_that_is_too_small_is_called_that_and_no_lack_of_ports() {
     assert!(verdict.bound == Bound::ClientBound && verdict.because.contains("table"), "{verdict:?}");
 }
 
+/// Many come due in the very turn in which the time is up, before the first answer has come.
+#[test]
+fn all_whose_time_came_are_started_however_many_came_due_in_the_last_turn() {
+    let until = |duration| Until { connections: None, duration };
+    let (length, late) = (Duration::from_millis(8), Duration::from_millis(2));
+    let plan = open_loop(Rate::constant(200_000.0), Spacing::Even, 10_000);
+    let mut net = Net::new(Plan { until: until(Some(length)), ..plan.clone() }, Target::that(Does::Discard));
+    let began = net.now;
+    net.run_until(Some(began + late));
+    net.now = began + length;
+    let left = net.run();
+    assert_eq!((left.results.counts.opened, left.results.waits.not_started), (1_600, 0));
+
+    let schedule = Schedule::Steps { spacing: Spacing::Even, in_flight: 10_000, seed: 1 };
+    let mut net = Net::new(Plan { schedule, until: until(None), ..plan }, Target::that(Does::Discard));
+    let (outcome, told) = bounded(1);
+    net.order(Order::Step(StepOrder { number: 1, rate: 200_000.0, length, settle: 5 * length, outcome }));
+    net.run_until(Some(began + late));
+    net.now = began + length;
+    net.run_until(Some(began + 5 * length));
+    let step = told.try_recv().expect("all are over within 20 ms");
+    assert_eq!((step.intended, step.started), (1_600, 1_600), "{step:?}");
+    net.order(Order::Finish);
+    net.run_until(None);
+}
+
 #[test]
 fn the_next_source_is_used_when_one_has_no_port_left() {
     let second = LocalAddr { addr: Addr::from_v4([10, 0, 0, 3]), prefix_len: 24 };
