@@ -315,13 +315,13 @@ impl Slot {
     pub(super) fn ended(&self, ending: Ending, finishing: bool) -> Ended {
         match (self.phase, ending) {
             (Phase::Failed(ended), _) => ended,
-            (Phase::Resetting, _) | (Phase::Closing, Ending::Closed) => Ended::Closed,
+            (Phase::Resetting, _) | (Phase::Closing | Phase::OneOrphanTooMany, Ending::Closed) => Ended::Closed,
             (_, Ending::Refused) => Ended::Refused,
             (_, Ending::Reset) => Ended::Reset,
             (_, Ending::TimedOut) => Ended::Timeout,
             (_, Ending::Aborted | Ending::Closed) if finishing => Ended::Unfinished,
             (_, Ending::Closed) => Ended::CutShort,
-            // What came after we had closed was answered by a RST (RFC 9293 §3.6.1, SHLD-3).
+            // What nobody was left to read was answered by a RST (RFC 9293 §3.6.1, SHLD-3), or the limit of orphans was met.
             (_, Ending::Aborted) => Ended::BadAnswer,
         }
     }

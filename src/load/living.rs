@@ -8,12 +8,15 @@ use super::results::Ended;
 use super::slots::{Phase, Slot};
 use crate::ledger::Ending;
 use crate::stack::{ConnId, Cx};
+use crate::tcp::State;
 use crate::time::Instant;
 
 /// Why an answer is bad that is longer than was asked for.
 const TOO_LONG: &str = "more octets than were asked for";
-/// Why an answer is bad that comes after our FIN, when nobody is left to read it.
-const TOO_LATE: &str = "octets that came after we had closed";
+/// Why an answer is bad that comes when nobody is left to read it: mostly after our FIN.
+const UNREAD: &str = "octets that nobody was left to read";
+/// Why a connection counts as one with a bad answer whose end the stack would not wait for.
+const ORPHANS: &str = "reset by us before the peer had closed, for want of `--max-orphans`";
 
 impl LoadApp {
     /// Its handshake is over.
@@ -208,12 +211,24 @@ impl LoadApp {
         match with {
             CloseWith::Fin => {
                 slot.phase = Phase::Closing;
-                cx.close(conn);
+                self.close(cx, conn, index);
             }
             CloseWith::Rst => {
                 slot.phase = Phase::Resetting;
                 cx.abort(conn);
             }
+        }
+    }
+
+    /// Closes, and sees whether that ended it at once: but for text that was not read, only the limit of orphans does.
+    fn close(&mut self, cx: &mut Cx<'_>, conn: ConnId, index: u32) {
+        let was_whole = cx.state(conn) != State::Closed && cx.readable(conn) == 0;
+        cx.close(conn);
+        if was_whole
+            && cx.state(conn) == State::Closed
+            && let Some(slot) = self.slots.get_mut(index, conn)
+        {
+            slot.phase = Phase::OneOrphanTooMany;
         }
     }
 
@@ -230,7 +245,7 @@ impl LoadApp {
             Phase::Holding if by_server => self.part(cx, conn, index),
             Phase::Opening | Phase::Asking | Phase::Holding => self.fail(cx, conn, index, Ended::CutShort),
             // We closed first; the stack answers the peer's FIN by itself.
-            Phase::Closing | Phase::Resetting | Phase::Failed(_) => {}
+            Phase::Closing | Phase::OneOrphanTooMany | Phase::Resetting | Phase::Failed(_) => {}
         }
     }
 
@@ -251,7 +266,8 @@ impl LoadApp {
         self.results.counts.end(ended);
         if ended == Ended::BadAnswer {
             // Those that were read have said why.
-            self.results.bad_answer.get_or_insert(TOO_LATE);
+            let why = if slot.phase == Phase::OneOrphanTooMany { ORPHANS } else { UNREAD };
+            self.results.bad_answer.get_or_insert(why);
         }
         if ended == Ended::Closed {
             self.results.latencies.record(Span::Close, now.since(slot.closing));

@@ -19,6 +19,8 @@ pub(super) enum Phase {
     Following,
     /// It is being closed by a FIN of ours.
     Closing,
+    /// It was to be closed, and the stack has reset it: it had as many orphans as it may have.
+    OneOrphanTooMany,
     /// We have reset it, as it was to be.
     Resetting,
     /// We have reset it because it failed.

@@ -145,8 +145,18 @@ fn an_answer_that_ends_too_early_or_too_late_is_no_success() {
     // Nobody is left to read the greeting.
     let left = live(Life::default(), Does::Greet);
     assert_eq!((left.results.counts.bad_answer, left.results.counts.closed), (CONNECTIONS, 0));
-    assert_eq!(left.report.bad_answer, Some("octets that came after we had closed"));
+    assert_eq!(left.report.bad_answer, Some("octets that nobody was left to read"));
     // A peer that closes while the connection is to be held open.
     let life = Life { hold: Duration::from_secs(1), ..Life::default() };
     assert_eq!(live(life, Does::Close).results.counts.cut_short, CONNECTIONS);
+}
+
+/// What our own limit cost is not said to be the answer's fault.
+#[test]
+fn a_connection_that_the_limit_of_orphans_cost_is_not_said_to_have_got_text() {
+    let net = Net::tuned(plan(Life::default()), Target::that(Does::Discard), |config| config.limits.orphans = 4);
+    let left = net.run();
+    assert!(left.results.counts.bad_answer > 0, "20 are closed at once: {:?}", left.results.counts);
+    let why = left.report.bad_answer.expect("a reason");
+    assert!(why.contains("`--max-orphans`"), "{why}");
 }
