@@ -81,8 +81,8 @@ pub struct LoadApp {
     pub(super) waiting_for_room: Option<Instant>,
     /// Since when one waits because the stack's table is full.
     pub(super) waiting_for_table: Option<Instant>,
-    /// A connection was told to be over since the table was last found full: its place there is free after that.
-    pub(super) leaving_table: bool,
+    /// When a connection was last told to be over: its place in the table is free after that turn.
+    pub(super) last_over: Option<Instant>,
 }
 
 impl LoadApp {
@@ -110,7 +110,7 @@ impl LoadApp {
             waiting_for_port: None,
             waiting_for_room: None,
             waiting_for_table: None,
-            leaving_table: false,
+            last_over: None,
         }
     }
 
@@ -283,7 +283,7 @@ impl App for LoadApp {
             self.end_room_wait(cx.now());
         }
         self.under_way = true;
-        self.leaving_table = true;
+        self.last_over = Some(cx.now());
         self.end_step_if_settled(false);
         self.fill(cx);
     }

@@ -130,10 +130,10 @@ impl LoadApp {
         }
     }
 
-    /// The stack's table is full. Whoever was just told to be over leaves it right after; else this is a wait, and ends as
-    /// soon as another one is over.
+    /// The stack's table is full. Who was told to be over in this turn leaves it at the turn's end, with the last segment;
+    /// else this is a wait, and ends as soon as another one is over.
     pub(super) fn wait_for_table(&mut self, cx: &mut Cx<'_>) {
-        if std::mem::take(&mut self.leaving_table) {
+        if self.last_over == Some(cx.now()) {
             return self.wake_at(cx, cx.now() + NEXT_TURN);
         }
         if self.waiting_for_table.is_none() {
