@@ -195,9 +195,6 @@ impl Shard {
 
     /// The laws of one connection that lives.
     fn check_tcb(&self, tcb: &Tcb) -> Checked {
-        let stands_right =
-            tcb.ending.is_some() || !tcb.stands_right(&self.config.tcp) || tcb.next_due() == tcb.link.armed_for();
-        law(stands_right, || format!("wheel: it is not where it must be at a glance: {tcb:?}"))?;
         if tcb.ending.is_some() {
             return Ok(());
         }
@@ -206,6 +203,8 @@ impl Shard {
         law(tcb.rcv_nxt.at_or_before(tcb.rcv_adv), "the window ends before RCV.NXT")?;
         law(tcb.smss > 0, "no segment can be sent")?;
         let config = &self.config.tcp;
+        let due = tcb.next_due();
+        law(!tcb.stands_right(config) || due == tcb.link.armed_for(), "it is not in the wheel where it must be")?;
         let slack = 1u32 << tcb.our_shift();
         let window = tcb.rcv_adv.distance_from(tcb.rcv_nxt);
         law(window <= config.recv_buffer.max(65_535) + slack, "more is offered than can be stored")?;
