@@ -226,7 +226,8 @@ fn what_a_load_cannot_be_is_refused_before_anything_is_touched() {
     ] {
         refused(&format!("{load} {flags}"), &parts);
     }
-    let own_table = format!("load --interface lo {ADDRESS} --target 10.77.0.1:80 --max-connections 10");
+    let own_table =
+        format!("load --interface lo {ADDRESS} --target 10.77.0.1:80 --concurrency 64 --max-connections 10");
     refused(&own_table, &["--concurrency: up to 64 are to be under way", "`--max-connections` allows 10"]);
     refused("load --interface hf-none --address 10.0.0.0/8 --target 10.77.0.1:80", &["10.0.0.0/8", "give a /16"]);
 }
