@@ -58,8 +58,11 @@ fn tables_are_on_huge_pages_where_the_kernel_gives_them() {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let given = !read("/sys/kernel/mm/transparent_hugepage/enabled").contains("[never]");
     let one_node = read("/sys/devices/system/node/online").trim() == "0";
-    let flags = served.server.heap_flags();
-    assert_eq!(flags.contains(&"hg".into()), given && one_node, "the heap's: {flags:?}");
+    let tunables = served.server.variable("GLIBC_TUNABLES").unwrap_or_default();
+    assert_eq!(tunables.contains("glibc.malloc.hugetlb=1"), given && one_node, "{tunables:?}");
+    let heap = served.server.heap();
+    let advised = heap.iter().any(|(_, flags)| flags.split(' ').any(|flag| flag == "hg"));
+    assert_eq!(advised, given && one_node, "{heap:?}");
     end(served, Signal::TERM);
 }
 

@@ -15,8 +15,11 @@ use std::process::Command;
 
 /// The user's switch: `0` leaves the tables on small pages.
 const SWITCH: &str = "HANDFAST_HUGE_PAGES";
-/// Says that the program has begun anew, whatever came of it: where it has file capabilities, glibc heeds no tunables.
+/// How often the program has begun anew.
 const BEGUN_ANEW: &str = "HANDFAST_BEGUN_ANEW";
+/// It tries again so often: glibc 2.36 reads the kernel's setting at each start, and in about half of them makes nothing of it
+/// (seen by strace). Where the binary has file capabilities it never does.
+const MOST_STARTS: u32 = 16;
 
 const TUNABLES: &str = "GLIBC_TUNABLES";
 const HUGE: &str = "glibc.malloc.hugetlb";
@@ -26,20 +29,32 @@ const ARENAS: &str = "glibc.malloc.arena_max";
 /// that has been done, or is not wanted, or cannot be had. To be called before anything is read and any thread begins.
 pub fn ask() {
     let is_off = std::env::var_os(SWITCH).is_some_and(|switch| switch == "0");
-    if is_off || std::env::var_os(BEGUN_ANEW).is_some() || !are_of_use() {
+    let begun: Option<u32> = std::env::var(BEGUN_ANEW).ok().and_then(|times| times.parse().ok());
+    let again =
+        begun.is_some_and(|times| times < MOST_STARTS && !is_heeded(&read_to_string(SMAPS).unwrap_or_default()));
+    if is_off || (begun.is_some() && !again) || !are_of_use() {
         return;
     }
-    if let Some(tunables) = with_ours(std::env::var_os(TUNABLES).as_deref()) {
+    let given = std::env::var_os(TUNABLES);
+    if let Some(tunables) = with_ours(given.as_deref()).or(given.filter(|_| again)) {
         // Without huge pages all works as well, so an error is none.
-        let _ = begin_anew(&tunables);
+        let _ = begin_anew(&tunables, begun.unwrap_or(0) + 1);
     }
 }
 
-fn begin_anew(tunables: &OsStr) -> Result<Infallible, io::Error> {
+const SMAPS: &str = "/proc/self/smaps";
+
+/// Whether huge pages were asked for the heap, by the text of `/proc/PID/smaps`. Its first piece is when any is.
+fn is_heeded(maps: &str) -> bool {
+    let flags = maps.split_once("[heap]").and_then(|(_, heap)| heap.lines().find(|line| line.starts_with("VmFlags:")));
+    flags.is_some_and(|flags| flags.split_whitespace().any(|flag| flag == "hg"))
+}
+
+fn begin_anew(tunables: &OsStr, times: u32) -> Result<Infallible, io::Error> {
     let mut args = std::env::args_os();
     let name = args.next().unwrap_or_default();
     let mut again = Command::new(std::env::current_exe()?);
-    Err(again.arg0(name).args(args).env(TUNABLES, tunables).env(BEGUN_ANEW, "1").exec())
+    Err(again.arg0(name).args(args).env(TUNABLES, tunables).env(BEGUN_ANEW, times.to_string()).exec())
 }
 
 /// Whether the kernel gives transparent huge pages to who asks, and all memory is as near.
@@ -68,6 +83,14 @@ fn with_ours(given: Option<&OsStr>) -> Option<OsString> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_heap_s_first_piece_shows_whether_the_tunable_is_heeded() {
+        let maps = |flags: &str| {
+            format!("55e0-55e2 rw-p 0 00:00 0 [heap]\nSize: 2048 kB\nVmFlags: {flags}\n55e3 rw-p\nVmFlags: rd hg\n")
+        };
+        assert!(is_heeded(&maps("rd wr mr mw me ac hg ")) && !is_heeded(&maps("rd wr mr mw me ac")) && !is_heeded(""));
+    }
 
     #[test]
     fn what_the_user_has_tuned_stays() {

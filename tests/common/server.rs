@@ -98,12 +98,19 @@ impl Server {
         &self.greeting
     }
 
-    /// What the kernel says of its heap: the flags of `/proc/PID/smaps`.
-    pub fn heap_flags(&self) -> Vec<String> {
+    /// A variable of its environment.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        let all = std::fs::read_to_string(format!("/proc/{}/environ", self.child.id())).unwrap();
+        all.split('\0').find_map(|one| one.strip_prefix(name)?.strip_prefix('=')).map(String::from)
+    }
+
+    /// The mappings of its heap: how many KiB, and the flags that `/proc/PID/smaps` shows.
+    pub fn heap(&self) -> Vec<(u64, String)> {
         let maps = std::fs::read_to_string(format!("/proc/{}/smaps", self.child.id())).unwrap();
-        let (_, heap) = maps.split_once("[heap]").expect("a process has a heap");
-        let flags = heap.lines().find_map(|line| line.strip_prefix("VmFlags:")).expect("Linux 3.8 or newer");
-        flags.split_whitespace().map(String::from).collect()
+        let of =
+            |heap: &str, key: &str| heap.lines().find_map(|line| line.strip_prefix(key)).unwrap().trim().to_string();
+        let kib = |heap: &str| of(heap, "Size:").trim_end_matches(" kB").parse().unwrap();
+        maps.split("[heap]").skip(1).map(|heap| (kib(heap), of(heap, "VmFlags:"))).collect()
     }
 
     /// Its socket for `handfast stats`.
