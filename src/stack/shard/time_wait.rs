@@ -122,8 +122,7 @@ impl Shard {
             }
             for (expired, hash) in expired.iter().zip(hashes) {
                 let Some((flow, entry)) = expired else { return };
-                self.leave_time_wait(Event::TimeWaitOver, entry, now);
-                self.forget_time_wait(*flow, hash, entry, TimeWaitEnding::Expired);
+                self.forget_time_wait(*flow, hash, entry, TimeWaitEnding::Expired, now);
             }
         }
     }
@@ -135,16 +134,18 @@ impl Shard {
         }
     }
 
-    /// An entry is out of its table before its time.
+    /// An entry is out of its table.
     pub fn time_wait_gone(&mut self, flow: Flow, entry: &TimeWait, ending: TimeWaitEnding, now: Instant) {
-        // Where a half-open entry takes its place, that makes the move.
-        if ending != TimeWaitEnding::Reused {
-            self.leave_time_wait(Event::Abort, entry, now);
-        }
-        self.forget_time_wait(flow, self.index.hash(&entry.tuple), entry, ending);
+        self.forget_time_wait(flow, self.index.hash(&entry.tuple), entry, ending, now);
     }
 
-    fn forget_time_wait(&mut self, flow: Flow, hash: u64, entry: &TimeWait, ending: TimeWaitEnding) {
+    fn forget_time_wait(&mut self, flow: Flow, hash: u64, entry: &TimeWait, ending: TimeWaitEnding, now: Instant) {
+        match ending {
+            TimeWaitEnding::Expired => self.leave_time_wait(Event::TimeWaitOver, entry, now),
+            TimeWaitEnding::Evicted => self.leave_time_wait(Event::Abort, entry, now),
+            // The half-open entry that takes its place makes the move.
+            TimeWaitEnding::Reused => {}
+        }
         self.ledger.time_wait_endings.count(ending);
         self.index.remove(hash, flow);
         self.ports.release(&entry.tuple);
