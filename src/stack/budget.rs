@@ -5,8 +5,7 @@
 //! tables that they protect.
 //!
 //! The hash has a secret of its own: whom we answer is seen from outside, and what a patient stranger might learn of it must
-//! not tell where flows fall in the tables. Who knew it could spend another prefix's budget, if he can send from enough prefixes
-//! of his own: more than he needs to fill the table itself.
+//! not tell where flows fall in the tables.
 
 mod held;
 mod rates;
@@ -14,7 +13,6 @@ mod rates;
 use super::config::Limits;
 use super::defence::DefenceConfig;
 use super::flow_hash::FlowHash;
-use crate::tcp::tuple_hash::TupleHash;
 use crate::time::Instant;
 use crate::wire::Addr;
 use held::Held;
@@ -39,7 +37,7 @@ impl Budgets {
         let part = |of: u32, percent: u8| (u64::from(of) * u64::from(percent)).div_ceil(100).max(1) as u32;
         let connections = part(limits.connections, config.prefix_connections);
         Budgets {
-            keyed: FlowHash::new(&own_key(key)),
+            keyed: FlowHash::another(key, 1),
             held: Held::new(),
             share: part(limits.half_open, config.prefix_share),
             connections: (config.prefix_connections < 100).then(|| (Held::new(), connections)),
@@ -118,13 +116,6 @@ impl Budgets {
     pub fn rates(&self) -> Option<(u64, u64, u64)> {
         self.rates.as_ref().map(|rates| (rates.in_use(), rates.places(), rates.forgotten()))
     }
-}
-
-/// A key that only who knows `key` can make.
-fn own_key(key: &[u8; 16]) -> [u8; 16] {
-    let words = TupleHash::<2, 4>::new(key);
-    let [low, high] = [0, 1].map(|number| words.hash_word(number));
-    (u128::from(high) << 64 | u128::from(low)).to_le_bytes()
 }
 
 /// The prefix of an address as a number; no IPv6 prefix has one that an IPv4 prefix has.

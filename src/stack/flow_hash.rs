@@ -17,9 +17,13 @@ pub struct FlowHash {
 impl FlowHash {
     /// With a secret that nobody outside knows.
     pub fn new(key: &[u8; 16]) -> Self {
-        let words = TupleHash::<2, 4>::new(key);
-        let word = |number| words.hash(&FourTuple::wildcard(number));
-        FlowHash { secret: [word(0), word(1), word(2), word(3), word(4), word(5)] }
+        Self::another(key, 0)
+    }
+
+    /// The one of this number that a key makes: none tells of another.
+    pub fn another(key: &[u8; 16], number: u16) -> Self {
+        let words = TupleHash::new(key);
+        FlowHash { secret: std::array::from_fn(|at| words.hash(&FourTuple::wildcard(6 * number + at as u16))) }
     }
 
     /// Of a tuple.

@@ -8,7 +8,7 @@ use crate::wire::{FourTuple, SeqNum};
 /// Makes initial sequence numbers and timestamp offsets from a secret.
 #[derive(Clone, Copy)]
 pub struct IsnGenerator {
-    keyed: TupleHash<2, 4>,
+    keyed: TupleHash,
 }
 
 impl IsnGenerator {
