@@ -21,28 +21,28 @@ const BEGUN_ANEW: &str = "HANDFAST_BEGUN_ANEW";
 /// (seen by strace). Where the binary has file capabilities it never does.
 const MOST_STARTS: u32 = 16;
 
+const SMAPS: &str = "/proc/self/smaps";
 const TUNABLES: &str = "GLIBC_TUNABLES";
-const HUGE: &str = "glibc.malloc.hugetlb";
-const ARENAS: &str = "glibc.malloc.arena_max";
+const OURS: [&str; 2] = ["glibc.malloc.hugetlb", "glibc.malloc.arena_max"];
 
 /// Begins the program anew by execve(2), with the same arguments, so that its tables lie on transparent huge pages; returns where
 /// that has been done, or is not wanted, or cannot be had. To be called before anything is read and any thread begins.
 pub fn ask() {
-    let is_off = std::env::var_os(SWITCH).is_some_and(|switch| switch == "0");
-    let begun: Option<u32> = std::env::var(BEGUN_ANEW).ok().and_then(|times| times.parse().ok());
-    let again =
-        begun.is_some_and(|times| times < MOST_STARTS && !is_heeded(&read_to_string(SMAPS).unwrap_or_default()));
-    if is_off || (begun.is_some() && !again) || !are_of_use() {
+    if std::env::var_os(SWITCH).is_some_and(|switch| switch == "0") || !are_of_use() {
         return;
     }
+    let begun = std::env::var(BEGUN_ANEW).ok().and_then(|times| times.parse().ok()).unwrap_or(0);
     let given = std::env::var_os(TUNABLES);
-    if let Some(tunables) = with_ours(given.as_deref()).or(given.filter(|_| again)) {
+    let tunables = match begun {
+        0 => with_ours(given.as_deref()),
+        1..MOST_STARTS if !is_heeded(&read_to_string(SMAPS).unwrap_or_default()) => given,
+        _ => None,
+    };
+    if let Some(tunables) = tunables {
         // Without huge pages all works as well, so an error is none.
-        let _ = begin_anew(&tunables, begun.unwrap_or(0) + 1);
+        let _ = begin_anew(&tunables, begun + 1);
     }
 }
-
-const SMAPS: &str = "/proc/self/smaps";
 
 /// Whether huge pages were asked for the heap, by the text of `/proc/PID/smaps`. Its first piece is when any is.
 fn is_heeded(maps: &str) -> bool {
@@ -65,19 +65,19 @@ fn are_of_use() -> bool {
     cfg!(target_env = "gnu") && one_node && modes.is_ok_and(|modes| !modes.contains("[never]"))
 }
 
-/// The tunables with ours; `None` where the user's say something else of huge pages, or say all of it already.
+/// The tunables with those of ours that the user's say nothing of, all of them 1; `None` where there are none, or where the
+/// user's say something else of huge pages.
 fn with_ours(given: Option<&OsStr>) -> Option<OsString> {
     let given = given.unwrap_or_default().to_string_lossy();
-    let mut all: Vec<&str> = given.split(':').filter(|one| !one.is_empty()).collect();
-    let value =
-        |all: &[&str], name| all.iter().rev().find_map(|one| Some(one.strip_prefix(name)?.strip_prefix('=')? == "1"));
-    let (huge, arenas) = (value(&all, HUGE), value(&all, ARENAS));
-    if huge == Some(false) || (huge.is_some() && arenas.is_some()) {
+    let mut all: Vec<String> = given.split(':').filter(|one| !one.is_empty()).map(String::from).collect();
+    let value = |name| all.iter().rev().find_map(|one| one.strip_prefix(name)?.strip_prefix('='));
+    if value(OURS[0]).is_some_and(|huge| huge != "1") {
         return None;
     }
-    let ours = [(huge, "glibc.malloc.hugetlb=1"), (arenas, "glibc.malloc.arena_max=1")];
-    all.extend(ours.into_iter().filter(|(given, _)| given.is_none()).map(|(_, ours)| ours));
-    Some(all.join(":").into())
+    let missing: Vec<String> =
+        OURS.into_iter().filter(|name| value(name).is_none()).map(|name| format!("{name}=1")).collect();
+    all.extend(missing.iter().cloned());
+    (!missing.is_empty()).then(|| all.join(":").into())
 }
 
 #[cfg(test)]
