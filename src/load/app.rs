@@ -40,8 +40,8 @@ pub(super) enum Due {
 /// What other threads may ask of a worker.
 #[derive(Clone, Debug)]
 pub enum Order {
-    /// Start those whose time has come and then no more, and end when what is under way is over, or its grace is. Gentler than draining, which gives up
-    /// handshakes.
+    /// Start those whose time has come and then no more, and end when what is under way is over, or its grace is. Gentler than
+    /// draining, which gives up handshakes.
     Finish,
     /// Follow this rate for a while.
     Step(StepOrder),

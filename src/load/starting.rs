@@ -125,14 +125,12 @@ impl LoadApp {
     }
 
     pub(super) fn end_room_wait(&mut self, now: Instant) {
-        if let Some(since) = self.waiting_for_room.take() {
-            self.results.waits.room_time += now.since(since);
-        }
+        self.results.waits.room_time += waited(&mut self.waiting_for_room, now);
     }
 
     /// The stack's table is full. Who was told to be over in this turn leaves it at the turn's end, with the last segment;
     /// else this is a wait, and ends as soon as another one is over.
-    pub(super) fn wait_for_table(&mut self, cx: &mut Cx<'_>) {
+    fn wait_for_table(&mut self, cx: &mut Cx<'_>) {
         if self.last_over == Some(cx.now()) {
             return self.wake_at(cx, cx.now() + NEXT_TURN);
         }
@@ -145,9 +143,7 @@ impl LoadApp {
     }
 
     pub(super) fn end_table_wait(&mut self, now: Instant) {
-        if let Some(since) = self.waiting_for_table.take() {
-            self.results.waits.table_time += now.since(since);
-        }
+        self.results.waits.table_time += waited(&mut self.waiting_for_table, now);
     }
 
     /// A connection that cannot be started now is no failure: it is started later, and the wait is counted.
@@ -161,9 +157,7 @@ impl LoadApp {
     }
 
     pub(super) fn end_port_wait(&mut self, now: Instant) {
-        if let Some(since) = self.waiting_for_port.take() {
-            self.results.waits.port_time += now.since(since);
-        }
+        self.results.waits.port_time += waited(&mut self.waiting_for_port, now);
     }
 
     // --- steps of a search ---
@@ -198,4 +192,9 @@ impl LoadApp {
             step.tell();
         }
     }
+}
+
+/// How long a wait took that is over, if there was one.
+fn waited(since: &mut Option<Instant>, now: Instant) -> Duration {
+    since.take().map_or(Duration::ZERO, |since| now.since(since))
 }

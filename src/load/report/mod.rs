@@ -10,6 +10,7 @@ use super::results::Results;
 use super::search::{Goal, Search, Tried};
 use super::verdict::{Evidence, Verdict};
 use crate::stats::{Frames, Pool, Snapshot};
+use crate::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -62,8 +63,10 @@ pub struct Report {
     pub retransmitted: u64,
     /// Flights in which a loss was found by what the target acknowledged, before a time-out.
     pub fast_retransmits: u64,
-    /// When no local port was free.
-    pub port_waits: PortWaits,
+    /// When no local port was free: give it more addresses.
+    pub port_waits: OwnWaits,
+    /// When the table of connections was full: give it more `--max-connections`.
+    pub table_waits: OwnWaits,
     /// What the generator had left.
     pub limits: Limits,
     /// What each worker's driver got.
@@ -160,13 +163,19 @@ pub struct FrameCounts {
     pub handed_over: u64,
 }
 
-/// When no local port was free. A run that waits much measures its own ports: give it more addresses.
+/// When connections could not be started for want of something of our own. A run that waits much measures that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct PortWaits {
+pub struct OwnWaits {
     /// How often.
     pub count: u64,
     /// How long connections were held back, summed over workers.
     pub seconds: f64,
+}
+
+impl OwnWaits {
+    fn of(count: u64, time: Duration) -> Self {
+        OwnWaits { count, seconds: rounded(time.as_secs_f64(), 3) }
+    }
 }
 
 /// How near the generator was to its own limits within the measured time, and at its end.
@@ -296,7 +305,8 @@ impl Report {
             frames_per_connection: rounded(ratio((frames.sent + frames.received) as f64, counts.over() as f64), 3),
             retransmitted: snapshot.connections.retransmitted,
             fast_retransmits: snapshot.connections.fast_retransmits,
-            port_waits: PortWaits { count: waits.ports, seconds: rounded(waits.port_time.as_secs_f64(), 3) },
+            port_waits: OwnWaits::of(waits.ports, waits.port_time),
+            table_waits: OwnWaits::of(waits.table, waits.table_time),
             limits,
             drivers: snapshot.workers.iter().map(|w| format!("queue {}: {}", w.queue, w.driver)).collect(),
             interrupted: setting.interrupted,
@@ -341,7 +351,7 @@ mod tests {
     use super::super::verdict::Bound;
     use super::*;
     use crate::stats::WorkerInfo;
-    use crate::time::{Duration, Instant};
+    use crate::time::Instant;
 
     pub(super) fn results() -> Results {
         let mut r = Results { started: Some(Instant::ZERO), ..Results::default() };

@@ -83,10 +83,13 @@ impl Report {
         rows.push(("TIME-WAIT entries left".into(), left(&l.time_wait)));
         let busy: Vec<String> = l.busy.iter().map(|share| format!("{:.0} %", share * 100.0)).collect();
         rows.push(("workers busy".into(), busy.join(", ")));
-        let waits = &self.port_waits;
-        if waits.count > 0 {
-            let text = format!("{} times, {:.3} s: more --address would help", grouped(waits.count), waits.seconds);
-            rows.push(("waited for local ports".into(), text));
+        let waits = [
+            ("waited for local ports", &self.port_waits, "--address"),
+            ("waited for the table of connections", &self.table_waits, "--max-connections"),
+        ];
+        for (what, waits, flag) in waits.into_iter().filter(|(_, waits, _)| waits.count > 0) {
+            let text = format!("{} times, {:.3} s: more {flag} would help", grouped(waits.count), waits.seconds);
+            rows.push((what.into(), text));
         }
         rows
     }
@@ -193,6 +196,8 @@ mod tests {
         assert!(!table(&r).contains("local ports") && !table(&r).contains("bad answer"), "{}", table(&r));
         (r.waits.ports, r.waits.port_time) = (1_234, Duration::from_millis(1_500));
         assert!(table(&r).contains("1,234 times, 1.500 s"), "{}", table(&r));
+        (r.waits.table, r.waits.table_time) = (7, Duration::from_millis(250));
+        assert!(table(&r).contains("7 times, 0.250 s: more --max-connections"), "{}", table(&r));
         (r.counts.bad_answer, r.bad_answer) = (3, Some("no HTTP response"));
         assert!(table(&r).contains("0 / 3 (no HTTP response)"), "{}", table(&r));
     }
