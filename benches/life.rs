@@ -134,7 +134,7 @@ fn benchmark(c: &mut Criterion) {
 criterion_group!(benches, benchmark);
 
 fn main() {
-    // As `serve` does.
+    // As `serve` does: where HANDFAST_HUGE_PAGES=1 asks for it.
     handfast::host::huge_pages::ask();
     benches();
     Criterion::default().configure_from_args().final_summary();

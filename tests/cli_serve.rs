@@ -53,17 +53,19 @@ fn a_kernel_client_is_served_and_sigterm_ends_it_with_an_exact_ledger() {
 }
 
 #[test]
-fn tables_are_on_huge_pages_where_the_kernel_gives_them() {
-    let Some(served) = Site::start("huge", "--service echo@7") else { return };
+fn tables_are_on_huge_pages_where_they_are_asked_for_and_to_be_had() {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let given = !read("/sys/kernel/mm/transparent_hugepage/enabled").contains("[never]");
     let one_node = read("/sys/devices/system/node/online").trim() == "0";
-    let tunables = served.server.variable("GLIBC_TUNABLES").unwrap_or_default();
-    assert_eq!(tunables.contains("glibc.malloc.hugetlb=1"), given && one_node, "{tunables:?}");
-    let heap = served.server.heap();
-    let advised = heap.iter().any(|(_, flags)| flags.split(' ').any(|flag| flag == "hg"));
-    assert_eq!(advised, given && one_node, "{heap:?}");
-    end(served, Signal::TERM);
+    for (environment, expected) in [(&[][..], false), (&[("HANDFAST_HUGE_PAGES", "1")][..], given && one_node)] {
+        let Some(served) = Site::start_with("huge", environment, "--service echo@7") else { return };
+        let tunables = served.server.variable("GLIBC_TUNABLES").unwrap_or_default();
+        assert_eq!(tunables.contains("glibc.malloc.hugetlb=1"), expected, "{tunables:?}");
+        let heap = served.server.heap_flags();
+        let advised = heap.iter().any(|flags| flags.split(' ').any(|flag| flag == "hg"));
+        assert_eq!(advised, expected, "{heap:?}");
+        end(served, Signal::TERM);
+    }
 }
 
 #[test]

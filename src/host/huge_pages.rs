@@ -5,6 +5,8 @@
 //! so, which it reads once, as a program starts, and does it for the arena of the main thread alone: so the program begins anew,
 //! with tunables for that and for a single arena, which workers hardly meet in, as nothing is allocated for a segment. With
 //! several NUMA nodes it does not: workers of two nodes would share pages.
+//!
+//! Only where the user asks for it: while tables grow, turns wait for the kernel to find and clear such pages.
 
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
@@ -13,12 +15,12 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// The user's switch: `0` leaves the tables on small pages.
+/// The user's switch: `1` asks for huge pages.
 const SWITCH: &str = "HANDFAST_HUGE_PAGES";
 /// How often the program has begun anew.
 const BEGUN_ANEW: &str = "HANDFAST_BEGUN_ANEW";
 /// It tries again so often: glibc 2.36 reads the kernel's setting at each start, and in about half of them makes nothing of it
-/// (seen by strace). Where the binary has file capabilities it never does.
+/// (seen by strace).
 const MOST_STARTS: u32 = 16;
 
 const SMAPS: &str = "/proc/self/smaps";
@@ -26,16 +28,19 @@ const TUNABLES: &str = "GLIBC_TUNABLES";
 const OURS: [&str; 2] = ["glibc.malloc.hugetlb", "glibc.malloc.arena_max"];
 
 /// Begins the program anew by execve(2), with the same arguments, so that its tables lie on transparent huge pages; returns where
-/// that has been done, or is not wanted, or cannot be had. To be called before anything is read and any thread begins.
+/// that has been done, or is not wanted (`HANDFAST_HUGE_PAGES=1` wants it), or cannot be had. To be called before anything is read and any thread begins.
 pub fn ask() {
-    if std::env::var_os(SWITCH).is_some_and(|switch| switch == "0") || !are_of_use() {
+    if std::env::var_os(SWITCH).is_none_or(|switch| switch != "1") || !are_of_use() {
         return;
     }
     let begun = std::env::var(BEGUN_ANEW).ok().and_then(|times| times.parse().ok()).unwrap_or(0);
     let given = std::env::var_os(TUNABLES);
     let tunables = match begun {
         0 => with_ours(given.as_deref()),
-        1..MOST_STARTS if !is_heeded(&read_to_string(SMAPS).unwrap_or_default()) => given,
+        // Where the binary has file capabilities, glibc has taken the tunable away.
+        1..MOST_STARTS if !is_heeded(&read_to_string(SMAPS).unwrap_or_default()) => {
+            given.filter(|given| given.to_string_lossy().contains(OURS[0]))
+        }
         _ => None,
     };
     if let Some(tunables) = tunables {

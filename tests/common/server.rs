@@ -39,6 +39,12 @@ impl Site {
         Some(Site { server: Server::start(&lab, flags), lab })
     }
 
+    /// The usual lab with a server in such an environment.
+    pub fn start_with(test: &str, environment: &[(&str, &str)], flags: &str) -> Option<Site> {
+        let lab = lab(test, &LabConfig::default())?;
+        Some(Site { server: Server::start_with(&lab, environment, flags), lab })
+    }
+
     /// Runs `f` on a thread of the clients' namespace.
     pub fn client<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
         inside(&self.lab.left, f)
@@ -70,6 +76,11 @@ pub struct Server {
 impl Server {
     /// Starts it in the right namespace, and returns when it says that it serves.
     pub fn start(lab: &Lab, flags: &str) -> Server {
+        Self::start_with(lab, &[], flags)
+    }
+
+    /// The same with these variables set.
+    pub fn start_with(lab: &Lab, environment: &[(&str, &str)], flags: &str) -> Server {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let file = |kind| std::env::temp_dir().join(format!("hf-test-{}-{number}.{kind}", std::process::id()));
@@ -82,6 +93,7 @@ impl Server {
             .arg(&admin)
             .env_remove("HANDFAST_HUGE_PAGES")
             .env_remove("GLIBC_TUNABLES")
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(File::create(&log).unwrap())
             .spawn()
@@ -104,13 +116,12 @@ impl Server {
         all.split('\0').find_map(|one| one.strip_prefix(name)?.strip_prefix('=')).map(String::from)
     }
 
-    /// The mappings of its heap: how many KiB, and the flags that `/proc/PID/smaps` shows.
-    pub fn heap(&self) -> Vec<(u64, String)> {
+    /// The flags of each mapping of its heap, as `/proc/PID/smaps` has them.
+    pub fn heap_flags(&self) -> Vec<String> {
         let maps = std::fs::read_to_string(format!("/proc/{}/smaps", self.child.id())).unwrap();
-        let of =
-            |heap: &str, key: &str| heap.lines().find_map(|line| line.strip_prefix(key)).unwrap().trim().to_string();
-        let kib = |heap: &str| of(heap, "Size:").trim_end_matches(" kB").parse().unwrap();
-        maps.split("[heap]").skip(1).map(|heap| (kib(heap), of(heap, "VmFlags:"))).collect()
+        let flags =
+            |heap: &str| heap.lines().find_map(|line| line.strip_prefix("VmFlags:")).unwrap().trim().to_string();
+        maps.split("[heap]").skip(1).map(flags).collect()
     }
 
     /// Its socket for `handfast stats`.
