@@ -70,7 +70,7 @@ fn tables_are_on_huge_pages_where_they_are_asked_for_and_to_be_had() {
 
 #[test]
 fn stats_has_a_key_for_each_state_and_the_demanded_counters() {
-    let Some(served) = Site::start("stats", "--service echo@7 --time-wait 1s") else { return };
+    let Some(served) = Site::start("stats", "--service echo@7 --time-wait 1s --ring 128") else { return };
     let open = connect_to_echo(&served);
     let stats = served.server.stats();
     for state in State::iter() {
@@ -94,6 +94,7 @@ fn stats_has_a_key_for_each_state_and_the_demanded_counters() {
         assert!(stats.pointer(path).is_some_and(|value| value.is_u64()), "{path}: {stats}");
     }
     assert!(stats["frames"]["dropped"].is_object());
+    assert_eq!((&stats["chunks"]["receiving"], &stats["chunks"]["total"]), (&128.into(), &512.into()), "{stats}");
     drop(open);
     assert_eq!(end(served, Signal::INT).0, Some(0));
 }

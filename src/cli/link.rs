@@ -1,10 +1,10 @@
 //! The flags that `serve` and `load` share: which interface, which addresses, how the rings are attached.
 
 use super::sources;
-use super::values::{cidr, ip, one_of, parse_size, some_time, timer, whole};
+use super::values::{cidr, ip, one_of, parse_size, power_of_two, some_time, timer, whole};
 use crate::SetupError;
 use crate::driver::AttachMode;
-use crate::driver::af_xdp::{ChecksumOffload, PortConfig, ZeroCopy};
+use crate::driver::af_xdp::{ChecksumOffload, PortConfig, RING, ZeroCopy};
 use crate::engine::{EngineConfig, Interrupts};
 use crate::stack::{Limits, LocalAddr, Ownership, RxChecksum};
 use crate::tcp::congestion::Algorithm;
@@ -52,6 +52,10 @@ pub(super) struct LinkArgs {
     /// Who finishes checksums of what is sent: the NIC where a zero-copy queue offers it, or we, or the NIC or the kernel
     #[arg(long, help_heading = "XDP", value_name = "HOW", default_value_t, value_parser = one_of::<ChecksumOffload>())]
     pub tx_checksum: ChecksumOffload,
+    /// Frames that each ring of a queue holds, a power of two; what a longer burst brings is dropped by the kernel ("fill
+    /// ring found empty"). A queue takes 8 KiB of memory for each, with some NICs 16 KiB
+    #[arg(long, help_heading = "XDP", value_name = "FRAMES", default_value_t = RING, value_parser = power_of_two(64..=32_768))]
+    pub ring: u32,
     /// What a worker does when nothing comes: spin (a whole core, least latency) or adaptive (sleeps after a short spin)
     #[arg(long, help_heading = "XDP", value_name = "HOW", default_value_t, value_parser = one_of::<Idle>())]
     pub idle: Idle,
@@ -174,7 +178,7 @@ impl LinkArgs {
     /// # Errors
     /// As [`LinkArgs::interface`].
     pub fn port_config(&self) -> Result<PortConfig, SetupError> {
-        let mut port = PortConfig::new(self.interface()?);
+        let mut port = PortConfig::new(self.interface()?).with_ring(self.ring);
         port.workers = self.workers;
         port.attach = self.xdp;
         port.zero_copy = self.zero_copy;
@@ -272,9 +276,12 @@ mod tests {
         assert_eq!((tcp.congestion, tcp.nagle, tcp.fin_carries_ack), (Algorithm::Reno, false, false));
         assert_eq!((tcp.keep_alive.unwrap().as_secs(), tcp.time_wait.as_secs()), (7_200, 1));
         assert_eq!(config("--rx-checksum trust").rx_checksum, RxChecksum::Trust);
-        let offload = |flags: &str| link(flags).port_config().unwrap().tx_checksum;
-        assert_eq!(offload(""), ChecksumOffload::Auto);
-        assert_eq!(offload("--tx-checksum offload"), ChecksumOffload::Offload);
+        let port = |flags: &str| link(flags).port_config().unwrap();
+        assert_eq!(port("").tx_checksum, ChecksumOffload::Auto);
+        assert_eq!(port("--tx-checksum offload").tx_checksum, ChecksumOffload::Offload);
+        for (flags, ring, chunks) in [("", 2_048, 8_192), ("--ring 4096", 4_096, 16_384)] {
+            assert_eq!((port(flags).ring, port(flags).chunks), (ring, chunks));
+        }
     }
 
     #[test]

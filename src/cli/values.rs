@@ -56,6 +56,16 @@ pub(super) fn whole<T: TryFrom<u64>>(
     }
 }
 
+/// A power of two within a range.
+pub(super) fn power_of_two(range: RangeInclusive<u32>) -> impl Fn(&str) -> Result<u32, String> + Clone + Send + Sync {
+    move |text| {
+        let number = text.parse::<u32>().ok().filter(|number| range.contains(number) && number.is_power_of_two());
+        number.ok_or_else(|| {
+            format!("`{text}` will not do; write a power of two from {} to {}", range.start(), range.end())
+        })
+    }
+}
+
 /// One of the names of an enum, which help lists.
 pub(super) fn one_of<T>() -> impl TypedValueParser<Value = T>
 where
@@ -170,6 +180,15 @@ mod tests {
             assert!(rate(bad).is_err(), "{bad}");
         }
         assert!(ramp("10k..").is_err() && ramp("..10k").is_err() && ramp("1..2..3").is_err());
+    }
+
+    #[test]
+    fn rings_are_powers_of_two_within_bounds() {
+        let ring = power_of_two(64..=32_768);
+        assert_eq!((ring("64"), ring("4096"), ring("32768")), (Ok(64), Ok(4_096), Ok(32_768)));
+        for bad in ["", "0", "32", "3000", "65536", "-64", "2k"] {
+            assert!(ring(bad).unwrap_err().contains("write a power of two from 64 to 32768"), "{bad}");
+        }
     }
 
     #[test]

@@ -20,8 +20,12 @@ const HEADROOM: usize = 256;
 /// The largest MTU whose frames fit a chunk beside the kernel's headroom, behind a VLAN tag as well.
 pub(crate) const MAX_MTU: u16 = (CHUNK - HEADROOM - HEADER_LEN - VLAN_TAG_LEN) as u16;
 
-/// Chunks of a queue, unless other numbers are asked for.
-const CHUNKS: u32 = 8192;
+/// Entries of each ring, unless another number is asked for.
+pub(crate) const RING: u32 = 2048;
+
+/// Chunks of a queue for each entry of a ring: one is lent for receiving, one may be on its way out, and what a burst is
+/// answered from must be there besides.
+const CHUNKS_PER_ENTRY: u32 = 4;
 
 /// Whether frames are to cross without a copy between NIC and UMEM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, strum::Display, strum::EnumString, strum::VariantNames)]
@@ -76,8 +80,8 @@ impl PortConfig {
             attach: AttachMode::default(),
             zero_copy: ZeroCopy::default(),
             tx_checksum: ChecksumOffload::default(),
-            chunks: CHUNKS,
-            ring: 2048,
+            chunks: RING * CHUNKS_PER_ENTRY,
+            ring: RING,
             cores: Vec::new(),
             ownership: Ownership::default(),
             addresses: Vec::new(),
@@ -85,6 +89,11 @@ impl PortConfig {
             own_flood: None,
             tcp_ports: Vec::new(),
         }
+    }
+
+    /// The same with so many entries in each ring, and chunks to go with them.
+    pub fn with_ring(self, entries: u32) -> Self {
+        PortConfig { ring: entries, chunks: entries.saturating_mul(CHUNKS_PER_ENTRY), ..self }
     }
 }
 
@@ -199,7 +208,7 @@ fn chunk_size(driver: &str, zero_copy: ZeroCopy) -> ChunkSize {
 
 /// Octets that the UMEM of one queue takes by default, if zero-copy is not switched off.
 pub(crate) fn umem_octets(driver: &str) -> u64 {
-    u64::from(CHUNKS) * chunk_size(driver, ZeroCopy::Auto).octets() as u64
+    u64::from(RING * CHUNKS_PER_ENTRY) * chunk_size(driver, ZeroCopy::Auto).octets() as u64
 }
 
 /// Every rx queue needs a worker, as frames of a queue without one would be lost to us.
