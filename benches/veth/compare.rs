@@ -69,7 +69,7 @@ struct Pairing {
     client: Client,
     server: Tcp,
     fin: Fin,
-    /// Connections under way, unless as asked for.
+    /// Connections under way, unless as asked for; where they are too many for usual rings, these are larger.
     concurrency: Option<u32>,
 }
 
@@ -77,11 +77,21 @@ impl Pairing {
     const fn new(name: &'static str, client: Client, server: Tcp, fin: Fin, concurrency: Option<u32>) -> Pairing {
         Pairing { name, client, server, fin, concurrency }
     }
+
+    /// `--ring`, where a burst of all that are under way is more than a ring takes by default.
+    fn ring_flags(&self) -> Vec<String> {
+        let many = self.concurrency.filter(|under_way| *under_way > MANY);
+        many.into_iter()
+            .flat_map(|under_way| ["--ring".into(), (2 * under_way).next_power_of_two().to_string()])
+            .collect()
+    }
 }
 
 const STACK: Client = Client::Tcp(Tcp::Handfast);
 const SOCKETS: Client = Client::Tcp(Tcp::Kernel);
-/// The last ones show whether a burst that is more than a ring takes stalls the server.
+/// More connections under way than this have rings made for them.
+const MANY: u32 = 1_024;
+/// The last ones show whether bursts of very many stall the server.
 const PAIRINGS: [Pairing; 10] = [
     Pairing::new("kernel client, kernel server", SOCKETS, Tcp::Kernel, Fin::Merged, None),
     Pairing::new("handfast load, kernel server", STACK, Tcp::Kernel, Fin::Merged, None),
@@ -91,8 +101,14 @@ const PAIRINGS: [Pairing; 10] = [
     Pairing::new("raw client, kernel server", Client::Raw, Tcp::Kernel, Fin::Merged, None),
     Pairing::new("raw client, handfast serve", Client::Raw, Tcp::Handfast, Fin::Merged, None),
     Pairing::new("raw client, handfast serve, 256 under way", Client::Raw, Tcp::Handfast, Fin::Merged, Some(256)),
-    Pairing::new("raw client, handfast serve, 4096 under way", Client::Raw, Tcp::Handfast, Fin::Merged, Some(4_096)),
-    Pairing::new("handfast both, merged, 4096 under way", STACK, Tcp::Handfast, Fin::Merged, Some(4_096)),
+    Pairing::new(
+        "raw client, handfast serve, 4096 under way, ring 8192",
+        Client::Raw,
+        Tcp::Handfast,
+        Fin::Merged,
+        Some(4_096),
+    ),
+    Pairing::new("handfast both, merged, 4096 under way, ring 8192", STACK, Tcp::Handfast, Fin::Merged, Some(4_096)),
 ];
 const KERNEL: usize = 0;
 const TEXTBOOK: usize = 3;
@@ -157,7 +173,7 @@ fn measure(pairing: &Pairing, options: &Options) -> Outcome<Value> {
             let args = ["kernel-server", "--address", SERVER, "--port", &PORT.to_string()].map(String::from);
             Program::own(site.right(), SERVER_CORE, &args)?
         }
-        Tcp::Handfast => Program::handfast(site.right(), SERVER_CORE, &serve_flags(pairing.fin))?,
+        Tcp::Handfast => Program::handfast(site.right(), SERVER_CORE, &serve_flags(pairing))?,
     };
     server.wait_until_ready()?;
     if pairing.client == Client::Raw && pairing.server == Tcp::Kernel {
@@ -170,7 +186,7 @@ fn measure(pairing: &Pairing, options: &Options) -> Outcome<Value> {
             let args = ["kernel-client", "--target", &target, "--concurrency", &concurrency, "--seconds", &seconds];
             Program::own(site.left(), CLIENT_CORE, &args.map(String::from))?
         }
-        STACK => Program::handfast(site.left(), CLIENT_CORE, &load_flags(options, concurrency, pairing.fin))?,
+        STACK => Program::handfast(site.left(), CLIENT_CORE, &load_flags(options, concurrency, pairing))?,
         Client::Raw => Program::own(site.left(), CLIENT_CORE, &raw_flags(&site, options, concurrency)?)?,
     };
     let result = client.result()?;
@@ -178,16 +194,17 @@ fn measure(pairing: &Pairing, options: &Options) -> Outcome<Value> {
     Ok(result)
 }
 
-fn serve_flags(fin: Fin) -> Vec<String> {
-    let separate = (fin == Fin::Separate).then(|| "--separate-fin".into());
-    site::serve_flags().into_iter().chain(separate).collect()
+fn serve_flags(pairing: &Pairing) -> Vec<String> {
+    let separate = (pairing.fin == Fin::Separate).then(|| "--separate-fin".into());
+    site::serve_flags().into_iter().chain(separate).chain(pairing.ring_flags()).collect()
 }
 
-fn load_flags(options: &Options, concurrency: u32, fin: Fin) -> Vec<String> {
+fn load_flags(options: &Options, concurrency: u32, pairing: &Pairing) -> Vec<String> {
     let mut flags = site::load_flags(CLIENTS);
     flags.extend(["--concurrency".into(), concurrency.to_string()]);
     flags.extend(["--duration".into(), format!("{}ms", (options.seconds * 1e3) as u64)]);
-    flags.extend((fin == Fin::Separate).then(|| "--separate-fin".into()));
+    flags.extend((pairing.fin == Fin::Separate).then(|| "--separate-fin".into()));
+    flags.extend(pairing.ring_flags());
     flags
 }
 

@@ -1,5 +1,6 @@
-//! A client without a stack: it knows only the life of a connection that goes well, SYN, then FIN on the SYN-ACK's
-//! acknowledgement, then the last ACK. It costs next to nothing, so what it measures is the server.
+//! A client without a stack: it knows the life of a connection that goes well, SYN, then FIN on the SYN-ACK's
+//! acknowledgement, then the last ACK; and how to end at the server what a lost frame has left there of another. It costs
+//! next to nothing, so what it measures is the server.
 
 use crate::ceiling::{ETHERNET, send_or_release};
 use crate::site::{self, Outcome};
@@ -67,7 +68,9 @@ struct Client {
 
 /// Keeps lives under way for so long, and prints what came of it.
 pub fn connect(options: &Options) -> Outcome<()> {
-    let mut config = PortConfig::new(&options.interface);
+    // What is lost is to be lost at the server, not here.
+    let ring = (2 * options.concurrency).next_power_of_two().max(2_048);
+    let mut config = PortConfig::new(&options.interface).with_ring(ring);
     config.ownership = Ownership::Exclusive;
     let ours: Ipv4Addr = site::client(0).parse()?;
     config.addresses = vec![Addr::from_v4(ours.octets())];
@@ -155,7 +158,13 @@ impl Client {
         let word = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         let (port, seq, flags) = (u16::from_be_bytes([header[2], header[3]]), word(4), header[13]);
         let place = u32::from(port).wrapping_sub(FIRST_PORT) / PORTS_EACH;
-        let Some(life) = self.lives.get_mut(place as usize).filter(|life| life.port == port) else { return Ok(()) };
+        let Some(life) = self.lives.get_mut(place as usize).filter(|life| life.port == port) else {
+            if flags & FIN != 0 {
+                // The last ACK of a life that is over was lost: as from TIME-WAIT.
+                self.send(port, ACK, word(8), seq.wrapping_add(1));
+            }
+            return Ok(());
+        };
         life.heard_at = now;
         let iss = life.iss;
         if flags & RST != 0 {
@@ -166,6 +175,10 @@ impl Client {
             let handshake = now - life.start;
             self.handshake_ns.record(handshake.as_nanos() as u64)?;
             self.send(port, FIN | ACK, iss.wrapping_add(1), seq.wrapping_add(1));
+        } else if !life.established {
+            // A life that was given up still stands there (RFC 9293 §3.5.1, figure 9).
+            self.send(port, RST, word(8), 0);
+            self.send(port, SYN, iss, 0);
         } else if flags & FIN != 0 {
             self.send(port, ACK, iss.wrapping_add(2), seq.wrapping_add(1));
             self.closed += 1;
