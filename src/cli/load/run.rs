@@ -6,7 +6,7 @@ use crate::engine::{Ended, Engine};
 use crate::load::{Gauge, LoadApp, Order, Plan, Results, Schedule, Setting, Watch, Watched};
 use crate::load::{RateAsked, Report};
 use crate::time::Duration;
-use crate::worker::Command;
+use crate::worker::{Command, Mailbox};
 use std::sync::{Arc, Mutex};
 
 /// A run of the load generator.
@@ -65,7 +65,7 @@ impl Run {
                 recv(engine.ended()) -> _ => running -= 1,
                 recv(interrupts.receiver()) -> _ => {
                     // The second one does not wait.
-                    if interrupted || !ask_to_finish(&engine.handle()) {
+                    if interrupted || !ask_to_finish(engine.handle().mailboxes()) {
                         engine.drain(Duration::ZERO);
                     }
                     interrupted = true;
@@ -101,7 +101,50 @@ impl Run {
     }
 }
 
-/// Whether every worker was told.
-pub(super) fn ask_to_finish(handle: &crate::engine::Handle<Order>) -> bool {
-    handle.mailboxes().iter().all(|mailbox| mailbox.send(Command::App(Order::Finish)).is_ok())
+/// Asks each worker; whether all of them were told.
+pub(super) fn ask_to_finish(workers: &[Mailbox<Order>]) -> bool {
+    // Each, also behind one that is gone: in a search they wait for nothing else.
+    let told = workers.iter().filter(|worker| worker.send(Command::App(Order::Finish)).is_ok()).count();
+    told == workers.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+    use crate::driver::memory;
+    use crate::stack::{App, ConnId, CookieKeys, Cx, Secrets, Stack, StackConfig};
+    use crate::stats::WorkerInfo;
+    use crate::wire::MacAddr;
+    use crate::worker::{Idle, Worker};
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// Counts what it is told.
+    struct Told(Arc<AtomicU32>);
+
+    impl App for Told {
+        type Message = Order;
+        fn on_message(&mut self, _cx: &mut Cx<'_>, _order: Order) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+        fn on_readable(&mut self, _cx: &mut Cx<'_>, _conn: ConnId) {}
+        fn on_half_close(&mut self, _cx: &mut Cx<'_>, _conn: ConnId) {}
+    }
+
+    #[test]
+    fn a_worker_that_is_gone_hides_none_behind_it() {
+        let told = Arc::new(AtomicU32::new(0));
+        let worker = || {
+            let secrets = Secrets { isn: [1; 16], flow_hash: [1; 16], cookie: CookieKeys::alone([1; 16]) };
+            let config = StackConfig::new(MacAddr([2; 6]), vec![], secrets);
+            let stack = Stack::new(config, Told(told.clone()), clock::now());
+            Worker::new(memory::link(64, 16).0, stack, Idle::Spin, WorkerInfo::default(), None)
+        };
+        let ((first, gone), (mut second, there)) = (worker(), worker());
+        assert!(ask_to_finish(std::slice::from_ref(&there)));
+        drop(first);
+        assert!(!ask_to_finish(&[gone, there]));
+        second.turn(clock::now()).expect("memory never fails");
+        assert_eq!(told.load(Ordering::Relaxed), 2, "the first was gone before it looked");
+    }
 }

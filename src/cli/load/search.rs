@@ -18,7 +18,7 @@ pub fn start(handle: Handle<Order>, plan: SearchPlan) -> std::io::Result<JoinHan
     std::thread::Builder::new().name("hf-search".into()).spawn(move || {
         let search = drive(&handle, plan);
         // They may have ended already.
-        ask_to_finish(&handle);
+        ask_to_finish(handle.mailboxes());
         search
     })
 }
