@@ -173,8 +173,7 @@ impl LoadApp {
 
     /// Gives up lives that take too long.
     fn give_up_slow_lives(&mut self, cx: &mut Cx<'_>) {
-        let slow = self.slots.iter().filter(|(_, slot)| slot.is_overdue(&self.plan.life, cx.now()));
-        let slow: Vec<(u32, ConnId)> = slow.map(|(index, slot)| (index, slot.conn)).collect();
+        let slow: Vec<(u32, ConnId)> = self.slots.overdue(cx.now()).collect();
         for (index, conn) in slow {
             self.fail(cx, conn, index, Ended::Timeout);
         }

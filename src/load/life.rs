@@ -82,6 +82,11 @@ impl Life {
         !self.request.is_empty() || self.answer != Answer::Nothing
     }
 
+    /// How long its handshake may take.
+    pub(super) fn patience_for_the_handshake(&self) -> Duration {
+        self.connect_timeout.min(self.timeout)
+    }
+
     /// Whether the answer ends with the peer's FIN, so that ours must go before it.
     pub(super) fn says_goodbye_before_the_answer(&self) -> bool {
         self.answer == Answer::ToTheEnd && self.closer == Closer::Client && self.close_with == CloseWith::Fin

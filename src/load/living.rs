@@ -27,6 +27,7 @@ impl LoadApp {
         self.results.latencies.record(Span::Handshake, now.since(slot.intended));
         self.results.latencies.record(Span::HandshakeFromSyn, now.since(slot.opened));
         let slot = *slot;
+        self.slots.give_until(index, slot.opened + self.plan.life.timeout);
         if self.plan.life.answer == Answer::Nothing {
             self.took(&slot, now);
         }

@@ -1,7 +1,7 @@
 //! What the generator remembers of a connection under way, in as many slots as the schedule allows at once.
 
 use super::answer::Reading;
-use super::life::{Answer, Life};
+use super::life::Answer;
 use super::results::Ended;
 use crate::stack::ConnId;
 use crate::time::Instant;
@@ -74,21 +74,18 @@ impl Slot {
             step,
         }
     }
-
-    /// Whether it is over for such a life by now.
-    pub fn is_overdue(&self, life: &Life, now: Instant) -> bool {
-        let patience = match self.phase {
-            Phase::Opening => life.connect_timeout.min(life.timeout),
-            _ => life.timeout,
-        };
-        now.since(self.opened) >= patience
-    }
 }
+
+/// No connection is in a slot with this deadline.
+const NEVER: Instant = Instant::from_nanos(u64::MAX);
 
 /// A fixed number of slots; the index of a slot is the connection's token.
 #[derive(Debug)]
 pub(super) struct Slots {
     slots: Vec<Option<Slot>>,
+    /// When the connection in each slot is given up. Apart, as all are looked at again and again: of a million these are 8 MB,
+    /// the slots themselves more than a hundred.
+    deadlines: Vec<Instant>,
     /// The last one freed is the next one taken.
     free: Vec<u32>,
     /// None was ever taken from here on.
@@ -98,7 +95,8 @@ pub(super) struct Slots {
 impl Slots {
     /// `capacity` empty slots.
     pub fn new(capacity: u32) -> Self {
-        Slots { slots: vec![None; capacity as usize], free: (0..capacity).rev().collect(), untouched: 0 }
+        let (slots, deadlines) = (vec![None; capacity as usize], vec![NEVER; capacity as usize]);
+        Slots { slots, deadlines, free: (0..capacity).rev().collect(), untouched: 0 }
     }
 
     /// How many are taken.
@@ -111,12 +109,25 @@ impl Slots {
         !self.free.is_empty()
     }
 
-    /// Takes a free slot; says its index.
-    pub fn take(&mut self, slot: Slot) -> Option<u32> {
+    /// Takes a free slot for a connection that is given up at this time; says its index.
+    pub fn take(&mut self, slot: Slot, deadline: Instant) -> Option<u32> {
         let index = self.free.pop()?;
         self.untouched = self.untouched.max(index as usize + 1);
         self.slots[index as usize] = Some(slot);
+        self.deadlines[index as usize] = deadline;
         Some(index)
+    }
+
+    /// The connection in the slot of this index is given up at this time, and not at the one that was said before.
+    pub fn give_until(&mut self, index: u32, deadline: Instant) {
+        self.deadlines[index as usize] = deadline;
+    }
+
+    /// The connections whose time is over, with their indices.
+    pub fn overdue(&self, now: Instant) -> impl Iterator<Item = (u32, ConnId)> {
+        let late = move |(_, deadline): &(usize, &Instant)| **deadline <= now;
+        let late = self.deadlines[..self.untouched].iter().enumerate().filter(late);
+        late.filter_map(|(index, _)| Some((index as u32, self.slots[index].as_ref()?.conn)))
     }
 
     /// The slot of this index, if it is this connection's.
@@ -128,6 +139,7 @@ impl Slots {
     pub fn release(&mut self, index: u32, conn: ConnId) -> Option<Slot> {
         let slot = *self.get_mut(index, conn)?;
         self.slots[index as usize] = None;
+        self.deadlines[index as usize] = NEVER;
         self.free.push(index);
         Some(slot)
     }
@@ -149,14 +161,25 @@ mod tests {
     #[test]
     fn a_slot_is_given_back_once_and_only_by_its_own_connection() {
         let mut slots = Slots::new(2);
-        let a = slots.take(slot(7)).unwrap();
-        let b = slots.take(slot(8)).unwrap();
-        assert!(a != b && !slots.has_room() && slots.take(slot(9)).is_none());
+        let a = slots.take(slot(7), NEVER).unwrap();
+        let b = slots.take(slot(8), NEVER).unwrap();
+        assert!(a != b && !slots.has_room() && slots.take(slot(9), NEVER).is_none());
         assert!(slots.release(a, slot(8).conn).is_none(), "another connection's slot");
         assert!(slots.release(a, slot(7).conn).is_some());
         assert!(slots.release(a, slot(7).conn).is_none(), "twice");
         assert!(slots.release(99, slot(7).conn).is_none(), "no such slot");
         let left: Vec<_> = slots.iter().map(|(index, slot)| (index, slot.conn)).collect();
         assert_eq!((slots.in_use(), left), (1, vec![(b, slot(8).conn)]));
+    }
+
+    #[test]
+    fn overdue_is_who_is_there_and_whose_time_is_over() {
+        let at = Instant::from_millis;
+        let mut slots = Slots::new(4);
+        let taken: Vec<u32> = (0..4).map(|i| slots.take(slot(i), at(10 * u64::from(i))).unwrap()).collect();
+        slots.give_until(taken[0], at(25));
+        slots.release(taken[1], slot(1).conn).unwrap();
+        let overdue = |slots: &Slots, ms| slots.overdue(at(ms)).map(|(_, conn)| conn.index).collect::<Vec<_>>();
+        assert_eq!((overdue(&slots, 19), overdue(&slots, 20), overdue(&slots, 29)), (vec![], vec![2], vec![0, 2]));
     }
 }

@@ -103,7 +103,7 @@ impl LoadApp {
             step.order.number
         });
         let slot = Slot::new(conn, intended, now, self.plan.life.exchanges, step);
-        if let Some(index) = self.slots.take(slot) {
+        if let Some(index) = self.slots.take(slot, now + self.plan.life.patience_for_the_handshake()) {
             cx.set_token(conn, index);
         }
     }
