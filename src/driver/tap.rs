@@ -4,7 +4,8 @@ use super::{ChunkCensus, Driver, Frame, KernelLosses, Wake};
 use crate::clock;
 use crate::outpost::SharedMemory;
 use crate::time::{Duration, Instant};
-use crate::wire::frame::TxChecksum;
+use crate::wire::FourTuple;
+use crate::wire::frame::{self, Incoming, TxChecksum, VerifyChecksum};
 use std::io;
 use std::sync::Arc;
 
@@ -68,29 +69,16 @@ pub struct Tap<D> {
     quota: usize,
     /// Whether only the first connection is followed, and which one that is.
     follows: bool,
-    followed: Option<[Ends; 2]>,
+    followed: Option<FourTuple>,
     deliver: crossbeam::channel::Sender<Vec<Crossed>>,
 }
 
-/// Addresses and ports of a TCP frame as they stand in it: source, then destination.
-type Ends = ([u8; 16], [u8; 16], [u8; 4]);
-
-/// The ends of a TCP frame, without checking anything else of it; as sent and as answered.
-fn ends(frame: &[u8]) -> Option<[Ends; 2]> {
-    let addr = |at: usize, len: usize| {
-        let mut addr = [0; 16];
-        addr[..len].copy_from_slice(frame.get(at..at + len)?);
-        Some(addr)
-    };
-    let (src, dst, ports) = match frame.get(12..14)? {
-        [0x08, 0x00] if frame.get(23) == Some(&6) => {
-            (addr(26, 4)?, addr(30, 4)?, 14 + 4 * usize::from(frame.get(14)? & 0xf))
-        }
-        [0x86, 0xdd] if frame.get(20) == Some(&6) => (addr(22, 16)?, addr(38, 16)?, 54),
-        _ => return None,
-    };
-    let [a, b, c, d] = *frame.get(ports..ports + 4)?.first_chunk()?;
-    Some([(src, dst, [a, b, c, d]), (dst, src, [c, d, a, b])])
+/// Between whom a TCP frame goes, as if it had come in.
+fn tuple(frame: &[u8]) -> Option<FourTuple> {
+    match frame::parse(frame, VerifyChecksum::No) {
+        Ok(Incoming::Tcp { tuple, .. }) => Some(tuple),
+        _ => None,
+    }
 }
 
 impl<D: Driver> Tap<D> {
@@ -111,9 +99,9 @@ impl<D: Driver> Tap<D> {
     /// Keeps a frame if it is one to keep; says whether.
     fn note(&mut self, direction: Direction, frame: &[u8]) -> bool {
         if self.follows {
-            let Some(ends) = ends(frame) else { return false };
-            let [followed, _] = self.followed.get_or_insert(ends);
-            if !ends.contains(followed) {
+            let Some(tuple) = tuple(frame) else { return false };
+            let followed = *self.followed.get_or_insert(tuple);
+            if followed != tuple && followed != tuple.reversed() {
                 return false;
             }
         }
@@ -211,6 +199,9 @@ impl<D: Driver> Driver for Tap<D> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::frame::{Envelope, Link};
+    use crate::wire::tcp::Header;
+    use crate::wire::{Addr, MacAddr};
 
     /// A driver that sends back to itself and has room for two frames.
     #[derive(Default)]
@@ -295,26 +286,27 @@ mod tests {
 
     #[test]
     fn it_follows_the_first_connection_both_ways() {
-        let segment = |src: u8, dst: u8, ports: [u8; 4]| {
-            let mut frame = vec![0; 54];
-            frame[12] = 0x08;
-            frame[14] = 0x45;
-            frame[23] = 6;
-            (frame[29], frame[33]) = (src, dst);
-            frame[34..38].copy_from_slice(&ports);
+        let segment = |src: u8, dst: u8, ports: (u16, u16), vlan: Option<u16>| {
+            let link = Link { src: MacAddr([2; 6]), dst: MacAddr([4; 6]), vlan };
+            let [local_addr, remote_addr] = [src, dst].map(|host| Addr::from_v4([10, 0, 0, host]));
+            let tuple = FourTuple { local_addr, remote_addr, local_port: ports.0, remote_port: ports.1 };
+            let envelope = Envelope { link, tuple, hop_limit: 64, ecn: 0, checksum: TxChecksum::Full };
+            let mut frame = vec![0; 128];
+            let len = frame::emit_tcp(&mut frame, &envelope, &Header::default(), 0, |_| {});
+            frame.truncate(len);
             Bytes(frame)
         };
-        let (mut tap, record) = Tap::of_first_connection(Loopback::default(), 10);
-        let mut burst = Vec::new();
-        for (src, dst, ports) in
-            [(1, 2, [0, 9, 0, 7]), (1, 2, [0, 8, 0, 7]), (2, 1, [0, 7, 0, 9]), (3, 2, [0, 9, 0, 7])]
-        {
-            assert!(tap.send(segment(src, dst, ports)).is_ok());
-            tap.receive(&mut burst, 64);
+        for vlan in [None, Some(7)] {
+            let (mut tap, record) = Tap::of_first_connection(Loopback::default(), 10);
+            let mut burst = Vec::new();
+            for (src, dst, ports) in [(1, 2, (9, 7)), (1, 2, (8, 7)), (2, 1, (7, 9)), (3, 2, (9, 7))] {
+                assert!(tap.send(segment(src, dst, ports, vlan)).is_ok());
+                tap.receive(&mut burst, 64);
+            }
+            assert!(tap.send(Bytes(vec![0; 42])).is_ok(), "what is not TCP crosses unrecorded");
+            drop(tap);
+            assert_eq!(record.recv().unwrap().len(), 4, "the segment and its answer, each sent and received");
         }
-        assert!(tap.send(Bytes(vec![0; 42])).is_ok(), "what is not TCP crosses unrecorded");
-        drop(tap);
-        assert_eq!(record.recv().unwrap().len(), 4, "the segment and its answer, each sent and received");
     }
 
     #[test]

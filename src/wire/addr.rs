@@ -149,6 +149,12 @@ impl FourTuple {
         SocketAddr::new(self.local_addr.into(), self.local_port)
     }
 
+    /// As the other end sees it.
+    pub fn reversed(&self) -> FourTuple {
+        let FourTuple { local_addr, remote_addr, local_port, remote_port } = *self;
+        FourTuple { local_addr: remote_addr, remote_addr: local_addr, local_port: remote_port, remote_port: local_port }
+    }
+
     /// The peer's end.
     pub fn remote(&self) -> SocketAddr {
         SocketAddr::new(self.remote_addr.into(), self.remote_port)

@@ -4,9 +4,9 @@ use super::super::gauge::Gauge;
 use super::{Flood, Frames};
 use crate::clock;
 use crate::driver::{ChunkCensus, Driver, Frame, KernelLosses, Wake};
+use crate::outpost::SharedMemory;
 use crate::time::{Duration, Instant};
-use crate::wire::MacAddr;
-use crate::wire::frame::{Link, TxChecksum};
+use crate::wire::frame::{self, Incoming, TxChecksum, VerifyChecksum};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,14 +65,11 @@ impl<D: Driver> Flooding<D> {
 
     /// Looks whether a frame of the worker goes to the target; then the way is known.
     fn learn_the_way(&mut self, frame: &[u8]) {
-        // An IPv4 frame without a VLAN tag, to the target.
-        let (Some(ether_type), Some(dst)) = (frame.get(12..14), frame.get(30..34)) else { return };
-        if ether_type != [0x08, 0x00] || dst != self.flood.target.ip().octets() {
-            return;
+        // Read as if it had come in: there the target would be local.
+        let Ok(Incoming::Tcp { link, tuple, .. }) = frame::parse(frame, VerifyChecksum::No) else { return };
+        if tuple.local_addr.v4() == Some(self.flood.target.ip().octets()) {
+            self.frames = Some(Frames::new(&self.flood, link, self.inner.tx_checksum(), self.seed));
         }
-        let mac = |at: usize| MacAddr(std::array::from_fn(|i| frame[at + i]));
-        let link = Link { src: mac(6), dst: mac(0), vlan: None };
-        self.frames = Some(Frames::new(&self.flood, link, self.inner.tx_checksum(), self.seed));
     }
 
     /// Sends what is due, as far as there is room.
@@ -164,6 +161,10 @@ impl<D: Driver> Driver for Flooding<D> {
 
     fn tx_checksum(&self) -> TxChecksum {
         self.inner.tx_checksum()
+    }
+
+    fn outpost(&self) -> Option<SharedMemory> {
+        self.inner.outpost()
     }
 
     fn describe(&self) -> String {

@@ -422,9 +422,7 @@ proptest! {
         let len = emit_tcp(&mut buf, &envelope, &header, text.len(), |room| room.copy_from_slice(&text));
         let Envelope { link, tuple, hop_limit, ecn, .. } = envelope;
         let ip = Ip { src: tuple.local_addr, dst: tuple.remote_addr, hop_limit, ecn };
-        let FourTuple { local_addr, remote_addr, local_port, remote_port } = tuple;
-        let theirs = FourTuple { local_addr: remote_addr, remote_addr: local_addr, local_port: remote_port, remote_port: local_port };
-        let expected = Incoming::Tcp { link, ip, tuple: theirs, segment: tcp::Segment { header, text: &text } };
+        let expected = Incoming::Tcp { link, ip, tuple: tuple.reversed(), segment: tcp::Segment { header, text: &text } };
         prop_assert_eq!(read(&buf[..len]), Ok(expected));
         // Everything behind the frame is as it was.
         prop_assert!(buf[len..].iter().all(|octet| *octet == 0xaa));
