@@ -26,6 +26,8 @@ pub struct Tried {
     pub p99_us: f64,
     /// The busiest worker's part of its time.
     pub busy: f64,
+    /// Whether connections waited because the generator's own table was full.
+    pub table_was_full: bool,
     /// Whether the goal was met.
     pub met: bool,
 }
@@ -85,6 +87,7 @@ impl Search {
             success,
             p99_us: p99_ns as f64 / 1e3,
             busy,
+            table_was_full: outcome.table_was_full,
             met,
         });
         self.ports_ran_out |= outcome.ports_ran_out;

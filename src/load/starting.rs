@@ -137,6 +137,9 @@ impl LoadApp {
         if self.waiting_for_table.is_none() {
             self.results.waits.table += 1;
             self.waiting_for_table = Some(cx.now());
+            if let Some(step) = &mut self.step {
+                step.table_was_full();
+            }
         }
         // Its last segment may keep one there for a while.
         self.wake_at(cx, cx.now() + RETRY);

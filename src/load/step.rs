@@ -35,20 +35,30 @@ pub struct StepOutcome {
     pub latency: Histogram<u64>,
     /// Whether local ports ran out.
     pub ports_ran_out: bool,
+    /// Whether connections waited because the stack's table was full.
+    pub table_was_full: bool,
 }
 
 /// Without each of the histogram's buckets.
 impl fmt::Debug for StepOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let StepOutcome { intended, closed, started, latency, ports_ran_out } = self;
+        let StepOutcome { intended, closed, started, latency, ports_ran_out, table_was_full } = self;
         let p99_ns = latency.value_at_quantile(0.99);
-        write!(f, "{started} of {intended} started, {closed} closed, p99 {p99_ns} ns, no ports: {ports_ran_out}")
+        write!(f, "{started} of {intended} started, {closed} closed, p99 {p99_ns} ns, ")?;
+        write!(f, "no ports: {ports_ran_out}, table full: {table_was_full}")
     }
 }
 
 impl Default for StepOutcome {
     fn default() -> Self {
-        StepOutcome { intended: 0, closed: 0, started: 0, latency: histogram(), ports_ran_out: false }
+        StepOutcome {
+            intended: 0,
+            closed: 0,
+            started: 0,
+            latency: histogram(),
+            ports_ran_out: false,
+            table_was_full: false,
+        }
     }
 }
 
@@ -60,6 +70,7 @@ impl StepOutcome {
         self.started += other.started;
         self.latency.add(&other.latency).expect("all of one range");
         self.ports_ran_out |= other.ports_ran_out;
+        self.table_was_full |= other.table_was_full;
     }
 }
 
@@ -85,6 +96,10 @@ impl Step {
 
     pub fn ports_ran_out(&mut self) {
         self.outcome.ports_ran_out = true;
+    }
+
+    pub fn table_was_full(&mut self) {
+        self.outcome.table_was_full = true;
     }
 
     pub fn took(&mut self, intended: Instant, now: Instant) {

@@ -14,7 +14,7 @@ pub enum Bound {
     /// Nothing: the rate that was asked for was reached.
     #[strum(serialize = "rate reached")]
     RateReached,
-    /// The generator: a core at its limit, its table full, or frames lost or refused on our side.
+    /// The generator: a core at its limit, its table full, or frames lost on our side.
     ClientBound,
     /// Too few local addresses and ports.
     PortBound,
@@ -44,6 +44,9 @@ const TABLE_SHARE: f64 = 0.05;
 const BUSY_SHARE: f64 = 0.95;
 /// Frames lost on our side in such a number are no accident.
 const LOST_SHARE: f64 = 0.001;
+
+/// What is said of that table.
+const TABLE_FULL: &str = "the table of connections was full; more `--max-connections`, or `--table-memory`";
 
 /// What the verdict rests on.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -92,6 +95,9 @@ impl Verdict {
                         grouped(tried.rate as u64)
                     );
                     (Bound::ClientBound, because)
+                }
+                Some(tried) if tried.table_was_full => {
+                    (Bound::ClientBound, format!("at {}/s {TABLE_FULL}", grouped(tried.rate as u64)))
                 }
                 Some(tried) if tried.success == 0.0 => {
                     (Bound::TargetBound, format!("at {}/s not one connection went well", grouped(tried.rate as u64)))
@@ -174,11 +180,9 @@ impl Evidence {
             "the link carried as many frames as it can".into()
         } else if table_share >= TABLE_SHARE {
             let share = percent(table_share.min(1.0));
-            format!(
-                "the table of connections was full {share} of the time; more `--max-connections`, or `--table-memory`"
-            )
+            format!("{share} of the time {TABLE_FULL}")
         } else if self.lost as f64 > LOST_SHARE * self.received as f64 {
-            format!("the kernel lost {} frames before they came to us", grouped(self.lost))
+            format!("the kernel lost {} frames before they came to us; a larger `--ring` may help", grouped(self.lost))
         } else {
             return None;
         };
@@ -257,7 +261,7 @@ mod tests {
             ),
             (Evidence { interrupted: true, closed: 0, failed: 1, ..run() }, Bound::TargetBound, "not one"),
             (Evidence { interrupted: true, closed: 1, ..run() }, Bound::TargetBound, "waited for it"),
-            (Evidence { table_wait: 4.0, ..run() }, Bound::ClientBound, "the table of connections was full 40.0 %"),
+            (Evidence { table_wait: 4.0, ..run() }, Bound::ClientBound, "40.0 % of the time the table of connections"),
             (Evidence { port_wait: 2.0, busy_share: 1.0, ..run() }, Bound::PortBound, "20.0 % of the time"),
             (Evidence { lost: 50, ..run() }, Bound::ClientBound, "lost 50 frames"),
             (Evidence { ceiling_share: Some(0.96), ..run() }, Bound::ClientBound, "as many frames as it can"),
@@ -270,14 +274,14 @@ mod tests {
         }
     }
 
-    /// A search that was told of these outcomes, as parts that went well.
-    fn search(outcomes: &[f64]) -> Verdict {
+    /// A search that was told of these outcomes, as parts that went well, its table full or not.
+    fn search(outcomes: &[f64], table_was_full: bool) -> Verdict {
         let goal = Goal { success: 0.999, slo: Duration::from_millis(5) };
         let mut search = Search::new(1_000.0, 4_000.0, goal);
         for closed in outcomes {
             let closed = (1_000.0 * closed) as u64;
             search.tell(
-                &StepOutcome { intended: 1_000, closed, ..StepOutcome::default() },
+                &StepOutcome { intended: 1_000, closed, table_was_full, ..StepOutcome::default() },
                 Duration::from_secs(1),
                 0.5,
             );
@@ -294,9 +298,16 @@ mod tests {
             (&[0.0, 0.0], Bound::TargetBound, "at 1,000/s not one connection went well"),
             (&[0.5, 0.5], Bound::TargetBound, "50.0 % went well"),
         ] {
-            let verdict = search(outcomes);
+            let verdict = search(outcomes, false);
             assert!(verdict.bound == bound && verdict.because.contains(because), "{outcomes:?}: {verdict:?}");
         }
+        let verdict = search(&[0.5, 0.5], true);
+        assert!(verdict.bound == Bound::ClientBound && verdict.because.contains("`--max-connections`"), "{verdict:?}");
+        assert_eq!(
+            search(&[1.0, 1.0, 1.0], true).bound,
+            Bound::RateReached,
+            "it waited, and came in time all the same"
+        );
     }
 
     #[test]

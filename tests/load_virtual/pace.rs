@@ -243,6 +243,24 @@ fn steps_of_a_search_are_told_apart() {
 }
 
 #[test]
+fn a_step_says_whether_the_table_was_full() {
+    let schedule = Schedule::Steps { spacing: Spacing::Even, in_flight: 100, seed: 1 };
+    let plan = Plan { schedule, ..Plan::closed_loop(target(), 1) };
+    let mut net = Net::tuned(plan, Target::that(Does::Discard), |config| config.limits.connections = 16);
+    // 16 at once, 20 ms each: no more than 800 a second.
+    for (number, rate, full) in [(1, 400.0, false), (2, 1_600.0, true), (3, 400.0, false)] {
+        let (outcome, told) = bounded(1);
+        let (length, settle) = (Duration::from_secs(1), Duration::from_millis(500));
+        net.order(Order::Step(StepOrder { number, rate, length, settle, outcome }));
+        net.run_until(Some(net.now + length + settle));
+        let outcome = told.try_recv().expect("the step is over");
+        assert_eq!(outcome.table_was_full, full, "{outcome:?}");
+    }
+    net.order(Order::Finish);
+    net.run_until(None);
+}
+
+#[test]
 fn an_even_closed_loop_is_not_called_an_open_one() {
     let until = Until { connections: Some(500), duration: None };
     let left = Net::new(Plan { until, ..Plan::closed_loop(target(), 10) }, Target::that(Does::Discard)).run();
