@@ -63,7 +63,7 @@ fn write(buffer: &mut [u8], v4: bool, number: u32, flags: Flags) -> usize {
     let ack = SeqNum(if flags == Flags::SYN { 0 } else { number.wrapping_mul(0x85eb_ca6b) });
     let header = Header { seq: SeqNum(number), ack, flags, wnd: 64_000, urgent: 0, options };
     let link = Link { src: MacAddr([2, 0, 0, 0, 0, 9]), dst: OURS, vlan: None };
-    let envelope = Envelope { link, tuple, hop_limit: 64, ecn: 0, checksum: TxChecksum::Full };
+    let envelope = Envelope { link, tuple, hop_limit: 64, traffic_class: 0, checksum: TxChecksum::Full };
     frame::emit_tcp(buffer, &envelope, &header, 0, |_| {})
 }
 

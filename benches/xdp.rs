@@ -68,7 +68,7 @@ fn program(workers: u32) -> Result<XdpProgram, handfast::SetupError> {
 fn segment(v4: bool, from: u16, header: &Header) -> Vec<u8> {
     let tuple = FourTuple { local_addr: addr(v4, from), remote_addr: addr(v4, 2), local_port: 40_000, remote_port: 80 };
     let link = Link { src: MacAddr([2, 0, 0, 0, 0, 2]), dst: OURS, vlan: None };
-    let envelope = Envelope { link, tuple, hop_limit: 64, ecn: 0, checksum: TxChecksum::Full };
+    let envelope = Envelope { link, tuple, hop_limit: 64, traffic_class: 0, checksum: TxChecksum::Full };
     let mut buffer = vec![0; 200];
     let len = frame::emit_tcp(&mut buffer, &envelope, header, 0, |_| {});
     buffer.truncate(len);

@@ -52,6 +52,16 @@ fn an_address_that_is_no_cidr() {
 }
 
 #[test]
+fn what_an_ip_header_cannot_say() {
+    for (flag, value, cure) in
+        [("ttl", "0", "from 1 to 255"), ("ttl", "256", "from 1 to 255"), ("dscp", "64", "from 0 to 63")]
+    {
+        let flag = format!("--{flag}");
+        refused(&format!("serve --interface lo {ADDRESS} {ECHO} {flag} {value}"), &[&flag, value, cure]);
+    }
+}
+
+#[test]
 fn an_address_that_no_host_can_have() {
     for cidr in ["10.0.0.0/24", "10.0.0.255/24", "0.0.0.0/0", "224.0.0.1/24", "ff02::1/64"] {
         refused(&format!("serve --interface lo --address {cidr} {ECHO}"), &[cidr, "no host can have"]);

@@ -175,7 +175,7 @@ fn a_checksum_left_to_the_kernel_is_right_on_the_wire_unless_the_veth_says_that_
     let tuple = FourTuple { local_addr: ours, remote_addr: theirs, local_port: 7, remote_port: 8 };
     let link = Link { src: port.mac, dst: MacAddr([2, 0, 0, 0, 0, 9]), vlan: None };
     let write = |buffer: &mut [u8], checksum| {
-        let envelope = Envelope { link, tuple, hop_limit: 64, ecn: 0, checksum };
+        let envelope = Envelope { link, tuple, hop_limit: 64, traffic_class: 0, checksum };
         emit_tcp(buffer, &envelope, &Header::default(), 33, |text| text.fill(b'x'))
     };
     rustix::net::sockopt::set_socket_timeout(&heard, rustix::net::sockopt::Timeout::Recv, Some(Duration::from_secs(2)))

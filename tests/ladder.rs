@@ -39,7 +39,7 @@ fn frame_of(at: u64, direction: Direction, (client, server): (&str, &str), heade
             Direction::Received => tuple(server, client),
         },
         hop_limit: 64,
-        ecn: 0,
+        traffic_class: 0,
         checksum: TxChecksum::Full,
     };
     let mut buf = [0; 2048];

@@ -12,7 +12,7 @@ use handfast::stack::{
 use handfast::time::{Duration, Instant};
 use handfast::wire::frame::{self, Envelope, Incoming, Link, TxChecksum, VerifyChecksum};
 use handfast::wire::tcp::{Flags, Header, Options, Timestamps};
-use handfast::wire::{Addr, FourTuple, MacAddr, SeqNum};
+use handfast::wire::{Addr, Dscp, FourTuple, MacAddr, SeqNum};
 use handfast::{Ownership, clock};
 use proptest::prelude::*;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -123,7 +123,7 @@ impl Bench {
 fn segment(v4: bool, vlan: Option<u16>, from: u8, port: u16, header: &Header, text: &[u8]) -> Vec<u8> {
     let tuple = FourTuple { local_addr: addr(v4, from), remote_addr: addr(v4, 2), local_port: port, remote_port: PORT };
     let link = Link { src: THEIRS, dst: OURS, vlan };
-    let envelope = Envelope { link, tuple, hop_limit: 64, ecn: 0, checksum: TxChecksum::Full };
+    let envelope = Envelope { link, tuple, hop_limit: 64, traffic_class: 0, checksum: TxChecksum::Full };
     let mut buffer = vec![0; 2048];
     let len = frame::emit_tcp(&mut buffer, &envelope, header, text.len(), |to| to.copy_from_slice(text));
     buffer.truncate(len);
@@ -177,6 +177,19 @@ fn every_mix_of_options_is_answered_as_the_stack_does() {
         }
     }
     assert_eq!(bench.verdict("answer_syn"), 2 * 2 * 9 * 32);
+}
+
+#[test]
+fn ttl_and_ds_field_are_those_of_the_stack() {
+    for (ttl, dscp) in [(1, 63), (64, 46), (255, 0), (128, 1)] {
+        let mut told = config();
+        told.tcp.hop_limit = ttl.try_into().unwrap();
+        told.tcp.dscp = Dscp::new(dscp).unwrap();
+        let Some(mut bench) = Bench::new(told) else { return };
+        for v4 in [true, false] {
+            bench.compare(&segment(v4, None, 9, 1_000, &syn(usual()), &[])).unwrap();
+        }
+    }
 }
 
 #[test]
@@ -266,7 +279,7 @@ fn what_is_not_quite_a_plain_syn_is_left_to_the_stack() {
             remote_port: PORT,
         };
         let link = Link { src: THEIRS, dst: OURS, vlan: None };
-        let envelope = Envelope { link, tuple, hop_limit: 64, ecn: 0, checksum: TxChecksum::Full };
+        let envelope = Envelope { link, tuple, hop_limit: 64, traffic_class: 0, checksum: TxChecksum::Full };
         let mut buffer = vec![0; 100];
         let len = frame::emit_tcp(&mut buffer, &envelope, &syn(usual()), 0, |_| {});
         buffer.truncate(len);

@@ -88,6 +88,8 @@ struct defence {
 	__u32 prefix_count;
 	__u32 gateway_v4;
 	__u32 gateway_v6;
+	__u32 hop_limit;
+	__u32 traffic_class; /* without ECN bits */
 	struct prefix prefixes[MAX_PREFIXES];
 };
 

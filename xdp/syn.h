@@ -17,7 +17,6 @@
 /* Largest options of a header, in words and in octets. */
 #define OPTION_WORDS 10
 #define OPTION_OCTETS 40
-#define HOP_LIMIT 64
 /* Priority and number of a VLAN tag: the drop-eligible bit is not sent back. */
 #define VLAN_KEPT 0xefff
 
@@ -347,9 +346,9 @@ static __always_inline bool write_answer(struct xdp_md *ctx, const struct packet
 		tcp = (void *)(ip + 1);
 		if ((void *)(tcp + 1) + 4 > end)
 			return false;
-		*(__be32 *)ip = bpf_htonl(0x60000000);
+		*(__be32 *)ip = bpf_htonl(6U << 28 | d->traffic_class << 20);
 		ip->payload_len = bpf_htons(segment);
-		ip->hop_limit = HOP_LIMIT;
+		ip->hop_limit = d->hop_limit;
 		__builtin_memcpy(&ours, &ip->daddr, sizeof(ours));
 		__builtin_memcpy(&ip->daddr, &ip->saddr, sizeof(ours));
 		__builtin_memcpy(&ip->saddr, &ours, sizeof(ours));
@@ -362,9 +361,9 @@ static __always_inline bool write_answer(struct xdp_md *ctx, const struct packet
 		if ((void *)(tcp + 1) + 4 > end)
 			return false;
 		ours = ip->daddr;
-		w[0] = bpf_htonl(0x45000000 | (sizeof(*ip) + segment));
+		w[0] = bpf_htonl(0x45000000 | d->traffic_class << 16 | (sizeof(*ip) + segment));
 		w[1] = bpf_htonl(0x4000);
-		w[2] = bpf_htonl(HOP_LIMIT << 24 | IPPROTO_TCP << 16);
+		w[2] = bpf_htonl(d->hop_limit << 24 | IPPROTO_TCP << 16);
 		ip->daddr = ip->saddr;
 		ip->saddr = ours;
 		ip->check = ~fold((__u64)w[0] + w[1] + w[2] + w[3] + w[4]);

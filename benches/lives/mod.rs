@@ -233,7 +233,8 @@ impl Lives {
         let link = Link { src: MacAddr([2, 0, 0, 0, 0, 9]), dst: MacAddr([2, 0, 0, 0, 0, 2]), vlan: None };
         for (tuple, iss) in self.tuples.iter().zip(&self.iss) {
             let header = Header { seq: SeqNum(seq), ack: *iss + ack, flags, wnd: 64_000, urgent: 0, options };
-            let envelope = Envelope { link, tuple: *tuple, hop_limit: 64, ecn: 0, checksum: TxChecksum::Full };
+            let envelope =
+                Envelope { link, tuple: *tuple, hop_limit: 64, traffic_class: 0, checksum: TxChecksum::Full };
             self.input.transmit(|buffer| frame::emit_tcp(buffer, &envelope, &header, 0, |_| {}));
         }
     }

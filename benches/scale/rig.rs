@@ -62,7 +62,7 @@ impl Rig {
         let header = Header { seq: SeqNum(say.seq), ack: say.ack, flags: say.flags, wnd: 64_000, urgent: 0, options };
         let link = Link { src: MacAddr([2, 0, 0, 0, 0, 9]), dst: SERVER_MAC, vlan: None };
         let tuple = FourTuple { local_addr: remote, remote_addr: local, local_port: port as u16, remote_port: PORT };
-        let envelope = Envelope { link, tuple, hop_limit: 64, ecn: 0, checksum: TxChecksum::Full };
+        let envelope = Envelope { link, tuple, hop_limit: 64, traffic_class: 0, checksum: TxChecksum::Full };
         self.input.transmit(|buffer| frame::emit_tcp(buffer, &envelope, &header, 0, |_| {}));
     }
 

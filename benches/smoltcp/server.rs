@@ -273,7 +273,7 @@ impl Lives {
         for ((local_addr, local_port), iss) in self.peers[..count].iter().copied().zip(&self.iss) {
             let header = Header { seq: SeqNum(seq), ack: ack(*iss), flags, wnd: 64_000, urgent: 0, options };
             let tuple = FourTuple { local_addr, remote_addr, local_port, remote_port: PORT };
-            let envelope = Envelope { link, tuple, hop_limit: 64, ecn: 0, checksum: TxChecksum::Full };
+            let envelope = Envelope { link, tuple, hop_limit: 64, traffic_class: 0, checksum: TxChecksum::Full };
             self.wire.input.push(|buffer| frame::emit_tcp(buffer, &envelope, &header, 0, |_| {}));
         }
     }

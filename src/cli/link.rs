@@ -8,12 +8,13 @@ use crate::driver::af_xdp::{ChecksumOffload, PortConfig, RING, ZeroCopy};
 use crate::engine::{EngineConfig, Interrupts};
 use crate::stack::{Limits, LocalAddr, Ownership, RxChecksum};
 use crate::tcp::congestion::Algorithm;
-use crate::wire::Addr;
+use crate::wire::{Addr, Dscp};
 use crate::worker::Idle;
 use clap::Args;
 use ipnet::IpNet;
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::num::NonZeroU8;
 use std::path::PathBuf;
 
 /// Most entries of a pool.
@@ -68,6 +69,12 @@ pub(super) struct LinkArgs {
     /// How long TIME-WAIT lasts, at least 1ms (2 MSL, RFC 9293 section 3.4.2)
     #[arg(long, help_heading = "TCP", value_name = "TIME", default_value = "240s", value_parser = some_time)]
     pub time_wait: std::time::Duration,
+    /// TTL (IPv4) and hop limit (IPv6) of what is sent
+    #[arg(long, help_heading = "TCP", value_name = "N", default_value_t = 64, value_parser = whole::<u8>(1..=255))]
+    pub ttl: u8,
+    /// Differentiated services code point of every segment, as 46 for expedited forwarding (RFC 2474)
+    #[arg(long, help_heading = "TCP", value_name = "N", default_value_t = 0, value_parser = whole::<u8>(0..=63))]
+    pub dscp: u8,
     /// Congestion control of new connections
     #[arg(long, help_heading = "TCP", value_name = "NAME", default_value_t, value_parser = one_of::<Algorithm>())]
     pub congestion: Algorithm,
@@ -157,6 +164,8 @@ impl LinkArgs {
         config.ownership = self.ownership();
         config.rx_checksum = self.rx_checksum;
         config.tcp.time_wait = self.time_wait;
+        config.tcp.hop_limit = NonZeroU8::new(self.ttl).expect("the flag's range");
+        config.tcp.dscp = Dscp::new(self.dscp).expect("the flag's range");
         config.tcp.congestion = self.congestion;
         config.tcp.nagle = !self.no_nagle;
         config.tcp.fin_carries_ack = !self.separate_fin;
@@ -272,9 +281,12 @@ mod tests {
         };
         let config = |flags: &str| link(flags).engine_config().unwrap();
         assert_eq!(config("").tcp, crate::tcp::TcpConfig::default());
-        let tcp = config("--congestion reno --no-nagle --separate-fin --keep-alive 2h --time-wait 1s").tcp;
+        let tcp =
+            config("--congestion reno --no-nagle --separate-fin --keep-alive 2h --time-wait 1s --ttl 255 --dscp 63")
+                .tcp;
         assert_eq!((tcp.congestion, tcp.nagle, tcp.fin_carries_ack), (Algorithm::Reno, false, false));
         assert_eq!((tcp.keep_alive.unwrap().as_secs(), tcp.time_wait.as_secs()), (7_200, 1));
+        assert_eq!((tcp.hop_limit.get(), tcp.dscp.traffic_class()), (255, 0xfc));
         assert_eq!(config("--rx-checksum trust").rx_checksum, RxChecksum::Trust);
         let port = |flags: &str| link(flags).port_config().unwrap();
         assert_eq!(port("").tx_checksum, ChecksumOffload::Auto);

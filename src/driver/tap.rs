@@ -290,7 +290,7 @@ mod tests {
             let link = Link { src: MacAddr([2; 6]), dst: MacAddr([4; 6]), vlan };
             let [local_addr, remote_addr] = [src, dst].map(|host| Addr::from_v4([10, 0, 0, host]));
             let tuple = FourTuple { local_addr, remote_addr, local_port: ports.0, remote_port: ports.1 };
-            let envelope = Envelope { link, tuple, hop_limit: 64, ecn: 0, checksum: TxChecksum::Full };
+            let envelope = Envelope { link, tuple, hop_limit: 64, traffic_class: 0, checksum: TxChecksum::Full };
             let mut frame = vec![0; 128];
             let len = frame::emit_tcp(&mut frame, &envelope, &Header::default(), 0, |_| {});
             frame.truncate(len);

@@ -33,6 +33,10 @@ pub struct XdpDefence {
     pub window: u16,
     /// Our window scale.
     pub shift: u8,
+    /// TTL or hop limit.
+    pub hop_limit: u8,
+    /// DS field, and no ECN bits.
+    pub traffic_class: u8,
     /// Whether a peer that asks for ECN gets it.
     pub ecn: bool,
     /// Our Ethernet address.
@@ -73,6 +77,8 @@ struct Layout {
     workers: u32,
     prefix_count: u32,
     gateway: [u32; 2],
+    hop_limit: u32,
+    traffic_class: u32,
     prefixes: [Prefix; MAX_PREFIXES],
 }
 
@@ -99,6 +105,8 @@ impl XdpDefence {
             workers,
             prefix_count: self.on_link.len().min(MAX_PREFIXES) as u32,
             gateway: [self.gateway.0.into(), self.gateway.1.into()],
+            hop_limit: self.hop_limit.into(),
+            traffic_class: self.traffic_class.into(),
             prefixes,
         }
     }
@@ -241,6 +249,6 @@ mod tests {
         assert_eq!(defined("FILTER_WORDS"), FILTER_WORDS as u64);
         assert_eq!(defined("FILTER_BITS"), crate::outpost::FILTER_BITS);
         // Keys, clock, and so on without a hole; 40 octets a prefix.
-        assert_eq!(SIZE, 48 + 8 + 8 + 8 + 16 + 40 * MAX_PREFIXES);
+        assert_eq!(SIZE, 48 + 8 + 8 + 8 + 16 + 8 + 40 * MAX_PREFIXES);
     }
 }

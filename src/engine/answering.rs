@@ -33,6 +33,8 @@ pub fn defence_of(config: &StackConfig) -> XdpDefence {
         mss: mss_of(config.mtu),
         window: syn_window(&config.tcp),
         shift: window_shift(&config.tcp),
+        hop_limit: config.tcp.hop_limit.get(),
+        traffic_class: config.tcp.dscp.traffic_class(),
         ecn: config.tcp.ecn,
         mac: config.mac,
         verify: config.rx_checksum == RxChecksum::Verify,

@@ -37,7 +37,7 @@ pub fn untag(buffer: &mut [u8], len: usize) -> (usize, Option<u16>) {
 pub fn too_big(buffer: &mut [u8], frame: &[u8], (from, to): (Addr, Addr), mtu: u16) -> usize {
     let quoted = &frame[ETHERNET..];
     // It has the peer's address: which one does not matter, and that one is known to be no address of the sender's.
-    let ip = Ip { src: to, dst: from, hop_limit: 60, ecn: 0 };
+    let ip = Ip { src: to, dst: from, hop_limit: 60, traffic_class: 0 };
     let (ether_type, header, protocol) = match from.is_v4() {
         true => ([0x08, 0x00], ipv4::HEADER_LEN, ip::ICMP),
         false => ([0x86, 0xdd], ipv6::HEADER_LEN, ip::ICMPV6),
@@ -81,7 +81,7 @@ mod tests {
         for (a, b) in [(v4(1), v4(2)), (v6(1), v6(2))] {
             let tuple = FourTuple { local_addr: a, remote_addr: b, local_port: 5, remote_port: 6 };
             let link = Link { src: MacAddr([2, 0, 0, 0, 0, 1]), dst: MacAddr([2, 0, 0, 0, 0, 2]), vlan: None };
-            let envelope = Envelope { link, tuple, hop_limit: 64, ecn: 0, checksum: TxChecksum::Full };
+            let envelope = Envelope { link, tuple, hop_limit: 64, traffic_class: 0, checksum: TxChecksum::Full };
             let (mut large, mut answer) = ([0; 2_048], [0; 2_048]);
             let header = Header { seq: SeqNum(77), ..Header::default() };
             let len = frame::emit_tcp(&mut large, &envelope, &header, 1_400, |text| text.fill(1));

@@ -22,10 +22,7 @@ use crate::wire::{Addr, FourTuple, icmp, ndp};
 
 pub(super) type Outcome = Result<Handled, DropReason>;
 
-/// Hop limit of what we send (RFC 9293 §3.9.2, MUST-49).
-pub(super) const HOP_LIMIT: u8 = 64;
-
-/// The ECN field of a packet that met congestion (RFC 3168 §5).
+/// The ECN bits of a packet that met congestion, all of them (RFC 3168 §5).
 const CONGESTION_EXPERIENCED: u8 = 0b11;
 
 /// Why an entry that the index names must be there.
@@ -87,7 +84,8 @@ impl Shard {
         if flow.is_none() || link.dst != self.config.mac || link.src.is_group() {
             self.check_addresses(carried)?;
         }
-        let arrival = Arrival { link, tuple, segment, hash, marked: carried.ecn == CONGESTION_EXPERIENCED };
+        let marked = carried.traffic_class & CONGESTION_EXPERIENCED == CONGESTION_EXPERIENCED;
+        let arrival = Arrival { link, tuple, segment, hash, marked };
         match flow.map(|flow| (flow, flow.phase())) {
             Some((flow, Phase::Connection)) => self.on_connection(now, flow.place(), &arrival, reply),
             Some((flow, Phase::HalfOpen)) => self.on_half_open(now, flow.place(), &arrival, reply),
@@ -296,7 +294,7 @@ impl Shard {
 
     pub(super) fn segment(&self, arrival: &Arrival<'_>, header: Header) -> Reply {
         let (link, tuple) = (arrival.link.reply(self.config.mac), *arrival.tuple);
-        Reply::Segment(Envelope { link, tuple, hop_limit: HOP_LIMIT, ecn: 0, checksum: self.tx_checksum }, header)
+        Reply::Segment(self.envelope(link, tuple), header)
     }
 
     // --- neighbours and ICMP ---
@@ -425,7 +423,7 @@ impl Shard {
     fn write_reply(&mut self, reply: &Reply, buffer: &mut [u8], len: usize) -> usize {
         match reply {
             Reply::Segment(envelope, header) => frame::emit_tcp(buffer, envelope, header, 0, |_| {}),
-            Reply::Echo => frame::answer_echo(&mut buffer[..len], self.config.mac),
+            Reply::Echo => frame::answer_echo(&mut buffer[..len], self.config.mac, self.config.tcp.hop_limit.get()),
             Reply::Arp(link, arp) => frame::emit_arp(buffer, link, arp),
             Reply::Advertisement(link, destination, advertisement) => {
                 frame::emit_neighbour_advertisement(buffer, link, *destination, advertisement)

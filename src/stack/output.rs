@@ -1,7 +1,6 @@
 //! What must leave: questions for neighbours, then every flow that has something to send. The fifth station of the line.
 
 use super::flow_index::{Flow, Phase};
-use super::input::HOP_LIMIT;
 use super::neighbours::{Lookup, Station};
 use super::shard::{Shard, env};
 use crate::ledger::HalfOpenEnding;
@@ -89,10 +88,11 @@ impl Shard {
             self.wait_for_neighbour(index, found, now);
             return Progress::Done;
         };
-        let mut envelope = self.envelope(station, tuple);
+        let mut envelope = self.envelope(self.link_to(station), tuple);
+        let class = envelope.traffic_class;
         let Some(tcb) = self.connections.get_mut(index) else { return Progress::Done };
         for _ in 0..BURST {
-            envelope.ecn = plan.ecn;
+            envelope.traffic_class = class | plan.ecn;
             let written = out.transmit(|buffer| {
                 frame::emit_tcp(buffer, &envelope, &plan.header, plan.text_len, |text| tcb.copy_text(&plan, text))
             });
@@ -143,7 +143,7 @@ impl Shard {
         let sender = entry.sender();
         let known = self.routes.next_hop(&tuple.remote_addr).and_then(|next_hop| self.neighbours.peek(&next_hop));
         let Some(station) = known.or_else(|| self.senders.station(sender)) else { return Progress::Done };
-        let envelope = self.envelope(station, tuple);
+        let envelope = self.envelope(self.link_to(station), tuple);
         let written = out.transmit(|buffer| frame::emit_tcp(buffer, &envelope, &header, 0, |_| {}));
         if !written {
             if let Some(entry) = self.half_open.get_mut(place) {
@@ -155,9 +155,17 @@ impl Shard {
         Progress::Done
     }
 
-    fn envelope(&self, station: Station, tuple: FourTuple) -> Envelope {
-        let link = Link { src: self.config.mac, dst: station.mac, vlan: station.vlan };
-        Envelope { link, tuple, hop_limit: HOP_LIMIT, ecn: 0, checksum: self.tx_checksum }
+    fn link_to(&self, station: Station) -> Link {
+        Link { src: self.config.mac, dst: station.mac, vlan: station.vlan }
+    }
+
+    /// For a segment without an ECN mark.
+    ///
+    /// Deviation: RFC 9293 §3.9.2 (MUST-48), Diffserv field of each connection. All connections have the same.
+    #[inline]
+    pub(super) fn envelope(&self, link: Link, tuple: FourTuple) -> Envelope {
+        let (hop_limit, traffic_class) = (self.config.tcp.hop_limit.get(), self.config.tcp.dscp.traffic_class());
+        Envelope { link, tuple, hop_limit, traffic_class, checksum: self.tx_checksum }
     }
 
     /// Where the next hop towards the peer is; when that must be asked for first, the question is under way.

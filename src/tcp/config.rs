@@ -2,6 +2,8 @@
 
 use super::congestion::Algorithm;
 use crate::time::Duration;
+use crate::wire::Dscp;
+use std::num::NonZeroU8;
 
 /// No timer of a connection runs longer: timers count milliseconds in 32 bits, and compare across their wrap.
 pub const LONGEST_TIMER: Duration = Duration::from_secs(24 * 24 * 3600);
@@ -46,6 +48,10 @@ pub struct TcpConfig {
     pub keep_alive_interval: Duration,
     /// Questions without an answer before the connection is given up.
     pub keep_alive_probes: u8,
+    /// TTL or hop limit of what is sent (RFC 9293 §3.9.2, MUST-49; RFC 1122 §3.2.1.7: never zero).
+    pub hop_limit: NonZeroU8,
+    /// DS field of every segment (RFC 9293 §3.9.2, MUST-48).
+    pub dscp: Dscp,
     /// Whether a peer that asks for ECN gets it (RFC 3168).
     pub ecn: bool,
     /// Whether active opens ask for ECN.
@@ -78,6 +84,8 @@ impl Default for TcpConfig {
             keep_alive: None,
             keep_alive_interval: Duration::from_secs(75),
             keep_alive_probes: 9,
+            hop_limit: NonZeroU8::new(64).expect("it is not zero"),
+            dscp: Dscp::default(),
             ecn: true,
             ecn_request: false,
             congestion: Algorithm::default(),

@@ -90,8 +90,8 @@ pub struct Carried<'a> {
     pub tuple: FourTuple,
     /// TTL or hop limit.
     pub hop_limit: u8,
-    /// The two ECN bits (RFC 3168 §5).
-    pub ecn: u8,
+    /// DS field and ECN bits (RFC 3168 §5).
+    pub traffic_class: u8,
     /// Header and text.
     pub segment: tcp::Segment<'a>,
 }
@@ -103,13 +103,13 @@ impl<'a> Carried<'a> {
     pub fn none() -> Carried<'static> {
         let link = Link { src: MacAddr([0; 6]), dst: MacAddr([0; 6]), vlan: None };
         let tuple = FourTuple::wildcard(0);
-        Carried { link, tuple, hop_limit: 0, ecn: 0, segment: tcp::Segment::EMPTY }
+        Carried { link, tuple, hop_limit: 0, traffic_class: 0, segment: tcp::Segment::EMPTY }
     }
 
     /// Its addresses, and what else is known of its packet.
     pub fn ip(&self) -> Ip {
         let FourTuple { local_addr: dst, remote_addr: src, .. } = self.tuple;
-        Ip { src, dst, hop_limit: self.hop_limit, ecn: self.ecn }
+        Ip { src, dst, hop_limit: self.hop_limit, traffic_class: self.traffic_class }
     }
 
     /// Judges its addresses, as [`parse`] does.
@@ -185,7 +185,7 @@ fn read_segment<'a>(
     if packet.protocol != ip::TCP {
         return Ok(Content::Other);
     }
-    let &Packet { ip: Ip { src, dst, hop_limit, ecn }, payload, .. } = packet;
+    let &Packet { ip: Ip { src, dst, hop_limit, traffic_class }, payload, .. } = packet;
     if payload.len() < tcp::HEADER_LEN {
         return Err(DropReason::TcpHeader);
     }
@@ -195,7 +195,7 @@ fn read_segment<'a>(
             return Err(DropReason::TcpChecksum);
         }
     }
-    (carried.hop_limit, carried.ecn) = (hop_limit, ecn);
+    (carried.hop_limit, carried.traffic_class) = (hop_limit, traffic_class);
     (carried.tuple.local_addr, carried.tuple.remote_addr) = (dst, src);
     (carried.tuple.remote_port, carried.tuple.local_port) = tcp::read(payload, &mut carried.segment)?;
     Ok(Content::Tcp)

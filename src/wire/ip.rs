@@ -19,8 +19,25 @@ pub struct Ip {
     pub dst: Addr,
     /// TTL or hop limit.
     pub hop_limit: u8,
-    /// The two ECN bits (RFC 3168 §5).
-    pub ecn: u8,
+    /// DS field and ECN bits: IPv4's second octet, IPv6's traffic class (RFC 2474 §3, RFC 3168 §5).
+    pub traffic_class: u8,
+}
+
+/// A differentiated services code point: six bits (RFC 2474 §3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Dscp(u8);
+
+impl Dscp {
+    /// `None` above 63.
+    pub const fn new(code_point: u8) -> Option<Dscp> {
+        if code_point < 64 { Some(Dscp(code_point)) } else { None }
+    }
+
+    /// Where it stands in the traffic class; the ECN bits are zero.
+    #[inline]
+    pub const fn traffic_class(self) -> u8 {
+        self.0 << 2
+    }
 }
 
 /// A whole IP packet: no fragment, padding cut off.

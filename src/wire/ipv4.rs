@@ -62,7 +62,7 @@ pub fn parse(packet: &[u8]) -> Result<Packet<'_>, DropReason> {
     if h.flags_offset.get() & FRAGMENT != 0 {
         return Err(DropReason::Fragment);
     }
-    let ip = Ip { src: Addr::from_v4(h.src), dst: Addr::from_v4(h.dst), hop_limit: h.ttl, ecn: h.tos & 3 };
+    let ip = Ip { src: Addr::from_v4(h.src), dst: Addr::from_v4(h.dst), hop_limit: h.ttl, traffic_class: h.tos };
     Ok(Packet { ip, protocol: h.protocol, payload })
 }
 
@@ -74,7 +74,7 @@ pub(super) fn parse_quoted(quote: &[u8]) -> Option<Packet<'_>> {
     if h.flags_offset.get() & 0x1fff != 0 {
         return None; // not the first fragment: no TCP header in it
     }
-    let ip = Ip { src: Addr::from_v4(h.src), dst: Addr::from_v4(h.dst), hop_limit: h.ttl, ecn: h.tos & 3 };
+    let ip = Ip { src: Addr::from_v4(h.src), dst: Addr::from_v4(h.dst), hop_limit: h.ttl, traffic_class: h.tos };
     Some(Packet { ip, protocol: h.protocol, payload })
 }
 
@@ -90,14 +90,14 @@ pub fn emit(buf: &mut [u8], ip: &Ip, protocol: u8, payload_len: usize) -> usize 
     let (src, dst) = (ip.src.last_word(), ip.dst.last_word());
     let total_len = u16::try_from(HEADER_LEN + payload_len).expect("an IPv4 packet is at most 65,535 octets");
     let sum = Sum::ZERO
-        .word(0x4500_0000 | u32::from(ip.ecn & 3) << 16 | u32::from(total_len))
+        .word(0x4500_0000 | u32::from(ip.traffic_class) << 16 | u32::from(total_len))
         .word(u32::from(DONT_FRAGMENT))
         .word(u32::from(ip.hop_limit) << 24 | u32::from(protocol) << 16)
         .word(src)
         .word(dst);
     let header = Layout {
         version_ihl: 0x45,
-        tos: ip.ecn & 3,
+        tos: ip.traffic_class,
         total_len: total_len.into(),
         id: 0.into(),
         flags_offset: DONT_FRAGMENT.into(),

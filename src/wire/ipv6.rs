@@ -37,8 +37,8 @@ impl Layout {
     #[inline]
     fn ip(&self) -> Option<Ip> {
         let (src, dst) = (Addr::from_v6(self.src), Addr::from_v6(self.dst));
-        let ecn = (self.version_class_flow.get() >> 20) as u8 & 3;
-        (!src.is_v4() && !dst.is_v4()).then_some(Ip { src, dst, hop_limit: self.hop_limit, ecn })
+        let traffic_class = (self.version_class_flow.get() >> 20) as u8;
+        (!src.is_v4() && !dst.is_v4()).then_some(Ip { src, dst, hop_limit: self.hop_limit, traffic_class })
     }
 }
 
@@ -78,7 +78,7 @@ pub(super) fn parse_quoted(quote: &[u8]) -> Option<Packet<'_>> {
 #[inline]
 pub fn emit(buf: &mut [u8], ip: &Ip, protocol: u8, payload_len: usize) -> usize {
     let header = Layout {
-        version_class_flow: (6 << 28 | u32::from(ip.ecn & 3) << 20).into(),
+        version_class_flow: (6 << 28 | u32::from(ip.traffic_class) << 20).into(),
         payload_len: u16::try_from(payload_len).expect("an IPv6 payload is at most 65,535 octets").into(),
         next_header: protocol,
         hop_limit: ip.hop_limit,

@@ -22,4 +22,5 @@ mod seq;
 pub mod tcp;
 
 pub use addr::{Addr, FourTuple, MacAddr};
+pub use ip::Dscp;
 pub use seq::SeqNum;

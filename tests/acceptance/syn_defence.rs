@@ -185,7 +185,7 @@ fn flood(site: &Site, stop: &AtomicBool) -> u64 {
                 remote_port: 7,
             };
             let link = Link { src: theirs.mac, dst: ours.mac, vlan: None };
-            let envelope = Envelope { link, tuple, hop_limit: 64, ecn: 0, checksum: TxChecksum::Full };
+            let envelope = Envelope { link, tuple, hop_limit: 64, traffic_class: 0, checksum: TxChecksum::Full };
             let options = Options { mss: Some(1460), ..Options::default() };
             let syn = Header { seq: SeqNum(sent as u32), flags: Flags::SYN, wnd: 1_000, options, ..Header::default() };
             let len = frame::emit_tcp(&mut buffer, &envelope, &syn, 0, |_| {});

@@ -1,7 +1,9 @@
 //! The IPv4 header (RFC 791, RFC 1122).
 
+use super::in_memory::Setup;
 use super::peer::*;
 use super::segment::*;
+use handfast::wire::Dscp;
 
 #[test]
 fn broken_ip_headers_are_dropped_in_silence() {
@@ -38,17 +40,15 @@ fn what_is_for_another_station_is_dropped() {
 }
 
 #[test]
-fn ip_options_are_skipped_and_our_ttl_is_64() {
-    covers!("9293-MUST-49");
+fn ip_options_are_skipped() {
+    covers!("9293-MUST-50");
     stage().ipv4().play(|p| {
         for (at, options) in
             [vec![1, 1, 1, 0], vec![7, 7, 4, 0, 0, 0, 0, 0], vec![0x94, 4, 0, 0]].into_iter().enumerate()
         {
             p.on_port(45_000 + at as u16, |p| {
                 p.send(syn().tweak(|t| t.ip_options = options));
-                let got = p.expect(syn_ack().ack(1));
-                assert_eq!(got.ip.ttl, 64);
-                assert!(got.ip.dont_fragment);
+                p.expect(syn_ack().ack(1));
                 p.send(ack(1));
                 p.expect_no_answer();
             });
@@ -194,7 +194,7 @@ fn frames_cut_anywhere_are_dropped() {
 
 #[test]
 fn our_packets_carry_no_options_and_are_not_to_be_fragmented() {
-    covers!("9293-MUST-49");
+    covers!("9293-MUST-50");
     stage().ipv4().play(|p| {
         p.send(syn().tweak(|t| t.ip_options = vec![7, 11, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
         let got = p.expect(syn_ack().ack(1));
@@ -203,7 +203,61 @@ fn our_packets_carry_no_options_and_are_not_to_be_fragmented() {
         p.sock = p.target.accept();
         p.app_write(b"answer");
         let got = p.expect(data(1, b"answer"));
-        assert!(got.ip.dont_fragment && got.ip.ttl == 64);
+        assert!(got.ip.dont_fragment);
+    });
+}
+
+#[test]
+fn the_ttl_is_64_unless_another_is_asked_for_and_the_ds_field_zero() {
+    covers!("9293-MUST-49", "9293-MUST-48");
+    everywhere(|p| {
+        p.accept();
+        p.app_write(b"answer");
+        let got = p.expect(data(1, b"answer"));
+        assert_eq!((got.ip.ttl, got.ip.dscp), (64, 0));
+    });
+}
+
+/// By the ways that a segment takes: an answer in the frame that asked, a connection's own, a half-open entry's timer.
+#[test]
+fn every_segment_carries_the_ttl_and_the_ds_field_that_were_asked_for() {
+    covers!("9293-MUST-49", "9293-MUST-48");
+    const EXPEDITED: u8 = 46;
+    let set_up = |setup: &mut Setup| {
+        setup.tcp.hop_limit = 7.try_into().unwrap();
+        setup.tcp.dscp = Dscp::new(EXPEDITED).unwrap();
+    };
+    handfast_with("its TTL is set", set_up, |p| {
+        let carried = |got: Got| assert_eq!((got.ip.ttl, got.ip.dscp, got.ip.ecn), (7, EXPEDITED, 0));
+        p.send(syn());
+        carried(p.expect(syn_ack().ack(1)));
+        carried(p.expect_within(secs(3), syn_ack().ack(1)));
+        p.send(ack(1));
+        p.expect_state("ESTABLISHED");
+        p.sock = p.target.accept();
+        p.app_write(b"text");
+        carried(p.expect(data(1, b"text")));
+        p.send(rst(1));
+        p.send_to_port(9, syn());
+        carried(p.next(SOON).expect("a RST"));
+    });
+}
+
+#[test]
+fn an_ecn_mark_and_the_ds_field_share_an_octet() {
+    covers!("9293-MUST-48");
+    let set_up = |setup: &mut Setup| setup.tcp.dscp = Dscp::new(63).unwrap();
+    handfast_with("its DS field is set", set_up, |p| {
+        p.send(seg(S | E | C).seq(0).mss(1460));
+        p.expect(seg(S | A | E).ack(1));
+        p.send(ack(1));
+        p.sock = p.target.accept();
+        p.app_write(b"text");
+        let got = p.next(SOON).expect("text");
+        assert_eq!((got.ip.dscp, got.ip.ecn), (63, 0b10));
+        p.note("and a mark that comes in is seen whatever the DS field says");
+        p.send(data(1, b"more").ack(5).tweak(|t| (t.dscp, t.ecn) = (63, 3)));
+        p.expect(seg(A | E).ack(5));
     });
 }
 

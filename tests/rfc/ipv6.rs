@@ -60,7 +60,7 @@ fn the_octets_of_options_are_taken_from_1220() {
 
 #[test]
 fn extension_headers_that_may_be_skipped_are_skipped() {
-    covers!("9293-MUST-49");
+    covers!("9293-MUST-50");
     stage().ipv6().play(|p| {
         let routing = vec![0, 0, 0, 0, 0, 0, 0];
         let rows: [Extensions; 5] = [

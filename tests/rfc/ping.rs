@@ -30,6 +30,16 @@ fn a_ping_is_answered_with_what_it_carried() {
 }
 
 #[test]
+fn the_answer_to_a_ping_has_the_ttl_that_was_asked_for() {
+    covers!("1122-3.2.2.6");
+    let ttl = |setup: &mut super::in_memory::Setup| setup.tcp.hop_limit = 9.try_into().unwrap();
+    stage().ipv4().handfast_only("its TTL is set").with(ttl).play(|p| {
+        p.send_icmp_message(Tweak::default(), echo(b"how far?"));
+        assert_eq!(p.take_icmp(REPLY, SOON)[0].ip.unwrap().ttl, 9);
+    });
+}
+
+#[test]
 fn a_ping_to_everybody_or_from_nobody_is_not_answered() {
     covers!("1122-3.2.2.6", "1122-3.2.1");
     stage().ipv4().play(|p| {

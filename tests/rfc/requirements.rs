@@ -184,7 +184,9 @@ pub const REQUIREMENTS: &[Requirement] = &[
     // ARP, NDP, IP.
     row("791-3.1", "RFC 791 §3.1", "the IP header is checked"),
     row("1122-3.2.1", "RFC 1122", "what is not for us, or from nobody, is dropped in silence"),
-    row("9293-MUST-49", "RFC 9293 §3.9.2 (and MUST-50 to MUST-53)", "TTL; IP options are skipped"),
+    row("9293-MUST-48", "RFC 9293 §3.9.2 (and SHLD-23)", "what is sent carries the Diffserv field that was asked for, one for all connections"),
+    row("9293-MUST-49", "RFC 9293 §3.9.2", "the TTL can be set"),
+    row("9293-MUST-50", "RFC 9293 §3.9.2 (and MUST-51 to MUST-53)", "IP options are skipped"),
     row("1122-3.2.2.6", "RFC 1122", "pings are answered with what they carried"),
     row("1122-3.3.2", "RFC 1122, RFC 791", "fragments: dropped and counted (our choice)"),
     row("826", "RFC 826", "ARP requests for our address are answered"),

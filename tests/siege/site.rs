@@ -138,7 +138,7 @@ impl Site {
         let server = if from.0.is_v4() { SERVER } else { SERVER_V6 };
         let tuple = FourTuple { local_addr: from.0, remote_addr: server, local_port: from.1, remote_port: to_port };
         let link = Link { src: ROUTER_MAC, dst: SERVER_MAC, vlan: None };
-        let envelope = Envelope { link, tuple, hop_limit: 60, ecn: 0, checksum: TxChecksum::Full };
+        let envelope = Envelope { link, tuple, hop_limit: 60, traffic_class: 0, checksum: TxChecksum::Full };
         let mut buffer = [0; CHUNK];
         let len = frame::emit_tcp(&mut buffer, &envelope, header, text.len(), |place| place.copy_from_slice(text));
         self.frame(&buffer[..len])
@@ -153,7 +153,7 @@ impl Site {
             remote_port: 0,
         };
         let link = Link { src: ROUTER_MAC, dst: SERVER_MAC, vlan: None };
-        let envelope = Envelope { link, tuple, hop_limit: 60, ecn: 0, checksum: TxChecksum::Full };
+        let envelope = Envelope { link, tuple, hop_limit: 60, traffic_class: 0, checksum: TxChecksum::Full };
         let mut buffer = [0; CHUNK];
         // A segment of the same length lends its IP header.
         let text = payload.len().saturating_sub(20);

@@ -456,7 +456,8 @@ fn only_tcp_asks_for_its_checksum_and_only_where_it_is_to() {
     let segment = |host: fn(u8) -> Addr, vlan| {
         let tuple = FourTuple { local_addr: host(1), remote_addr: host(2), local_port: 7, remote_port: 8 };
         let link = Link { src: MacAddr([2; 6]), dst: MacAddr([4; 6]), vlan };
-        let envelope = Envelope { link, tuple, hop_limit: 64, ecn: 0, checksum: TxChecksum::PseudoHeaderOnly };
+        let envelope =
+            Envelope { link, tuple, hop_limit: 64, traffic_class: 0, checksum: TxChecksum::PseudoHeaderOnly };
         let mut octets = vec![0; 200];
         let len = frame::emit_tcp(&mut octets, &envelope, &Header::default(), 3, |text| text.fill(1));
         octets.truncate(len);

@@ -40,7 +40,7 @@ impl Frames {
             local_port: 0,
             remote_port: target.port(),
         };
-        let envelope = Envelope { link, tuple, hop_limit: 64, ecn: 0, checksum };
+        let envelope = Envelope { link, tuple, hop_limit: 64, traffic_class: 0, checksum };
         let (header, text_len) = segment(flood.kind);
         let mut template = [0; LONGEST];
         let len = frame::emit_tcp(&mut template, &envelope, &header, text_len, |text| text.fill(b'x'));

@@ -48,7 +48,7 @@ fn hand(shard: &mut Shard, now: Instant, tuple: &FourTuple, header: &Header) -> 
         local_port: tuple.remote_port,
         remote_port: tuple.local_port,
     };
-    let envelope = Envelope { link, tuple: theirs, hop_limit: 64, ecn: 0, checksum: TxChecksum::Full };
+    let envelope = Envelope { link, tuple: theirs, hop_limit: 64, traffic_class: 0, checksum: TxChecksum::Full };
     let mut buffer = [0; 256];
     let len = frame::emit_tcp(&mut buffer, &envelope, header, 0, |_| {});
     let Disposition::Reply(len) = shard.on_frame(now, &mut buffer, len) else { return None };

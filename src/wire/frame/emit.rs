@@ -6,9 +6,6 @@ use crate::wire::checksum::{self, Sum};
 use crate::wire::ip::Packet;
 use crate::wire::{arp, ethernet, icmp, icmpv6, ip, ipv4, ipv6, ndp, tcp};
 
-/// TTL of an echo reply (RFC 1122 §3.2.1.7 leaves the value to us).
-const ECHO_HOP_LIMIT: u8 = 64;
-
 /// Who finishes the TCP checksum.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum TxChecksum {
@@ -28,8 +25,8 @@ pub struct Envelope {
     pub tuple: FourTuple,
     /// TTL or hop limit.
     pub hop_limit: u8,
-    /// The two ECN bits.
-    pub ecn: u8,
+    /// DS field and ECN bits.
+    pub traffic_class: u8,
     /// Who finishes the checksum.
     pub checksum: TxChecksum,
 }
@@ -48,8 +45,8 @@ pub fn emit_tcp(
     text_len: usize,
     fill: impl FnOnce(&mut [u8]),
 ) -> usize {
-    let Envelope { link, tuple, hop_limit, ecn, checksum } = envelope;
-    let ip = Ip { src: tuple.local_addr, dst: tuple.remote_addr, hop_limit: *hop_limit, ecn: *ecn };
+    let Envelope { link, tuple, hop_limit, traffic_class, checksum } = envelope;
+    let ip = Ip { src: tuple.local_addr, dst: tuple.remote_addr, hop_limit: *hop_limit, traffic_class: *traffic_class };
     let header_len = tcp::HEADER_LEN + header.options.encoded_len();
     let tcp_len = header_len + text_len;
     let start = emit_ip(buf, link, &ip, ip::TCP, tcp_len);
@@ -124,14 +121,14 @@ pub fn emit_neighbour_advertisement(
 }
 
 /// Turns a frame for which [`parse`](super::parse) said `EchoRequest` into its reply, in place: addresses are swapped,
-/// type, hop limit and checksum changed; options and extension headers are left out. Says the reply's length; 0 when
+/// type, hop limit and checksum changed (RFC 1122 §3.2.1.7 leaves the TTL to us); options and extension headers are left out. Says the reply's length; 0 when
 /// the frame is no echo request, which leaves it as it was.
-pub fn answer_echo(frame: &mut [u8], our_mac: MacAddr) -> usize {
+pub fn answer_echo(frame: &mut [u8], our_mac: MacAddr, hop_limit: u8) -> usize {
     let Some((link, ip, protocol, range)) = find_echo(frame) else {
         return 0;
     };
     let reply_link = link.reply(our_mac);
-    let reply_ip = Ip { src: ip.dst, dst: ip.src, hop_limit: ECHO_HOP_LIMIT, ecn: 0 };
+    let reply_ip = Ip { src: ip.dst, dst: ip.src, hop_limit, traffic_class: 0 };
     // Behind the shortest header; a no-op unless there were options.
     let start = link.header_len() + if protocol == ip::ICMP { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN };
     let len = range.len();
@@ -176,7 +173,7 @@ fn find_echo(frame: &[u8]) -> Option<(Link, Ip, u8, std::ops::Range<usize>)> {
 }
 
 fn emit_ndp(buf: &mut [u8], link: &Link, src: Addr, dst: Addr, message: &ndp::Message) -> usize {
-    let ip = Ip { src, dst, hop_limit: ndp::HOP_LIMIT, ecn: 0 };
+    let ip = Ip { src, dst, hop_limit: ndp::HOP_LIMIT, traffic_class: 0 };
     let start = link.header_len() + ipv6::HEADER_LEN;
     let len = ndp::emit(&mut buf[start..], message);
     emit_ip(buf, link, &ip, ip::ICMPV6, len);

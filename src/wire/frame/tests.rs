@@ -67,7 +67,7 @@ fn golden_syn_is_read_and_written() {
     assert!(checksums_are_right(&frame));
     let (link, ip, tuple, segment) = segment(&frame);
     assert_eq!(link, Link { src: A, dst: B, vlan: None });
-    assert_eq!(ip, Ip { src: A4, dst: B4, hop_limit: 64, ecn: 0 });
+    assert_eq!(ip, Ip { src: A4, dst: B4, hop_limit: 64, traffic_class: 0 });
     assert_eq!(tuple, FourTuple { local_addr: B4, remote_addr: A4, local_port: 7, remote_port: 40_000 });
     let options = Options {
         mss: Some(1460),
@@ -80,7 +80,7 @@ fn golden_syn_is_read_and_written() {
     assert_eq!(segment, tcp::Segment { header, text: &[] });
 
     let tuple = FourTuple { local_addr: A4, remote_addr: B4, local_port: 40_000, remote_port: 7 };
-    let envelope = Envelope { link, tuple, hop_limit: 64, ecn: 0, checksum: TxChecksum::Full };
+    let envelope = Envelope { link, tuple, hop_limit: 64, traffic_class: 0, checksum: TxChecksum::Full };
     let mut buf = [0xaa; 200];
     let len = emit_tcp(&mut buf, &envelope, &header, 0, |_| {});
     // Ours has identification 0 where the golden one has 0x1234.
@@ -93,7 +93,7 @@ fn golden_syn_ack_over_ipv6_is_read() {
     assert!(checksums_are_right(&frame));
     let (link, ip, tuple, segment) = segment(&frame);
     assert_eq!(link, Link { src: B, dst: A, vlan: None });
-    assert_eq!(ip, Ip { src: B6, dst: A6, hop_limit: 64, ecn: 2 });
+    assert_eq!(ip, Ip { src: B6, dst: A6, hop_limit: 64, traffic_class: 2 });
     assert_eq!(tuple, FourTuple { local_addr: A6, remote_addr: B6, local_port: 50_000, remote_port: 443 });
     assert_eq!((segment.header.seq, segment.header.ack), (SeqNum(0x0102_0304), SeqNum(0xffff_fff1)));
     assert_eq!((segment.header.options.mss, segment.header.options.window_scale), (Some(1440), Some(10)));
@@ -103,7 +103,7 @@ fn golden_syn_ack_over_ipv6_is_read() {
 fn golden_vlan_and_sack_and_padding_are_read() {
     let frame = hex(golden::ACK_V4_SACK_VLAN);
     let (link, ip, _, acked) = segment(&frame);
-    assert_eq!((link.vlan, ip.ecn), (Some(0x6064), 1));
+    assert_eq!((link.vlan, ip.traffic_class & 3), (Some(0x6064), 1));
     assert_eq!(acked.header.options.sack.as_slice(), [(SeqNum(3000), SeqNum(4000))]);
     let frame = hex(golden::TEXT_V4_PADDED);
     assert_eq!((frame.len(), segment(&frame).3.text), (60, &b"odd"[..]));
@@ -115,13 +115,13 @@ fn echo_requests_are_answered_in_place() {
         let mut frame = hex(request);
         assert!(matches!(read(&frame), Ok(Incoming::Other(Other::EchoRequest { .. }))));
         frame.extend_from_slice(&[0; 9]); // Ethernet padding is not sent back.
-        let len = answer_echo(&mut frame, B);
+        let len = answer_echo(&mut frame, B, 64);
         assert_eq!(frame[..len], hex(reply));
         assert!(checksums_are_right(&frame[..len]));
         assert_eq!(read(&frame[..len]), Err(DropReason::IcmpIgnored));
     }
     let mut other = hex(golden::SYN_V4);
-    assert_eq!((answer_echo(&mut other, B), other), (0, hex(golden::SYN_V4)));
+    assert_eq!((answer_echo(&mut other, B, 64), other), (0, hex(golden::SYN_V4)));
 }
 
 /// Found by fuzzing: of one's complement's two zeros a reply of nothing but zeros has the other one for a checksum.
@@ -132,7 +132,7 @@ fn a_ping_of_zeros_is_answered_with_a_checksum_that_is_right() {
     frame[40..42].copy_from_slice(&0xf7ffu16.to_be_bytes());
     frame[42..].fill(0);
     assert!(matches!(read(&frame), Ok(Incoming::Other(Other::EchoRequest { .. }))));
-    let len = answer_echo(&mut frame, B);
+    let len = answer_echo(&mut frame, B, 64);
     assert_eq!((&frame[36..38], read(&frame[..len])), (&[0xff; 2][..], Err(DropReason::IcmpIgnored)));
 }
 
@@ -327,9 +327,9 @@ fn every_truncation_is_noticed() {
 
 #[test]
 fn every_flipped_bit_is_caught_or_seen() {
-    // Of 96 bits of Ethernet addresses two are group bits, which are refused. Nothing covers IPv6's hop limit and ECN
-    // (seen), nor its DSCP and flow label (not used: 26 bits that may flip unseen).
-    for (frame, expected_seen, expected_unseen) in [(golden::SYN_V4, 94, 0), (golden::SYN_ACK_V6, 94 + 8 + 2, 26)] {
+    // Of 96 bits of Ethernet addresses two are group bits, which are refused. Nothing covers IPv6's hop limit and
+    // traffic class (seen), nor its flow label (not used: 20 bits that may flip unseen).
+    for (frame, expected_seen, expected_unseen) in [(golden::SYN_V4, 94, 0), (golden::SYN_ACK_V6, 94 + 8 + 8, 20)] {
         let (frame, mut seen, mut unseen) = (hex(frame), 0, 0);
         for bit in 0..frame.len() * 8 {
             let mut flipped = frame.clone();
@@ -352,7 +352,7 @@ fn largest_headers_fit_the_promised_buffer() {
     }
     let tuple = FourTuple { local_addr: A6, remote_addr: B6, local_port: 1, remote_port: 2 };
     let link = Link { src: A, dst: B, vlan: Some(1) };
-    let envelope = Envelope { link, tuple, hop_limit: 1, ecn: 3, checksum: TxChecksum::Full };
+    let envelope = Envelope { link, tuple, hop_limit: 1, traffic_class: 3, checksum: TxChecksum::Full };
     let mut buf = [0; 14 + 4 + 40 + 60 + 5];
     let header = Header { options, ..Header::default() };
     let len = emit_tcp(&mut buf, &envelope, &header, 5, |text| text.copy_from_slice(b"12345"));
@@ -403,11 +403,11 @@ prop_compose! {
         (local_port, remote_port) in any::<(u16, u16)>(),
         vlan in prop::option::of(0u16..=0xefff),
         hop_limit: u8,
-        ecn in 0u8..4,
+        traffic_class: u8,
     ) -> Envelope {
         let tuple = FourTuple { local_addr, remote_addr, local_port, remote_port };
         let link = Link { src: A, dst: B, vlan: vlan.map(|tci| tci & 0xefff) };
-        Envelope { link, tuple, hop_limit, ecn, checksum: TxChecksum::Full }
+        Envelope { link, tuple, hop_limit, traffic_class, checksum: TxChecksum::Full }
     }
 }
 
@@ -420,8 +420,8 @@ proptest! {
     ) {
         let mut buf = vec![0xaa; 14 + 4 + 40 + 60 + text.len()];
         let len = emit_tcp(&mut buf, &envelope, &header, text.len(), |room| room.copy_from_slice(&text));
-        let Envelope { link, tuple, hop_limit, ecn, .. } = envelope;
-        let ip = Ip { src: tuple.local_addr, dst: tuple.remote_addr, hop_limit, ecn };
+        let Envelope { link, tuple, hop_limit, traffic_class, .. } = envelope;
+        let ip = Ip { src: tuple.local_addr, dst: tuple.remote_addr, hop_limit, traffic_class };
         let expected = Incoming::Tcp { link, ip, tuple: tuple.reversed(), segment: tcp::Segment { header, text: &text } };
         prop_assert_eq!(read(&buf[..len]), Ok(expected));
         // Everything behind the frame is as it was.
@@ -455,7 +455,7 @@ proptest! {
         let (link, mut buf) = (Link { src: A, dst: B, vlan: None }, [0; 90]);
         let len = emit_neighbour_advertisement(&mut buf, &link, B6, &advertisement);
         prop_assert!(checksums_are_right(&buf[..len]));
-        let ip = Ip { src: target.0, dst: B6, hop_limit: 255, ecn: 0 };
+        let ip = Ip { src: target.0, dst: B6, hop_limit: 255, traffic_class: 0 };
         let message = ndp::Message::Advertisement(advertisement);
         prop_assert_eq!(read(&buf[..len]), Ok(Incoming::Other(Other::Ndp { link, ip, message })));
     }
@@ -481,7 +481,7 @@ proptest! {
             slot.copy_from_slice(&[[8u8, 0], [8, 6], [0x86, 0xdd], [0x81, 0]][ether_type]);
         }
         let _ = (read(&frame).is_ok(), parse(&frame, VerifyChecksum::No).is_ok());
-        answer_echo(&mut frame, A);
+        answer_echo(&mut frame, A, 64);
     }
 
     #[test]
@@ -505,6 +505,6 @@ proptest! {
             frame.truncate(cut.index(frame.len() + 1));
         }
         let _ = (read(&frame).is_ok(), parse(&frame, VerifyChecksum::No).is_ok());
-        answer_echo(&mut frame, A);
+        answer_echo(&mut frame, A, 64);
     }
 }

@@ -15,7 +15,7 @@ pub fn tcp_frame(tuple: &FourTuple, ecn: u8, header: &Header, text_len: usize) -
         remote_port: tuple.local_port,
     };
     let link = Link { src: PEER_MAC, dst: OUR_MAC, vlan: None };
-    let envelope = Envelope { link, tuple, hop_limit: 64, ecn, checksum: TxChecksum::Full };
+    let envelope = Envelope { link, tuple, hop_limit: 64, traffic_class: ecn, checksum: TxChecksum::Full };
     let mut frame = vec![0; CHUNK];
     let first = header.seq + u32::from(header.flags.has(Flags::SYN));
     let len = frame::emit_tcp(&mut frame, &envelope, header, text_len, |text| {

@@ -29,11 +29,11 @@ pub fn datagram(src: Addr, mut message: Vec<u8>) -> Vec<u8> {
     message.truncate(usize::from(MTU) - 40);
     let (start, sum) = if src.is_v4() {
         let start = ethernet::emit(&mut frame, &link, ethernet::IPV4);
-        let ip = Ip { src, dst: OURS, hop_limit: 64, ecn: 0 };
+        let ip = Ip { src, dst: OURS, hop_limit: 64, traffic_class: 0 };
         (start + ipv4::emit(&mut frame[start..], &ip, ip::ICMP, message.len()), Sum::ZERO)
     } else {
         let start = ethernet::emit(&mut frame, &link, ethernet::IPV6);
-        let ip = Ip { src, dst: OURS_V6, hop_limit: 255, ecn: 0 };
+        let ip = Ip { src, dst: OURS_V6, hop_limit: 255, traffic_class: 0 };
         let sum = Sum::ZERO.pseudo_header(&src, &OURS_V6, ip::ICMPV6, message.len());
         (start + ipv6::emit(&mut frame[start..], &ip, ip::ICMPV6, message.len()), sum)
     };

@@ -18,7 +18,7 @@ pub fn run(frame: &[u8]) -> Option<End> {
         assert!(segment.text.len() < frame.len() && segment.header.options.encoded_len() <= 40);
     }
     let mut buffer = frame.to_vec();
-    let len = answer_echo(&mut buffer, MAC);
+    let len = answer_echo(&mut buffer, MAC, 64);
     assert!(len <= frame.len(), "a reply is no longer than the request");
     match strict {
         Ok(Incoming::Other(Other::EchoRequest { ip, .. })) => {
