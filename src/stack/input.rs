@@ -171,6 +171,7 @@ impl Shard {
         outcome
     }
 
+    #[inline(never)]
     fn on_half_open(&mut self, now: Instant, place: u32, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
         let entry = self.half_open.get(place).expect(INDEXED);
         let verdict = entry.on_segment(arrival.segment, &env!(self, now));
@@ -420,6 +421,7 @@ impl Shard {
 
     // --- out again ---
 
+    #[inline(never)]
     fn write_reply(&mut self, reply: &Reply, buffer: &mut [u8], len: usize) -> usize {
         match reply {
             Reply::Segment(envelope, header) => frame::emit_tcp(buffer, envelope, header, 0, |_| {}),

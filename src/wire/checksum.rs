@@ -38,12 +38,16 @@ impl Sum {
     #[inline(always)]
     pub fn octets(self, octets: &[u8]) -> Sum {
         // A segment without text is nearly always one of these, a SYN the last; the loop would take three times as long.
-        match octets.len() {
-            0 => self,
-            20 => octets.first_chunk().map_or(self, |header: &[u8; 20]| self.array(header)),
-            32 => octets.first_chunk().map_or(self, |header: &[u8; 32]| self.array(header)),
-            40 => octets.first_chunk().map_or(self, |header: &[u8; 40]| self.array(header)),
-            _ => self.any_octets(octets),
+        if let Some(header) = octets.as_array::<20>() {
+            self.array(header)
+        } else if let Some(header) = octets.as_array::<32>() {
+            self.array(header)
+        } else if let Some(header) = octets.as_array::<40>() {
+            self.array(header)
+        } else if octets.is_empty() {
+            self
+        } else {
+            self.any_octets(octets)
         }
     }
 
@@ -74,7 +78,7 @@ impl Sum {
     /// Adds a pseudo header: RFC 9293 §3.1 for IPv4, RFC 8200 §8.1 for IPv6; both have the same sum.
     #[inline(always)]
     pub fn pseudo_header(self, src: &Addr, dst: &Addr, protocol: u8, len: usize) -> Sum {
-        self.addr(src).addr(dst).word(u32::from(protocol)).word(len as u32)
+        self.addr(src).addr(dst).word(u32::from(protocol) + len as u32)
     }
 
     /// The sum in 16 bits, not complemented: what a NIC wants to find in the field when it does the rest.
