@@ -116,6 +116,12 @@ fn emit_options(slots: &mut [[u8; 4]], options: &Options, sum: Sum) -> Sum {
 
 /// Timestamps as most hosts write them, behind two NOPs (RFC 7323, appendix A).
 const TIMESTAMPS_ALONE: u32 = u32::from_be_bytes([NOP, NOP, TIMESTAMPS, 10]);
+/// Timestamps behind a SACK-permitted, which takes the place of the NOPs.
+const SACK_AND_TIMESTAMPS: u32 = u32::from_be_bytes([SACK_PERMITTED, 2, TIMESTAMPS, 10]);
+/// A maximum segment size, still without it.
+const MSS_FRONT: u32 = u32::from_be_bytes([MSS, 4, 0, 0]);
+/// A window scale behind a NOP, still without it.
+const SCALE_FRONT: u32 = u32::from_be_bytes([NOP, WINDOW_SCALE, 3, 0]);
 
 impl Options {
     /// Octets that [`emit`] writes for them: a multiple of 4, at most [`MAX_OPTIONS`].
@@ -155,9 +161,8 @@ impl Options {
 #[inline(always)]
 fn usual_syn(options: &Options) -> Option<[u32; 5]> {
     let (mss, shift, Timestamps { tsval, tsecr }) = (options.mss?, options.window_scale?, options.timestamps?);
-    let mss = u32::from_be_bytes([MSS, 4, 0, 0]) | u32::from(mss);
-    let front = u32::from_be_bytes([SACK_PERMITTED, 2, TIMESTAMPS, 10]);
-    options.sack_permitted.then_some([mss, front, tsval, tsecr, u32::from_be_bytes([NOP, WINDOW_SCALE, 3, shift])])
+    let (mss, scale) = (MSS_FRONT | u32::from(mss), SCALE_FRONT | u32::from(shift));
+    options.sack_permitted.then_some([mss, SACK_AND_TIMESTAMPS, tsval, tsecr, scale])
 }
 
 /// Options as 32-bit words in host order. Each is aligned by NOPs in front, as every receiver's fast path expects; a
@@ -172,18 +177,17 @@ impl Words {
     fn of(options: &Options) -> Words {
         let mut w = Words { words: [0; MAX_OPTIONS / 4], len: 0 };
         if let Some(mss) = options.mss {
-            w.push(u32::from_be_bytes([MSS, 4, 0, 0]) | u32::from(mss));
+            w.push(MSS_FRONT | u32::from(mss));
         }
         if let Some(Timestamps { tsval, tsecr }) = options.timestamps {
-            let [front0, front1] = if options.sack_permitted { [SACK_PERMITTED, 2] } else { [NOP, NOP] };
-            w.push(u32::from_be_bytes([front0, front1, TIMESTAMPS, 10]));
+            w.push(if options.sack_permitted { SACK_AND_TIMESTAMPS } else { TIMESTAMPS_ALONE });
             w.push(tsval);
             w.push(tsecr);
         } else if options.sack_permitted {
             w.push(u32::from_be_bytes([NOP, NOP, SACK_PERMITTED, 2]));
         }
         if let Some(shift) = options.window_scale {
-            w.push(u32::from_be_bytes([NOP, WINDOW_SCALE, 3, shift]));
+            w.push(SCALE_FRONT | u32::from(shift));
         }
         let blocks = options.sack_that_fits(w.len * 4);
         if blocks > 0 {
@@ -207,8 +211,8 @@ impl Words {
 #[inline(always)]
 fn parse_options(octets: &[u8], options: &mut Options) -> Result<(), DropReason> {
     // What almost every segment after the handshake has (RFC 7323, appendix A).
-    if let &[NOP, NOP, TIMESTAMPS, 10, v0, v1, v2, v3, e0, e1, e2, e3] = octets {
-        options.timestamps = Some(timestamps([v0, v1, v2, v3], [e0, e1, e2, e3]));
+    if let Some([TIMESTAMPS_ALONE, tsval, tsecr]) = words(octets) {
+        options.timestamps = Some(Timestamps { tsval, tsecr });
         return Ok(());
     }
     if octets.is_empty() || is_usual_syn(octets, options) { Ok(()) } else { parse_each(octets, options) }
@@ -217,15 +221,22 @@ fn parse_options(octets: &[u8], options: &mut Options) -> Result<(), DropReason>
 /// Reads the options of a SYN in the order in which Linux, and we, write them; says whether it was that.
 #[inline(always)]
 fn is_usual_syn(octets: &[u8], options: &mut Options) -> bool {
-    #[rustfmt::skip]
-    let &[
-        MSS, 4, m0, m1, SACK_PERMITTED, 2, TIMESTAMPS, 10, v0, v1, v2, v3, e0, e1, e2, e3, NOP, WINDOW_SCALE, 3, shift,
-    ] = octets else { return false };
-    options.mss = Some(u16::from_be_bytes([m0, m1]));
-    options.window_scale = Some(shift);
+    let Some([mss, SACK_AND_TIMESTAMPS, tsval, tsecr, scale]) = words(octets) else { return false };
+    if mss & !0xffff != MSS_FRONT || scale & !0xff != SCALE_FRONT {
+        return false;
+    }
+    options.mss = Some(mss as u16);
+    options.window_scale = Some(scale as u8);
     options.sack_permitted = true;
-    options.timestamps = Some(timestamps([v0, v1, v2, v3], [e0, e1, e2, e3]));
+    options.timestamps = Some(Timestamps { tsval, tsecr });
     true
+}
+
+/// Octets as so many words in host order, if they are as many.
+#[inline(always)]
+fn words<const N: usize>(octets: &[u8]) -> Option<[u32; N]> {
+    let (words, []) = octets.as_chunks() else { return None };
+    words.as_array().map(|words: &[[u8; 4]; N]| words.map(u32::from_be_bytes))
 }
 
 /// A known kind with a length that is not its own is skipped like an unknown kind, as other stacks do: its
@@ -245,7 +256,8 @@ fn parse_each(mut octets: &[u8], options: &mut Options) -> Result<(), DropReason
             [WINDOW_SCALE, _, shift] => options.window_scale = Some(shift),
             [SACK_PERMITTED, _] => options.sack_permitted = true,
             [TIMESTAMPS, _, v0, v1, v2, v3, e0, e1, e2, e3] => {
-                options.timestamps = Some(timestamps([v0, v1, v2, v3], [e0, e1, e2, e3]));
+                let [tsval, tsecr] = [[v0, v1, v2, v3], [e0, e1, e2, e3]].map(u32::from_be_bytes);
+                options.timestamps = Some(Timestamps { tsval, tsecr });
             }
             [SACK, _, ref blocks @ ..] => {
                 if let (blocks, []) = blocks.as_chunks::<8>() {
@@ -259,11 +271,6 @@ fn parse_each(mut octets: &[u8], options: &mut Options) -> Result<(), DropReason
         }
         octets = rest;
     }
-}
-
-#[inline]
-fn timestamps(tsval: [u8; 4], tsecr: [u8; 4]) -> Timestamps {
-    Timestamps { tsval: u32::from_be_bytes(tsval), tsecr: u32::from_be_bytes(tsecr) }
 }
 
 #[cfg(test)]
