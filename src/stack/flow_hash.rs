@@ -32,7 +32,8 @@ impl FlowHash {
         let [a, b, c, ..] = self.secret;
         let ports = u64::from(tuple.local_port) << 16 | u64::from(tuple.remote_port);
         let (local, remote) = (&tuple.local_addr, &tuple.remote_addr);
-        if local.is_v4() && remote.is_v4() {
+        // Both are of one family.
+        if local.is_v4() {
             let addresses = u64::from(local.last_word()) << 32 | u64::from(remote.last_word());
             return folded(folded(addresses ^ a, ports ^ b), c);
         }

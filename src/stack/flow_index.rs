@@ -112,14 +112,14 @@ impl FlowIndex {
     }
 
     /// The flow whose entry `is_it` recognizes.
-    #[inline]
+    #[inline(always)]
     pub fn find(&self, hash: u64, is_it: impl FnMut(&Flow) -> bool) -> Option<Flow> {
         self.part(hash).find(hash, is_it).copied()
     }
 
     /// The flow that [`FlowIndex::find`] would very likely give (7 bits of the hash agree), without a look at its entry:
     /// so that many can be asked of memory before the first is needed.
-    #[inline]
+    #[inline(always)]
     pub fn guess(&self, hash: u64) -> Option<Flow> {
         self.find(hash, |_| true)
     }

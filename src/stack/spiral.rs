@@ -9,12 +9,14 @@
 #[derive(Clone, Copy, Debug)]
 pub struct Spiral {
     first: u64,
+    /// By how much a significand is shifted to be compared with `first`.
+    shift: u32,
 }
 
 impl Spiral {
     /// One part.
     pub fn new() -> Self {
-        Spiral { first: 1 }
+        Spiral { first: 1, shift: u64::BITS - 1 }
     }
 
     /// How many parts there are; also the number of the first.
@@ -26,15 +28,15 @@ impl Spiral {
     #[inline]
     pub fn locate(&self, hash: u64) -> u64 {
         let significand = significand(hash);
-        let bits = u64::BITS - self.first.leading_zeros();
-        let coarse = significand >> (u64::BITS - bits);
+        let coarse = significand >> self.shift;
         // What is below `first` was split by one bit more.
-        if coarse >= self.first { coarse } else { significand >> (u64::BITS - 1 - bits) }
+        if coarse >= self.first { coarse } else { significand >> (self.shift - 1) }
     }
 
     /// Takes the first part away and gives its number `n`: what was in it belongs to the new parts `2n` and `2n + 1`.
     pub fn grow(&mut self) -> u64 {
         self.first += 1;
+        self.shift = self.first.leading_zeros();
         self.first - 1
     }
 }

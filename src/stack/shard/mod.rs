@@ -212,7 +212,17 @@ impl Shard {
     #[inline]
     pub fn find(&self, tuple: &FourTuple) -> (u64, Option<Flow>) {
         let hash = self.index.hash(tuple);
-        (hash, self.index.find(hash, |flow| self.tuple_is(*flow, tuple)))
+        let flow = match self.index.guess(hash) {
+            Some(flow) if !self.tuple_is(flow, tuple) => self.find_beyond(hash, tuple),
+            guess => guess,
+        };
+        (hash, flow)
+    }
+
+    /// The flow of a tuple whose guess is another's.
+    #[inline(never)]
+    fn find_beyond(&self, hash: u64, tuple: &FourTuple) -> Option<Flow> {
+        self.index.find(hash, |flow| self.tuple_is(*flow, tuple))
     }
 
     /// Loads what the flows of a burst will be looked for in, and their entries. Loads that nothing waits for go on side by
@@ -244,7 +254,7 @@ impl Shard {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn tuple_is(&self, flow: Flow, tuple: &FourTuple) -> bool {
         match flow.phase() {
             Phase::Connection => self.connections.get(flow.place()).is_some_and(|tcb| tcb.tuple == *tuple),
