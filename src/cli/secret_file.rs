@@ -59,6 +59,12 @@ impl SecretFile {
         Ok(self.renew(now, clock::day_ahead()))
     }
 
+    /// Not all could be told the keys of the last look: what they had is what they were told, and the next look gives the keys
+    /// again.
+    pub fn put_back(&mut self, told: CookieKeys) {
+        self.told = told;
+    }
+
     fn take(&mut self, secrets: (Secret, Option<Secret>), now: Instant) {
         if secrets.0 != self.secrets.0 {
             self.before = Some((self.secrets.0, now + 2 * EPOCH));

@@ -152,7 +152,7 @@ fn wait_for_end(engine: &Engine<Services>, interrupts: &Interrupts, drain: Durat
                 if let Err(e) = &looked
                     && !complained
                 {
-                    tracing::error!("the secret stays as it was: {e}");
+                    tracing::error!("the secret stays as it was, and is looked at again: {e}");
                 }
                 complained = looked.is_err();
             }
@@ -162,8 +162,9 @@ fn wait_for_end(engine: &Engine<Services>, interrupts: &Interrupts, drain: Durat
 }
 
 fn look_after(engine: &Engine<Services>, secret: &mut SecretFile) -> Result<(), SetupError> {
+    let before = secret.keys();
     if let Some(keys) = secret.look()? {
-        engine.handle().rekey_cookies(&keys)?;
+        engine.handle().rekey_cookies(&keys).inspect_err(|_| secret.put_back(before))?;
         tracing::info!("SYN cookies are made and opened by other keys from now on");
     }
     Ok(())
