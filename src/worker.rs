@@ -307,7 +307,7 @@ impl<D: Driver, A: App> Worker<D, A> {
         self.burst = burst;
         if let Some(desk) = &mut self.desk {
             while let Some((addr, station)) = self.stack.take_heard() {
-                desk.tell(addr, station);
+                self.stack.on_untold(desk.tell(addr, station));
             }
             desk.wake_others();
         }

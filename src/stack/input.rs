@@ -324,8 +324,13 @@ impl Shard {
     fn hear(&mut self, addr: Addr, station: Station, how: Learn, now: Instant) {
         self.learn(addr, station, how, now);
         let believed = how == Learn::Update || self.neighbours.peek(&addr) == Some(station);
-        if believed && self.share.is_part() && self.heard.len() < MOST_HEARD {
+        if !believed || !self.share.is_part() {
+            return;
+        }
+        if self.heard.len() < MOST_HEARD {
             self.heard.push_back((addr, station));
+        } else {
+            self.ledger.refused.neighbour_news += 1;
         }
     }
 
@@ -444,4 +449,25 @@ fn hand_over(owner: usize, reply: &mut Option<Reply>) -> Outcome {
 /// What strangers make us send is bounded: a reply beyond the limit of its kind is not made.
 fn limited(allowed: bool) -> Result<(), DropReason> {
     if allowed { Ok(()) } else { Err(DropReason::ReplyLimited) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stack::steering::{Share, Steering};
+    use crate::stack::{CookieKeys, Secrets, StackConfig};
+    use crate::wire::MacAddr;
+    use std::sync::Arc;
+
+    #[test]
+    fn news_beyond_the_limit_is_counted() {
+        let secrets = Secrets { isn: [1; 16], flow_hash: [2; 16], cookie: CookieKeys::alone([3; 16]) };
+        let share = Share::new(&Arc::new(Steering::of_our_own(&[7; 40], 2)), 0);
+        let mut shard = Shard::new(StackConfig::new(MacAddr([2; 6]), Vec::new(), secrets), share, Instant::ZERO);
+        let station = Station { mac: MacAddr([2, 0, 0, 0, 0, 9]), vlan: None };
+        for host in 0..MOST_HEARD as u8 + 3 {
+            shard.hear(Addr::from_v4([10, 0, 0, host]), station, Learn::Update, Instant::ZERO);
+        }
+        assert_eq!((shard.heard.len(), shard.ledger.refused.neighbour_news), (MOST_HEARD, 3));
+    }
 }

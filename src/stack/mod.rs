@@ -157,6 +157,11 @@ impl<A: App> Stack<A> {
         self.shard.heard.pop_front()
     }
 
+    /// So many of the other workers had no room to be told what was taken out.
+    pub fn on_untold(&mut self, workers: u64) {
+        self.shard.ledger.refused.neighbour_news += workers;
+    }
+
     /// A neighbour's address that came in at another worker.
     pub fn on_heard(&mut self, now: Instant, addr: Addr, station: Station) {
         self.shard.learn(addr, station, Learn::Update, now);

@@ -129,6 +129,7 @@ impl Shard {
             ("time_wait_shed", refused.time_wait_shed),
             ("half_open_shed", refused.half_open_shed),
             ("neighbours", refused.neighbours),
+            ("neighbour_news", refused.neighbour_news),
             ("tx_frames", refused.tx_frames),
             ("app_timers", refused.app_timers),
             ("neighbour_replies", self.replies.neighbour.held_back()),

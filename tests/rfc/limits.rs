@@ -31,6 +31,7 @@ fn every_pool_has_a_limit_and_a_gauge() {
             "buffer_bytes",
             "silent_peers",
             "neighbours",
+            "neighbour_news",
             "tx_frames",
             "app_timers",
             "orphans",

@@ -100,12 +100,17 @@ impl Desk {
         given
     }
 
-    /// Tells all other workers where a neighbour is. Whose box is full does not hear of it, and asks by itself.
-    pub fn tell(&mut self, addr: Addr, station: Station) {
+    /// Tells all other workers where a neighbour is; says how many have a full box. These do not hear of it, and ask by
+    /// themselves.
+    pub fn tell(&mut self, addr: Addr, station: Station) -> u64 {
+        let mut untold = 0;
         for (number, inbox) in self.exchange.inboxes.iter().enumerate().filter(|(number, _)| *number != self.worker) {
-            self.written_to[number] |= inbox.news.push((addr, station)).is_ok();
+            let told = inbox.news.push((addr, station)).is_ok();
+            self.written_to[number] |= told;
+            untold += u64::from(!told);
         }
         self.any = true;
+        untold
     }
 
     /// Wakes those who sleep although they were given something.

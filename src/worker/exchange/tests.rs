@@ -1,7 +1,7 @@
 //! Frames, parcels and news go where they are to, and who sleeps is woken.
 
 use super::desk::{Desk, Exchange};
-use super::shared::{LARGEST, PARCELS};
+use super::shared::{LARGEST, NEWS, PARCELS};
 use crate::driver::{Driver, memory};
 use crate::stack::neighbours::Station;
 use crate::time::Duration;
@@ -51,8 +51,11 @@ fn a_full_box_refuses_until_its_owner_reads() {
 fn news_reaches_all_others() {
     let (_drivers, mut desks) = exchange(3);
     let news = (Addr::from_v4([10, 0, 0, 1]), Station { mac: MacAddr([2; 6]), vlan: Some(3) });
-    desks[1].tell(news.0, news.1);
+    assert_eq!(desks[1].tell(news.0, news.1), 0);
     assert_eq!(desks.iter_mut().map(Desk::take_news).collect::<Vec<_>>(), [Some(news), None, Some(news)]);
+    (0..NEWS).for_each(|_| assert_eq!(desks[0].tell(news.0, news.1), 0));
+    assert!(desks[1].take_news().is_some());
+    assert_eq!([desks[0].tell(news.0, news.1), desks[0].tell(news.0, news.1)], [1, 2], "one box is full, then both");
 }
 
 #[test]

@@ -130,7 +130,7 @@ fn news_wakes_as_frames_do() {
         let (mut events, mut desks) = desks(2);
         let (event, mut reader, mut teller) = (events.remove(0), desks.remove(0), desks.remove(0));
         let telling = loom::thread::spawn(move || {
-            teller.tell(Addr::from_v4([10, 0, 0, 1]), Station { mac: MacAddr([2; 6]), vlan: None });
+            assert_eq!(teller.tell(Addr::from_v4([10, 0, 0, 1]), Station { mac: MacAddr([2; 6]), vlan: None }), 0);
             teller.wake_others();
             teller
         });
