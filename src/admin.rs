@@ -1,7 +1,7 @@
 //! The admin socket of a running stack: one request line, one JSON answer.
 //!
 //! A Unix stream socket, mode 0600, served by a thread of its own, one client after another; a slow client delays other
-//! clients for two seconds at most, and workers never.
+//! clients for four seconds at most, two to ask and two to take the answer, however it dawdles, and workers never.
 
 use crate::SetupError;
 use crate::stats::Snapshot;
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The request for a snapshot.
 const REQUEST: &str = "stats";
@@ -150,7 +150,7 @@ fn answer_all(listener: &UnixListener, ending: &AtomicBool, snapshot: &dyn Fn() 
         if ending.load(Ordering::Acquire) {
             return;
         }
-        match client.and_then(|client| answer(client, snapshot)) {
+        match client.and_then(|client| answer(&client, snapshot)) {
             Ok(()) => {}
             Err(e) => {
                 tracing::debug!("admin client: {e}");
@@ -161,11 +161,47 @@ fn answer_all(listener: &UnixListener, ending: &AtomicBool, snapshot: &dyn Fn() 
     }
 }
 
-fn answer(mut client: UnixStream, snapshot: &dyn Fn() -> Result<Snapshot, SetupError>) -> io::Result<()> {
-    client.set_read_timeout(Some(PATIENCE))?;
-    client.set_write_timeout(Some(PATIENCE))?;
+/// Reads and writes until a moment: the socket's own time-outs begin anew with each octet.
+struct Until<'a> {
+    stream: &'a UnixStream,
+    deadline: Instant,
+}
+
+impl<'a> Until<'a> {
+    fn over(stream: &'a UnixStream) -> Self {
+        Until { stream, deadline: Instant::now() + PATIENCE }
+    }
+
+    /// # Errors
+    /// There is none left.
+    fn left(&self) -> io::Result<Option<Duration>> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(Some(left)) }
+    }
+}
+
+impl Read for Until<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.set_read_timeout(self.left()?)?;
+        self.stream.read(buffer)
+    }
+}
+
+impl Write for Until<'_> {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.stream.set_write_timeout(self.left()?)?;
+        // Within one call the kernel waits anew for each piece that it copies: this is less than one.
+        self.stream.write(&octets[..octets.len().min(4_096)])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+fn answer(client: &UnixStream, snapshot: &dyn Fn() -> Result<Snapshot, SetupError>) -> io::Result<()> {
     let mut line = String::new();
-    BufReader::new((&client).take(MAX_REQUEST)).read_line(&mut line)?;
+    BufReader::new(Until::over(client).take(MAX_REQUEST)).read_line(&mut line)?;
     let answer = if line.trim_end() == REQUEST {
         snapshot().map_or_else(|e| Answer::Error(e.to_string()), |s| Answer::Stats(Box::new(s)))
     } else {
@@ -173,7 +209,7 @@ fn answer(mut client: UnixStream, snapshot: &dyn Fn() -> Result<Snapshot, SetupE
     };
     let mut text = serde_json::to_vec(&answer).map_err(io::Error::other)?;
     text.push(b'\n');
-    client.write_all(&text)
+    Until::over(client).write_all(&text)
 }
 
 #[cfg(test)]
@@ -252,6 +288,22 @@ mod tests {
         let mut rude = UnixStream::connect(place.socket()).unwrap();
         rude.write_all(&[b'x'; 1000]).unwrap();
         drop(UnixStream::connect(place.socket()).unwrap());
+        assert!(ask(&place.socket()).is_ok());
+    }
+
+    /// Each octet comes in time, the request never.
+    #[test]
+    fn a_client_that_drips_is_cut_off() {
+        let place = Place::new("drip");
+        let _admin = Admin::serve(&place.socket(), || Ok(sample())).unwrap();
+        let mut slow = UnixStream::connect(place.socket()).unwrap();
+        let pause = PATIENCE / 8;
+        // Half as long again as it may take; without an end of it `ask` would wait in vain for as many octets as a line holds.
+        let octets = (0..12).take_while(|_| {
+            std::thread::sleep(pause);
+            slow.write_all(b"x").is_ok()
+        });
+        assert!(octets.count() < 12, "it was borne");
         assert!(ask(&place.socket()).is_ok());
     }
 
