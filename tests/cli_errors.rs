@@ -51,6 +51,35 @@ fn an_address_that_is_no_cidr() {
     }
 }
 
+/// Without $XDG_RUNTIME_DIR the folder lies where anybody may have made it first.
+#[test]
+fn a_folder_of_the_admin_socket_that_is_not_ours_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    const NOBODY: u32 = 65_534;
+    if !common::root("a folder that another user made") {
+        return;
+    }
+    let lent = std::env::temp_dir().join(format!("hf-lent-{}", std::process::id()));
+    let folder = lent.join(format!("handfast-{NOBODY}"));
+    std::fs::create_dir_all(&folder).unwrap();
+    let program = lent.join("handfast");
+    std::fs::copy(env!("CARGO_BIN_EXE_handfast"), &program).unwrap();
+    let ask = |owner: u32, mode: u32| {
+        std::os::unix::fs::chown(&folder, Some(owner), Some(owner)).unwrap();
+        std::fs::set_permissions(&folder, PermissionsExt::from_mode(mode)).unwrap();
+        let mut stats = Command::new(&program);
+        stats.arg("stats").env("TMPDIR", &lent).env_remove("XDG_RUNTIME_DIR").uid(NOBODY).gid(NOBODY);
+        let output = stats.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let answers = [(0, 0o755), (NOBODY, 0o777), (NOBODY, 0o700)].map(|(owner, mode)| ask(owner, mode));
+    std::fs::remove_dir_all(&lent).unwrap();
+    for (answer, cause) in answers.into_iter().zip(["not ours alone", "not ours alone", "there is none"]) {
+        assert!(answer.0 == Some(2) && answer.1.contains(cause) && answer.1.contains("--admin"), "{answer:?}");
+    }
+}
+
 #[test]
 fn what_an_ip_header_cannot_say() {
     for (flag, value, cure) in

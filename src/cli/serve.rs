@@ -41,7 +41,8 @@ pub struct Args {
     /// How long open connections may take to close when a signal ends the run; then they are reset
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
     drain: Duration,
-    /// Socket for `handfast stats` [default: /run/handfast/IF.sock, or in $XDG_RUNTIME_DIR/handfast]
+    /// Socket for `handfast stats` [default: /run/handfast/IF.sock; for others than root in $XDG_RUNTIME_DIR/handfast, or
+    /// without that in handfast-UID in the folder for temporary files]
     #[arg(long, value_name = "SOCKET")]
     admin: Option<PathBuf>,
     #[command(flatten)]
@@ -63,13 +64,13 @@ pub fn run(args: Args) -> Outcome {
     check_services(&args.services)?;
     config.listen = args.services.iter().map(|listener| listener.port).collect();
     let port = args.link.port_config()?;
+    let path = args.admin.clone().map_or_else(|| stats::default_socket(&interface), Ok)?;
     // A second signal does not wait.
     let interrupts = Interrupts::listen(1)?;
 
     let app = app_maker(&args, &config);
     let engine = Engine::start(config, port, app)?;
     let handle = engine.handle();
-    let path = args.admin.clone().unwrap_or_else(|| stats::default_socket(&interface));
     let admin = match Admin::serve(&path, move || handle.snapshot()) {
         Ok(admin) => admin,
         Err(e) => {

@@ -3,6 +3,9 @@
 use super::{Outcome, print_json, say, tables};
 use crate::SetupError;
 use crate::admin;
+use rustix::process::geteuid;
+use std::fs::DirBuilder;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -12,7 +15,8 @@ use std::process::ExitCode;
     after_help = "Examples:\n  handfast stats\n  handfast stats --admin /run/handfast/eth1.sock --json | jq .states"
 )]
 pub struct Args {
-    /// Socket of the stack [default: the one socket in /run/handfast, or in $XDG_RUNTIME_DIR/handfast]
+    /// Socket of the stack [default: the one socket in /run/handfast; for others than root in $XDG_RUNTIME_DIR/handfast, or
+    /// without that in handfast-UID in the folder for temporary files]
     #[arg(long, value_name = "SOCKET")]
     admin: Option<PathBuf>,
     /// Print one JSON object
@@ -24,7 +28,11 @@ pub struct Args {
 pub fn run(args: Args) -> Outcome {
     let socket = match args.admin {
         Some(socket) => socket,
-        None => the_only_socket(&default_folder())?,
+        None => {
+            let folder = default_folder();
+            check_folder(&folder)?;
+            the_only_socket(&folder)?
+        }
     };
     let snapshot = admin::ask(&socket)?;
     if args.json {
@@ -34,18 +42,43 @@ pub fn run(args: Args) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where `serve` puts its socket when none is named: one file for each interface.
-pub(super) fn default_socket(interface: &str) -> PathBuf {
-    default_folder().join(format!("{interface}.sock"))
+/// Where `serve` puts its socket when none is named: one file for each interface, in a folder that is there then.
+///
+/// # Errors
+/// The folder cannot be made, or is not ours alone.
+pub(super) fn default_socket(interface: &str) -> Result<PathBuf, SetupError> {
+    let folder = default_folder();
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+    made.map_err(|e| no_folder(&folder, &e.to_string()))?;
+    check_folder(&folder)?;
+    Ok(folder.join(format!("{interface}.sock")))
 }
 
 /// `/run/handfast` for root; else a folder that is the user's own.
 fn default_folder() -> PathBuf {
-    if rustix::process::geteuid().is_root() {
+    let user = geteuid();
+    if user.is_root() {
         return PathBuf::from("/run/handfast");
     }
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty());
-    runtime.map_or_else(std::env::temp_dir, PathBuf::from).join("handfast")
+    match std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty()) {
+        Some(runtime) => PathBuf::from(runtime).join("handfast"),
+        None => std::env::temp_dir().join(format!("handfast-{}", user.as_raw())),
+    }
+}
+
+/// Where anybody may make folders, somebody else may have made this one, and show us what is not so. In `/run` only root may.
+fn check_folder(folder: &Path) -> Result<(), SetupError> {
+    let user = geteuid();
+    let Ok(found) = std::fs::symlink_metadata(folder) else { return Ok(()) };
+    if user.is_root() || found.is_dir() && found.uid() == user.as_raw() && found.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(no_folder(folder, "it is not ours alone: of another user, open to others, or no folder"))
+}
+
+fn no_folder(folder: &Path, cause: &str) -> SetupError {
+    let what = format!("folder of the admin socket {}", folder.display());
+    SetupError::new(what, cause, "name a socket in a folder of your own with `--admin SOCKET`")
 }
 
 fn the_only_socket(folder: &Path) -> Result<PathBuf, SetupError> {
