@@ -9,9 +9,13 @@ use crate::time::Instant;
 const SEARCHED_PER_TURN: u32 = 1_024;
 
 impl Shard {
-    /// The connection waits until there are blocks to write to; each does once.
+    /// The connection, whose write was cut short, waits until there are blocks to write to; each does once.
     pub fn wait_for_blocks(&mut self, index: u32) {
         let Some(tcb) = self.connections.get_mut(index) else { return };
+        tcb.facts.clear(Facts::STARVED);
+        if tcb.facts.has(Facts::HUNGRY) {
+            return;
+        }
         tcb.facts.set(Facts::HUNGRY);
         self.pools.hungry += 1;
         self.starved.push_back(self.id(index));

@@ -70,8 +70,8 @@ impl Shard {
         tcb.facts.put(Facts::READY, progress != Progress::Done);
         if tcb.ending.is_some() {
             self.free_if_done(index);
-        } else {
-            self.schedule(index, now);
+        } else if !tcb.stands_right(&self.config.tcp) {
+            self.move_in_wheel(index, now);
         }
         progress
     }

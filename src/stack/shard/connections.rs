@@ -64,10 +64,21 @@ impl Shard {
     /// Sees to all that follows from a change of a connection: tables, timers, lists. Called after every change.
     pub fn settle(&mut self, index: u32, now: Instant) {
         let Some(mut tcb) = self.connections.get_mut(index) else { return };
-        if tcb.retires() || tcb.is_orphan() != tcb.facts.has(Facts::ORPHAN) {
-            self.tend_leaving(index, now);
-            let Some(changed) = self.connections.get_mut(index) else { return };
-            tcb = changed;
+        if tcb.retires() {
+            self.retire_into_time_wait(index, now);
+            let Some(retired) = self.connections.get_mut(index) else { return };
+            tcb = retired;
+        }
+        if tcb.is_orphan() && !tcb.facts.has(Facts::ORPHAN) {
+            // One too many is reset, the newest: those before it are nearer to their end. While draining all are orphans,
+            // and nothing new comes.
+            if self.orphans < self.config.limits.orphans || self.draining {
+                tcb.facts.set(Facts::ORPHAN);
+                self.orphans += 1;
+            } else {
+                tcb.abort(Ending::Aborted, &mut env!(self, now));
+                self.ledger.refused.orphans += 1;
+            }
         }
         if tcb.has_news() && !tcb.facts.has(Facts::TELLING | Facts::TOLD) {
             tcb.facts.set(Facts::TELLING);
@@ -77,61 +88,24 @@ impl Shard {
             tcb.facts.set(Facts::READY);
             self.ready.push_back(index);
         }
-        let starves = tcb.facts.take(Facts::STARVED) && !tcb.facts.has(Facts::HUNGRY);
         if tcb.ending.is_some() {
-            self.leave_index(index);
-        } else {
-            self.schedule(index, now);
+            if !tcb.facts.has(Facts::UNINDEXED) {
+                self.leave(index);
+            }
+            return;
+        }
+        let starves = tcb.facts.has(Facts::STARVED);
+        if !tcb.stands_right(&self.config.tcp) {
+            self.move_in_wheel(index, now);
         }
         if starves {
             self.wait_for_blocks(index);
         }
     }
 
-    /// A connection that the application has closed, or that has come to TIME-WAIT.
-    #[inline(never)]
-    fn tend_leaving(&mut self, index: u32, now: Instant) {
-        if self.connections.get(index).is_some_and(Tcb::retires) {
-            self.retire_into_time_wait(index, now);
-        }
-        self.tend_orphan(index, now);
-    }
-
-    /// Counts orphans. One too many is reset, the newest: those before it are nearer to their end. While draining all are
-    /// orphans, and nothing new comes.
-    fn tend_orphan(&mut self, index: u32, now: Instant) {
-        let Some(tcb) = self.connections.get_mut(index) else { return };
-        match (tcb.is_orphan(), tcb.facts.has(Facts::ORPHAN)) {
-            (true, false) => {
-                if self.orphans >= self.config.limits.orphans && !self.draining {
-                    tcb.abort(Ending::Aborted, &mut env!(self, now));
-                    self.ledger.refused.orphans += 1;
-                    return;
-                }
-                tcb.facts.set(Facts::ORPHAN);
-                self.orphans += 1;
-            }
-            (false, true) => {
-                tcb.facts.clear(Facts::ORPHAN);
-                self.orphans -= 1;
-            }
-            _ => {}
-        }
-    }
-
     /// Puts a connection to where its next timer is in the wheel.
-    #[inline]
-    pub fn schedule(&mut self, index: u32, now: Instant) {
-        if !self.connections.get(index).is_some_and(|tcb| tcb.stands_right(&self.config.tcp)) {
-            self.move_in_wheel(index, now);
-        }
-    }
-
-    fn move_in_wheel(&mut self, index: u32, now: Instant) {
+    pub fn move_in_wheel(&mut self, index: u32, now: Instant) {
         let Some(tcb) = self.connections.get_mut(index) else { return };
-        if tcb.ending.is_some() {
-            return;
-        }
         let env = env!(self, now);
         tcb.arm_persist(&env);
         tcb.arm_keep_alive(&env);
@@ -145,30 +119,29 @@ impl Shard {
         }
     }
 
-    /// An ended connection is no longer found; its port is free again unless TIME-WAIT keeps it.
-    fn leave_index(&mut self, index: u32) {
-        self.wheel.disarm(&mut self.connections, index);
+    /// An ended connection is no longer found; its port is free again.
+    fn leave(&mut self, index: u32) {
         let Some(tcb) = self.connections.get_mut(index) else { return };
-        if tcb.facts.has(Facts::UNINDEXED) {
-            return;
-        }
         tcb.facts.set(Facts::UNINDEXED);
-        let tuple = tcb.tuple;
-        self.index.remove(self.index.hash(&tuple), Flow::new(Phase::Connection, index));
-        self.ports.release(&tuple);
+        self.orphans -= u32::from(tcb.facts.take(Facts::ORPHAN));
+        self.index.remove(self.index.hash(&tcb.tuple), Flow::new(Phase::Connection, index));
+        self.ports.release(&tcb.tuple);
+        self.wheel.disarm(&mut self.connections, index);
     }
 
-    /// Both FINs are exchanged and ours was first: a small entry takes the connection's place in the index.
+    /// Both FINs are exchanged and ours was first: a small entry takes the connection's place in the index, and keeps its port.
     fn retire_into_time_wait(&mut self, index: u32, now: Instant) {
         let Some(tcb) = self.connections.get_mut(index) else { return };
         let entry = TimeWait::of(tcb);
         // From here on the entry is what is in TIME-WAIT, also for the gauge.
         tcb.state = StateGauges::handed_over();
         tcb.facts.set(Facts::UNINDEXED);
+        self.orphans -= u32::from(tcb.facts.take(Facts::ORPHAN));
         let owes_ack = tcb.facts.has(Facts::ACK_NOW);
         tcb.over(Ending::Closed, &mut env!(self, now));
         // The last ACK still leaves from the control block; out of CLOSING there is none to send.
         tcb.facts.put(Facts::LAST_ACK_DUE, owes_ack);
+        self.wheel.disarm(&mut self.connections, index);
         self.make_room_in_time_wait(&entry, now);
         let flow = self.store_time_wait(&entry, now);
         let hash = self.index.hash(&entry.tuple);
