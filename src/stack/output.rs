@@ -78,10 +78,13 @@ impl Shard {
 
     fn transmit_segments(&mut self, now: Instant, index: u32, out: &mut impl Transmit) -> Progress {
         let Some(tcb) = self.connections.get_mut(index) else { return Progress::Done };
-        let our_mss = self.config.our_mss(tcb.tuple.local_addr.is_v4());
-        let Some(mut plan) = tcb.poll_transmit(our_mss, &env!(self, now)) else { return Progress::Done };
-        let (tuple, waiting) =
-            (tcb.tuple, (!tcb.facts.has(Facts::RESOLVING)).then(|| Flow::new(Phase::Connection, index)));
+        let tuple = tcb.tuple;
+        let our_mss = self.config.our_mss(tuple.local_addr.is_v4());
+        let mut next = tcb.poll_transmit(our_mss, &env!(self, now));
+        if next.is_none() {
+            return Progress::Done;
+        }
+        let waiting = (!tcb.facts.has(Facts::RESOLVING)).then(|| Flow::new(Phase::Connection, index));
         // Looked up once for all segments of this turn.
         let found = self.find_next_hop(&tuple, waiting, now);
         let Some(station) = found.known() else {
@@ -91,24 +94,24 @@ impl Shard {
         let mut envelope = self.envelope(self.link_to(station), tuple);
         let class = envelope.traffic_class;
         let Some(tcb) = self.connections.get_mut(index) else { return Progress::Done };
+        let mut env = env!(self, now);
         for _ in 0..BURST {
+            // Looked at where it stands: it is large.
+            let Some(plan) = &next else { return Progress::Done };
             envelope.traffic_class = class | plan.ecn;
             let written = out.transmit(|buffer| {
-                frame::emit_tcp(buffer, &envelope, &plan.header, plan.text_len, |text| tcb.copy_text(&plan, text))
+                frame::emit_tcp(buffer, &envelope, &plan.header, plan.text_len, |text| tcb.copy_text(plan, text))
             });
             if !written {
                 return Progress::NoRoom;
             }
-            tcb.sent(&plan, &mut env!(self, now));
+            tcb.sent(plan, &mut env);
             if !tcb.may_transmit() {
                 return Progress::Done;
             }
-            match tcb.poll_transmit(our_mss, &env!(self, now)) {
-                Some(next) => plan = next,
-                None => return Progress::Done,
-            }
+            next = tcb.poll_transmit(our_mss, &env);
         }
-        Progress::More
+        if next.is_some() { Progress::More } else { Progress::Done }
     }
 
     /// What a connection has to send waits until its neighbour is known; its timer runs meanwhile, and asks again.
