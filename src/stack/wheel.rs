@@ -38,28 +38,27 @@ impl Wheel {
     /// Has the entry wait until tick `due` (less than 2^31 ticks ahead), instead of whenever it waited for.
     pub fn arm<T: Timed>(&mut self, slab: &mut Slab<T>, index: u32, due: u32) {
         let Some(entry) = slab.get_mut(index) else { return };
-        let link = entry.link();
-        if link.is_armed() {
-            if link.due == due {
-                return;
+        match entry.link().armed_for() {
+            Some(before) if before == due => {}
+            Some(_) => {
+                self.disarm(slab, index);
+                self.arm(slab, index, due);
             }
-            self.disarm(slab, index);
+            None => {
+                self.armed += 1;
+                let next = self.enter(entry.link(), index, due);
+                put_before(slab, index, next);
+            }
         }
-        self.link(slab, index, due);
-        self.armed += 1;
     }
 
-    fn link<T: Timed>(&mut self, slab: &mut Slab<T>, index: u32, due: u32) {
+    /// Makes an entry the first of its slot; gives the one that was.
+    fn enter(&mut self, link: &mut Link, index: u32, due: u32) -> u32 {
         let slot = self.slot_for(due);
-        let next = self.heads[slot];
-        if let Some(entry) = slab.get_mut(next) {
-            entry.link().prev = index;
-        }
-        if let Some(entry) = slab.get_mut(index) {
-            *entry.link() = Link { prev: Link::SLOT | slot as u32, next, due };
-        }
-        self.heads[slot] = index;
+        let next = std::mem::replace(&mut self.heads[slot], index);
+        *link = Link { prev: Link::SLOT | slot as u32, next, due };
         self.occupied[slot / SLOTS][slot % SLOTS / 64] |= 1 << (slot % 64);
+        next
     }
 
     fn slot_for(&self, due: u32) -> usize {
@@ -160,7 +159,8 @@ impl Wheel {
         self.occupied[level][at / 64] &= !(1 << (at % 64));
         while let Some(entry) = slab.get_mut(index) {
             let Link { next, due, .. } = *entry.link();
-            self.link(slab, index, due);
+            let first = self.enter(entry.link(), index, due);
+            put_before(slab, index, first);
             index = next;
         }
     }
@@ -181,6 +181,13 @@ impl Wheel {
         }
         let now_has_some = self.heads[self.now as usize % SLOTS] != Link::NONE;
         Some(if now_has_some { self.now } else { self.next_tick() })
+    }
+}
+
+/// Tells the entry `next`, if it is one, which one stands before it now.
+fn put_before<T: Timed>(slab: &mut Slab<T>, index: u32, next: u32) {
+    if let Some(entry) = slab.get_mut(next) {
+        entry.link().prev = index;
     }
 }
 
