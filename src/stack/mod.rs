@@ -342,19 +342,39 @@ impl<A: App> Stack<A> {
         }
     }
 
-    /// Calls the application back until nothing is left to tell.
+    /// Calls the application back until nothing is left to tell; what it does may add to that.
     fn tell(&mut self, now: Instant) {
-        while let Some(index) = self.shard.telling.pop_front() {
-            self.tell_one(index, now);
+        let mut at = 0;
+        while let Some(index) = self.shard.telling.get(at) {
+            self.tell_one(*index, now);
+            at += 1;
         }
+        self.shard.telling.clear();
     }
 
     fn tell_one(&mut self, index: u32, now: Instant) {
-        let conn = self.shard.id(index);
         let Some(tcb) = self.shard.connections.get_mut(index) else { return };
         tcb.facts.clear(Facts::TELLING);
         let news = std::mem::take(&mut tcb.news);
-        self.shard.tend_path_mtu(index, news, now);
+        let conn = self.shard.id(index);
+        if !news.is_empty() {
+            self.shard.tend_path_mtu(index, news, now);
+            self.tell_news(conn, news, now);
+        }
+        let Some(tcb) = self.shard.connections.get_mut(index) else { return };
+        let Some(ending) = tcb.ending else { return };
+        // Data that came before an orderly end is there until it is read or the application closes.
+        if tcb.facts.has(Facts::TOLD) || (tcb.readable() > 0 && tcb.has_reader()) {
+            return;
+        }
+        tcb.facts.set(Facts::TOLD);
+        tcb.facts.clear(Facts::TELLING);
+        self.app.on_closed(&mut Cx { shard: &mut self.shard, now }, conn, ending);
+        self.shard.free_if_done(index);
+    }
+
+    #[inline]
+    fn tell_news(&mut self, conn: ConnId, news: News, now: Instant) {
         let mut cx = Cx { shard: &mut self.shard, now };
         if news.has(News::ACCEPTED) {
             self.app.on_accept(&mut cx, conn);
@@ -371,16 +391,6 @@ impl<A: App> Stack<A> {
         if news.has(News::HALF_CLOSED) && cx.hears(conn) {
             self.app.on_half_close(&mut cx, conn);
         }
-        let Some(tcb) = self.shard.connections.get_mut(index) else { return };
-        let Some(ending) = tcb.ending else { return };
-        // Data that came before an orderly end is there until it is read or the application closes.
-        if tcb.facts.has(Facts::TOLD) || (tcb.readable() > 0 && tcb.has_reader()) {
-            return;
-        }
-        tcb.facts.set(Facts::TOLD);
-        tcb.facts.clear(Facts::TELLING);
-        self.app.on_closed(&mut Cx { shard: &mut self.shard, now }, conn, ending);
-        self.shard.free_if_done(index);
     }
 }
 

@@ -82,7 +82,7 @@ impl Shard {
         }
         if tcb.has_news() && !tcb.facts.has(Facts::TELLING | Facts::TOLD) {
             tcb.facts.set(Facts::TELLING);
-            self.telling.push_back(index);
+            self.telling.push(index);
         }
         if tcb.may_transmit() && !tcb.facts.has(Facts::READY) {
             tcb.facts.set(Facts::READY);

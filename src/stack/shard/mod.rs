@@ -97,7 +97,7 @@ pub(crate) struct Shard {
     /// Half-open entries whose SYN-ACK is to be sent again, which waits until the connections have had their turn.
     pub ready_again: VecDeque<u32>,
     /// Connections with something to tell the application.
-    pub telling: VecDeque<u32>,
+    pub telling: Vec<u32>,
     pub app_timers: TimerQueue,
     /// Connections whose writes were cut short because the pool of buffers was empty.
     pub starved: VecDeque<ConnId>,
@@ -181,7 +181,7 @@ impl Shard {
             path_mtus: PathMtus::new(limits.path_mtus),
             ready: VecDeque::new(),
             ready_again: VecDeque::new(),
-            telling: VecDeque::new(),
+            telling: Vec::new(),
             app_timers: TimerQueue::new(limits.app_timers),
             starved: VecDeque::new(),
             early_cursor: 0,
