@@ -10,6 +10,7 @@ use crate::wire::tcp::{Flags, Segment};
 impl Tcb {
     /// # Errors
     /// [`DropReason::AckUnacceptable`]: the text of such a segment is not looked at either.
+    #[inline]
     pub(super) fn on_ack(&mut self, segment: &Segment<'_>, env: &mut Env<'_>) -> Result<(), DropReason> {
         let ack = segment.header.ack;
         // RFC 5961 §5.2: SND.UNA - MAX.SND.WND <= SEG.ACK <= SND.NXT.
@@ -33,7 +34,7 @@ impl Tcb {
             self.facts.clear(Facts::TIMER);
         }
         let window_before = self.snd_wnd;
-        let is_duplicate = self.is_duplicate_ack(segment);
+        let is_duplicate = self.transfer.is_some() && self.is_duplicate_ack(segment);
         self.update_window(segment);
         if advanced {
             self.on_new_ack(segment, env);
@@ -83,6 +84,7 @@ impl Tcb {
         }
     }
 
+    #[inline]
     fn on_new_ack(&mut self, segment: &Segment<'_>, env: &mut Env<'_>) {
         let ack = segment.header.ack;
         let fin_acked = self.facts.has(Facts::FIN_SENT) && ack == self.snd_nxt;
@@ -110,6 +112,7 @@ impl Tcb {
     }
 
     /// What text is, or was, in flight has to do with an acknowledgement of something new.
+    #[inline(never)]
     fn on_delivery(&mut self, segment: &Segment<'_>, octets: u32, flight: u32, env: &mut Env<'_>) {
         self.take_delivered(segment, octets, env);
         self.settle_probe(segment, flight);
@@ -178,6 +181,7 @@ impl Tcb {
         }
     }
 
+    #[inline(never)]
     fn on_same_ack(&mut self, segment: &Segment<'_>, is_duplicate: bool, env: &mut Env<'_>) {
         let (flight, now_us) = (self.data_in_flight(), env.now_us());
         let echo_age_ms = self.echo_age_ms(segment, env);
@@ -195,6 +199,7 @@ impl Tcb {
         self.detect_loss(flight, env);
     }
 
+    #[inline(never)]
     fn on_window_opened(&mut self, env: &Env<'_>) {
         self.facts.clear(Facts::PROBE_DUE);
         // The persist timer; in FIN-WAIT-2 what runs is the orphan's.

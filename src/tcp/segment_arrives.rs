@@ -27,6 +27,7 @@ impl Tcb {
     ///
     /// # Errors
     /// Why it was dropped; an answer that it calls for is owed and leaves with this turn.
+    #[inline]
     pub fn on_segment(&mut self, segment: &Segment<'_>, env: &mut Env<'_>) -> Result<Handled, DropReason> {
         match self.state {
             State::SynSent => self.on_segment_syn_sent(segment, env),
@@ -81,12 +82,14 @@ impl Tcb {
         }
         if self.state.receives() {
             let fitted = self.fit(segment);
-            if fitted.text.len() < segment.text.len() {
-                // Some of it had come before, or the window does not take it (a probe of a closed one): say what stands.
-                self.facts.set(Facts::ACK_NOW);
+            if !segment.text.is_empty() {
+                if fitted.text.len() < segment.text.len() {
+                    // Some of it had come before, or the window does not take it (a probe of a closed one): say what stands.
+                    self.facts.set(Facts::ACK_NOW);
+                }
+                self.note_duplicate(segment, env);
+                self.on_text(&fitted, env);
             }
-            self.note_duplicate(segment, env);
-            self.on_text(&fitted, env);
             self.on_fin(&fitted, env);
         } else if !segment.is_empty() {
             self.facts.set(Facts::ACK_NOW);
@@ -128,6 +131,7 @@ impl Tcb {
     }
 
     /// First step: the four cases of acceptability on (SEG.LEN, RCV.WND).
+    #[inline]
     fn check_sequence(&mut self, segment: &Segment<'_>, env: &mut Env<'_>) -> Result<(), DropReason> {
         if self.accepts(segment.header.seq, segment.len()) {
             return Ok(());
@@ -151,6 +155,7 @@ impl Tcb {
 
     /// Text that we have already must always be acknowledged again, for our ACK may be lost; what carries none might be
     /// an answer to an answer, and is answered a bounded number of times.
+    #[cold]
     fn answer_unacceptable(&mut self, segment: &Segment<'_>, env: &mut Env<'_>) {
         if segment.text.is_empty() && !segment.header.flags.has(Flags::FIN) {
             self.challenge(env);
@@ -189,6 +194,7 @@ impl Tcb {
     ///
     /// Deviation: RFC 5961 §7, challenge ACKs. Each connection has a count of its own: one for all is a side channel
     /// (CVE-2016-5696).
+    #[cold]
     pub(super) fn challenge(&mut self, env: &mut Env<'_>) {
         let now = (env.tick() >> 6) as u16;
         if now.wrapping_sub(self.challenged_at) > CHALLENGE_WINDOW || self.challenges == 0 {
@@ -232,6 +238,7 @@ impl Tcb {
     }
 
     /// Second step, with RFC 5961 §3.2: a RST is believed only at RCV.NXT; elsewhere in the window it is challenged.
+    #[inline(never)]
     fn check_rst(&mut self, segment: &Segment<'_>, env: &mut Env<'_>) -> Result<Handled, DropReason> {
         if segment.header.seq != self.rcv_nxt {
             self.challenge(env);
@@ -253,6 +260,7 @@ impl Tcb {
     }
 
     /// The ACK that completes the handshake in SYN-RECEIVED.
+    #[inline]
     fn on_ack_of_syn(&mut self, segment: &Segment<'_>, env: &mut Env<'_>) {
         self.established(segment, env);
         self.change_state(Event::RecvAckOfSyn, env);
@@ -299,6 +307,7 @@ impl Tcb {
     }
 
     /// Cuts a segment to what is new and lies in the window.
+    #[inline]
     fn fit<'a>(&self, segment: &Segment<'a>) -> Fitted<'a> {
         let seq = segment.header.seq;
         let old = if seq.before(self.rcv_nxt) { self.rcv_nxt.distance_from(seq) as usize } else { 0 };

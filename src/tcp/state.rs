@@ -185,6 +185,11 @@ pub fn next(state: State, event: Event) -> Option<State> {
     NEXT[state as usize][event as usize]
 }
 
+#[cold]
+fn no_transition(from: State, event: Event) -> ! {
+    panic!("no transition from {from:?} on {event:?}")
+}
+
 /// A change of state of a traced connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transition {
@@ -223,7 +228,7 @@ impl StateGauges {
     #[inline]
     pub fn transition(&mut self, state: &mut State, event: Event, tuple: &FourTuple, at: Instant) {
         let from = *state;
-        let Some(to) = next(from, event) else { panic!("no transition from {from:?} on {event:?}") };
+        let Some(to) = next(from, event) else { no_transition(from, event) };
         *state = to;
         // A listener stays in LISTEN when an entry leaves it, and CLOSED holds nothing.
         if !matches!((from, event), (State::Closed, _) | (State::Listen, Event::RecvSyn)) {

@@ -7,6 +7,7 @@ use crate::ledger::{DropReason, Ending, Handled};
 use crate::wire::tcp::{Flags, Segment};
 
 impl Tcb {
+    #[inline(never)]
     pub(super) fn on_segment_syn_sent(
         &mut self,
         segment: &Segment<'_>,
