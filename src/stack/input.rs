@@ -177,7 +177,7 @@ impl Shard {
         let verdict = entry.on_segment(arrival.segment, &env!(self, now));
         match verdict {
             HalfOpenVerdict::Establish => {
-                let index = self.promote(arrival.hash, place, now)?;
+                let index = self.promote(arrival, place, now)?;
                 self.learn_from(now, arrival);
                 self.on_connection(now, index, arrival, reply)
             }

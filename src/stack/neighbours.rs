@@ -211,9 +211,16 @@ impl Neighbours {
     }
 
     /// `addr` is at `station`. Gives the flows that were waiting for it.
+    #[inline]
     pub fn learn(&mut self, addr: Addr, station: Station, how: Learn, tick: u32) -> Vec<Flow> {
         let told = (addr, station, tick);
-        if self.last == Some(told) || station.mac.is_group() {
+        if self.last == Some(told) { Vec::new() } else { self.learn_anew(told, how) }
+    }
+
+    #[inline(never)]
+    fn learn_anew(&mut self, told: (Addr, Station, u32), how: Learn) -> Vec<Flow> {
+        let (addr, station, tick) = told;
+        if station.mac.is_group() {
             return Vec::new();
         }
         if self.confirms(&addr, station, tick) {

@@ -10,7 +10,8 @@ use crate::wire::tcp::{Flags, Segment};
 impl Tcb {
     /// # Errors
     /// [`DropReason::AckUnacceptable`]: the text of such a segment is not looked at either.
-    #[inline]
+    // By force: it is one step of several of a function that is not left between them.
+    #[inline(always)]
     pub(super) fn on_ack(&mut self, segment: &Segment<'_>, env: &mut Env<'_>) -> Result<(), DropReason> {
         let ack = segment.header.ack;
         // RFC 5961 §5.2: SND.UNA - MAX.SND.WND <= SEG.ACK <= SND.NXT.

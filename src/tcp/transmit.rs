@@ -259,13 +259,12 @@ impl Tcb {
 
     /// Whether our FIN is to leave alone, for the first time or again.
     fn fin_fits(&self) -> bool {
-        if !self.facts.has(Facts::FIN_QUEUED) {
-            return false;
+        if !self.facts.has(Facts::FIN_QUEUED) || self.facts.has(Facts::FIN_LOST) {
+            return self.facts.has(Facts::FIN_LOST);
         }
-        let first = !self.facts.has(Facts::FIN_SENT) && self.unsent() == 0;
         // Into a closed window only when nothing else is out: then it is the probe.
-        let fits = self.data_in_flight() < self.snd_wnd || !self.outstanding();
-        self.facts.has(Facts::FIN_LOST) || (first && fits)
+        let fits = || !self.outstanding() || self.data_in_flight() < self.snd_wnd;
+        !self.facts.has(Facts::FIN_SENT) && fits() && self.unsent() == 0
     }
 
     fn plan_fin(&self, env: &Env<'_>) -> Plan {

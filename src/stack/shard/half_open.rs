@@ -68,22 +68,21 @@ impl Shard {
     }
 
     /// Makes a connection of a half-open entry; the segment that completes the handshake is still to be processed.
-    pub fn promote(&mut self, hash: u64, place: u32, now: Instant) -> Result<u32, DropReason> {
+    pub fn promote(&mut self, arrival: &Arrival<'_>, place: u32, now: Instant) -> Result<u32, DropReason> {
         if !self.has_room_for_connection(Some(place), now) {
             return Err(DropReason::ConnectionsFull);
         }
         self.half_open_wheel.disarm(&mut self.half_open, place);
-        let Some(entry) = self.half_open.get(place) else { return Err(DropReason::ConnectionsFull) };
-        let tuple = entry.tuple(&self.locals);
-        let ts_offset = self.isns.timestamp_offset(&tuple);
-        let index = self.place_connection(&tuple);
+        let tuple = arrival.tuple;
+        let ts_offset = self.isns.timestamp_offset(tuple);
+        let index = self.place_connection(tuple);
         let (entry, tcb) = (self.half_open.get(place).expect(INDEXED), self.connections.get_mut(index).expect(INDEXED));
         tcb.open_from(entry, ts_offset, self.first_rto_ms, &env!(self, now));
         self.half_open.remove(place);
         self.budgets.give_back(&tuple.remote_addr);
         self.budgets.connect(&tuple.remote_addr);
-        self.note_flow(&tuple);
-        self.index.replace(hash, Flow::new(Phase::HalfOpen, place), Flow::new(Phase::Connection, index));
+        self.note_flow(tuple);
+        self.index.replace(arrival.hash, Flow::new(Phase::HalfOpen, place), Flow::new(Phase::Connection, index));
         self.defence.on_handshake();
         self.ledger.half_open_endings.count(HalfOpenEnding::Established);
         self.ledger.opened_passive += 1;
