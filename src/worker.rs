@@ -14,65 +14,18 @@
 #![forbid(unsafe_code)]
 
 mod exchange;
+mod mailbox;
 
 pub use exchange::{Desk, Exchange};
+pub use mailbox::{Command, Mailbox};
 
 use crate::clock;
-use crate::driver::{Driver, Frame, Wake};
-use crate::stack::{App, CookieKeys, Disposition, Stack, Switch, Transition, Transmit};
+use crate::driver::{Driver, Frame};
+use crate::stack::{App, Disposition, Stack, Switch, Transition, Transmit};
 use crate::stats::{Pool, Snapshot, WorkerInfo};
 use crate::time::{Duration, Instant};
-use crate::wire::{Addr, MacAddr};
-use crossbeam::channel::{Receiver, TrySendError};
+use mailbox::Inbox;
 use std::io;
-use std::sync::Arc;
-
-/// What other threads may tell a worker.
-pub enum Command<M> {
-    /// Send a snapshot through the channel.
-    Snapshot(crossbeam::channel::Sender<Snapshot>),
-    /// Stop accepting, close what is open, and end; what is still open after this long is reset.
-    Drain(Duration),
-    /// Other keys for SYN cookies.
-    CookieKeys(CookieKeys),
-    /// The interface has this Ethernet address and MTU from now on.
-    Link {
-        /// Its Ethernet address.
-        mac: MacAddr,
-        /// Largest IP packet in octets.
-        mtu: u16,
-        /// Whether this worker tells the neighbours, where that is for us to do.
-        announces: bool,
-    },
-    /// A neighbour as the host knows it (where the host owns ARP).
-    Neighbour(Addr, MacAddr),
-    /// For the application.
-    App(M),
-}
-
-/// The bounded mailbox of a worker, read once a turn. Clone it for each thread that sends.
-pub struct Mailbox<M> {
-    commands: crossbeam::channel::Sender<Command<M>>,
-    waker: Arc<dyn Wake>,
-}
-
-impl<M> Clone for Mailbox<M> {
-    fn clone(&self) -> Self {
-        Mailbox { commands: self.commands.clone(), waker: self.waker.clone() }
-    }
-}
-
-impl<M> Mailbox<M> {
-    /// Puts a command into the mailbox and wakes the worker.
-    ///
-    /// # Errors
-    /// The mailbox is full, or the worker gone; the command is given back.
-    pub fn send(&self, command: Command<M>) -> Result<(), TrySendError<Command<M>>> {
-        self.commands.try_send(command)?;
-        self.waker.wake();
-        Ok(())
-    }
-}
 
 /// What a worker does when nothing comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, strum::Display, strum::EnumString, strum::VariantNames)]
@@ -118,7 +71,7 @@ pub struct Worker<D: Driver, A: App> {
     stack: Stack<A>,
     idle: Idle,
     info: WorkerInfo,
-    commands: Receiver<Command<A::Message>>,
+    inbox: Inbox<A::Message>,
     /// Where frames are handed over; `None` when there are no other workers.
     desk: Option<Desk>,
     burst: Vec<D::Frame>,
@@ -159,12 +112,11 @@ impl<D: Driver, A: App> Worker<D, A> {
         info: WorkerInfo,
         desk: Option<Desk>,
     ) -> (Self, Mailbox<A::Message>) {
-        let (sender, commands) = crossbeam::channel::bounded(1024);
         if let Some(memory) = driver.outpost() {
             stack.set_outpost(memory);
         }
         stack.set_tx_checksum(driver.tx_checksum());
-        let mailbox = Mailbox { commands: sender, waker: driver.waker() };
+        let (mailbox, inbox) = mailbox::open(driver.waker());
         let burst = Vec::with_capacity(BURST);
         let busy_at = clock::now();
         let worker = Worker {
@@ -172,7 +124,7 @@ impl<D: Driver, A: App> Worker<D, A> {
             stack,
             idle,
             info,
-            commands,
+            inbox,
             desk,
             burst,
             busy_at,
@@ -367,7 +319,7 @@ impl<D: Driver, A: App> Worker<D, A> {
     fn read_mailbox(&mut self, now: Instant) -> bool {
         let mut any = false;
         for _ in 0..COMMANDS {
-            let Ok(command) = self.commands.try_recv() else { break };
+            let Some(command) = self.inbox.take() else { break };
             any = true;
             match command {
                 // Whoever asked may have gone away.

@@ -59,17 +59,19 @@ impl<M> Handle<M> {
     pub fn snapshot(&self) -> Result<Snapshot, SetupError> {
         let answers = self.shared.mailboxes.iter().map(|mailbox| {
             let (answer, answered) = bounded(1);
-            let asked = mailbox.send(Command::Snapshot(answer)).is_ok();
-            (asked, answered)
+            let asked = mailbox.send(Command::Snapshot(answer)).is_ok() && !mailbox.is_gone();
+            asked.then_some(answered)
         });
         // Ask all before waiting for the first, so that the parts are of about the same moment.
         let answers: Vec<_> = answers.collect();
         let until = Clock::now() + ANSWER_WITHIN;
         let mut parts = Vec::with_capacity(answers.len());
-        for (index, (asked, answered)) in answers.into_iter().enumerate() {
-            match answered.recv_deadline(until) {
-                Ok(part) if asked => parts.push(part),
-                _ => return Err(worker_error(index, "it did not answer", "it has ended, or its core is overloaded")),
+        for (index, answered) in answers.into_iter().enumerate() {
+            match answered.and_then(|answered| answered.recv_deadline(until).ok()) {
+                Some(part) => parts.push(part),
+                None => {
+                    return Err(worker_error(index, "it did not answer", "it has ended, or its core is overloaded"));
+                }
             }
         }
         let mut snapshot = Snapshot::sum(&parts);

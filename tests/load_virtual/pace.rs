@@ -2,7 +2,7 @@
 
 use crate::net::{CLIENT, NOBODY, Net, ONE_WAY, SERVER, target};
 use crate::target::{Does, Target};
-use crossbeam::channel::bounded;
+use crossbeam::channel::{TryRecvError, bounded};
 use handfast::load::{
     Answer, Bound, Life, Order, Plan, Rate, RateAsked, Schedule, Setting, Spacing, Span, StepOrder, Until,
 };
@@ -240,6 +240,18 @@ fn steps_of_a_search_are_told_apart() {
     assert!(heavy.latency.value_at_quantile(0.99) > 500_000_000, "from the intended start");
     net.order(Order::Finish);
     net.run_until(None);
+}
+
+#[test]
+fn who_waits_for_a_step_hears_at_once_that_the_run_has_ended() {
+    let schedule = Schedule::Steps { spacing: Spacing::Even, in_flight: 5, seed: 1 };
+    let no_way = "203.0.113.1:7".parse().expect("an address");
+    let mut net = Net::new(Plan { schedule, ..Plan::closed_loop(no_way, 1) }, None::<Target>);
+    let (outcome, told) = bounded(1);
+    let (length, settle) = (Duration::from_secs(10), Duration::from_secs(10));
+    net.order(Order::Step(StepOrder { number: 1, rate: 10.0, length, settle, outcome }));
+    net.run_until(Some(net.now + Duration::from_millis(200)));
+    assert_eq!(told.try_recv().err(), Some(TryRecvError::Disconnected));
 }
 
 #[test]

@@ -48,6 +48,9 @@ fn step(handle: &Handle<Order>, plan: SearchPlan, rate: f64, number: u32) -> Opt
         let (length, settle, outcome) = (plan.step, plan.settle, tell.clone());
         let order = StepOrder { number, rate: share, length, settle, outcome };
         mailbox.send(Command::App(Order::Step(order))).ok()?;
+        if mailbox.is_gone() {
+            return None;
+        }
     }
     drop(tell);
     let until = std::time::Instant::now() + plan.step + plan.settle + ANSWER_WITHIN;
