@@ -120,22 +120,25 @@ fn pools(page: &mut String, snapshot: &Snapshot) {
     for (name, pool) in &snapshot.pools {
         table.add_row([name.clone(), pool.used.to_string(), pool.limit.to_string()]);
     }
-    let k = &snapshot.chunks;
-    let chunks = format!("{} free, {} receiving, {} sending, {} held", k.free, k.receiving, k.sending, k.held);
-    table.add_row(["chunks".to_string(), chunks, k.total.to_string()]);
     finish(page, table, 1);
+    let k = &snapshot.chunks;
+    let places =
+        [("free", k.free), ("receiving", k.receiving), ("sending", k.sending), ("held", k.held), ("all", k.total)];
+    section(page, "Chunks", places);
 }
 
+/// What each worker runs on, and below, what it has done: together they are wider than a terminal.
 fn workers(page: &mut String, snapshot: &Snapshot) {
-    let header = ["Queue", "core", "driver", "memory", "connections", "received", "handed over", "taken", "refused"];
-    let mut table = new_table(header);
+    let mut places = new_table(["Queue", "core", "driver", "memory"]);
+    let mut numbers = new_table(["Queue", "connections", "received", "handed over", "taken", "refused"]);
     for worker in &snapshot.workers {
         let core = worker.core.map_or("any".to_string(), |core| core.to_string());
-        let numbers = [worker.connections, worker.received, worker.handed_over, worker.taken, worker.refused];
-        let words = [worker.queue.to_string(), core, worker.driver.clone(), worker.memory.clone()];
-        table.add_row(words.into_iter().chain(numbers.map(|n| n.to_string())));
+        places.add_row([worker.queue.to_string(), core, worker.driver.clone(), worker.memory.clone()]);
+        let counts = [worker.connections, worker.received, worker.handed_over, worker.taken, worker.refused];
+        numbers.add_row(std::iter::once(worker.queue.to_string()).chain(counts.map(|n| n.to_string())));
     }
-    finish(page, table, 4);
+    finish(page, places, 4);
+    finish(page, numbers, 1);
 }
 
 fn new_table<const N: usize>(header: [&str; N]) -> Table {
@@ -158,6 +161,26 @@ fn finish(page: &mut String, mut table: Table, right: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stats::WorkerInfo;
+
+    #[test]
+    fn no_table_is_wider_than_a_terminal_of_80_columns() {
+        let mut s = Snapshot::sum([]);
+        s.chunks.free = 4_194_304;
+        s.workers = vec![WorkerInfo {
+            driver: "af_xdp native zero-copy, checksum offload".into(),
+            memory: "transparent huge pages".into(),
+            connections: 1 << 40,
+            received: 1 << 40,
+            handed_over: 1 << 40,
+            taken: 1 << 40,
+            ..WorkerInfo::default()
+        }];
+        let page = snapshot(&s);
+        let tables = page.lines().filter(|line| !line.starts_with("ledger"));
+        assert!(tables.clone().all(|line| line.chars().count() <= 80), "{page}");
+        assert!(tables.clone().any(|line| line.contains("handed over")) && page.contains("4194304"), "{page}");
+    }
 
     #[test]
     fn every_state_is_shown_and_a_broken_law_cries() {

@@ -2,6 +2,7 @@
 
 use super::super::progress::people_time;
 use super::plots::{Error, Plot, Series, Style, Unit, count};
+use super::table::PERCENTILES;
 use super::{Report, grouped};
 use crate::load::{Bound, Latencies, Sample, Span, Timeline};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -36,6 +37,7 @@ impl Report {
                         (self.head())
                         (self.tiles())
                         @for figure in &figures { (figure) }
+                        (self.latencies())
                         (self.all_numbers())
                     }
                 }
@@ -79,6 +81,22 @@ impl Report {
                 (tile("failed", grouped(failed), failed > 0))
                 (tile("handshake p50", people_time((self.handshake_us.p50 * 1e3) as u64), false))
                 (tile("handshake p99", people_time((self.handshake_us.p99 * 1e3) as u64), false))
+            }
+        }
+    }
+
+    fn latencies(&self) -> Markup {
+        html! {
+            section.card {
+                h2 { "Latencies" }
+                table.columns {
+                    thead { tr { th {} @for name in PERCENTILES { th { (name) } } } }
+                    tbody {
+                        @for (span, percentiles) in self.latency_rows() {
+                            tr { td { (span) } @for percentile in percentiles { td { (percentile) } } }
+                        }
+                    }
+                }
             }
         }
     }

@@ -5,18 +5,21 @@ use super::{Micros, RateReport, Report, SearchReport};
 use crate::load::Span;
 use crate::load::flood::FloodReport;
 use crate::stats::{LedgerCheck, Pool};
-use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{CellAlignment, Table};
+use comfy_table::presets::{NOTHING, UTF8_FULL_CONDENSED};
+use comfy_table::{CellAlignment, ContentArrangement, Table, TableStyle};
 use std::fmt;
 use strum::IntoEnumIterator;
 
+/// No line is longer, so that a terminal of 80 columns shows each whole.
+const WIDTH: u16 = 80;
+
+/// What is told of a latency's distribution.
+pub(super) const PERCENTILES: [&str; 5] = ["p50", "p90", "p99", "p99.9", "max"];
+
 impl Report {
-    /// The rows of the table, name and value.
+    /// The rows of the table, name and value. The verdict stands above it, the latencies below.
     pub(super) fn rows(&self) -> Vec<(String, String)> {
-        let mut rows: Vec<(String, String)> = vec![
-            ("target".into(), self.target.clone()),
-            ("verdict".into(), format!("{}: {}", self.verdict.bound, self.verdict.because)),
-        ];
+        let mut rows: Vec<(String, String)> = vec![("target".into(), self.target.clone())];
         rows.extend(self.rate.iter().flat_map(rate_rows));
         rows.extend(self.search.iter().flat_map(search_rows));
         rows.extend(self.flood.iter().flat_map(flood_rows));
@@ -30,7 +33,6 @@ impl Report {
             ("seconds".into(), format!("{:.3}", self.seconds)),
             ("connections per second".into(), grouped(self.connections_per_second.round() as u64)),
         ]);
-        rows.extend(self.latency_rows());
         rows.extend(self.limit_rows());
         rows.extend(self.drivers.iter().map(|driver| ("driver".into(), driver.clone())));
         let (exact, broken) = (self.ledger_exact, self.ledger_broken.clone());
@@ -55,13 +57,14 @@ impl Report {
         rows
     }
 
-    fn latency_rows(&self) -> impl Iterator<Item = (String, String)> {
+    /// Each span that was measured, and its [`PERCENTILES`].
+    pub(super) fn latency_rows(&self) -> impl Iterator<Item = (&'static str, [String; 5])> {
         // Without times at which connections are to start, they start when they do.
         let closed_loop = self.rate.is_none() && self.search.is_none();
         let spans =
             Span::iter().filter(move |span| !closed_loop || !matches!(span, Span::Start | Span::HandshakeFromSyn));
         let measured = spans.filter_map(|span| Some((span, self.latency_us.get(span.key())?)));
-        measured.map(|(span, m)| (format!("{}  p50 / p90 / p99 / p99.9 / max", span.title()), percentiles(m)))
+        measured.map(|(span, m)| (span.title(), percentiles(m)))
     }
 
     fn limit_rows(&self) -> Vec<(String, String)> {
@@ -142,27 +145,45 @@ fn flood_rows(flood: &FloodReport) -> Vec<(String, String)> {
     ]
 }
 
-fn percentiles(m: &Micros) -> String {
-    [m.p50, m.p90, m.p99, m.p999, m.max].map(|us| people_time((us * 1e3) as u64)).join(" / ")
+fn percentiles(m: &Micros) -> [String; 5] {
+    [m.p50, m.p90, m.p99, m.p999, m.max].map(|us| people_time((us * 1e3) as u64))
 }
 
 fn left(pool: &Pool) -> String {
     format!("{} of {}", grouped(pool.limit.saturating_sub(pool.used)), grouped(pool.limit))
 }
 
-/// The table for people.
+/// For people: the verdict, the numbers, and how long things took.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = Table::new();
-        table.load_style(UTF8_FULL_CONDENSED);
-        for (name, value) in self.rows() {
-            table.add_row([name, value]);
+        let mut verdict = within_width(NOTHING);
+        verdict.add_row([format!("{}: {}", self.verdict.bound, self.verdict.because)]);
+        if let Some(column) = verdict.column_mut(0) {
+            column.set_padding((0, 0));
         }
-        if let Some(values) = table.column_mut(1) {
-            values.set_cell_alignment(CellAlignment::Right);
-        }
-        table.fmt(f)
+        writeln!(f, "{}\n", verdict.trim_fmt())?;
+        let mut numbers = within_width(UTF8_FULL_CONDENSED);
+        self.rows().into_iter().for_each(|(name, value)| {
+            numbers.add_row([name, value]);
+        });
+        write!(f, "{numbers}")?;
+        let mut latencies = within_width(UTF8_FULL_CONDENSED);
+        latencies.set_header(std::iter::once("latency").chain(PERCENTILES));
+        self.latency_rows().for_each(|(span, percentiles)| {
+            latencies.add_row(std::iter::once(span.to_string()).chain(percentiles));
+        });
+        latencies.column_iter_mut().skip(1).for_each(|column| {
+            column.set_cell_alignment(CellAlignment::Right);
+        });
+        if latencies.is_empty() { Ok(()) } else { write!(f, "\n{latencies}") }
     }
+}
+
+/// An empty table that breaks what is too long for it.
+fn within_width(style: TableStyle) -> Table {
+    let mut table = Table::new();
+    table.load_style(style).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
+    table
 }
 
 /// `1234567` as `1,234,567`.
@@ -173,10 +194,11 @@ pub(crate) fn grouped(n: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::tests::results;
-    use super::super::{Report, Setting};
-    use crate::load::{Goal, Search};
+    use super::super::{RateAsked, Report, Setting};
+    use crate::load::{Goal, Search, Span};
     use crate::stats::Snapshot;
     use crate::time::Duration;
+    use strum::IntoEnumIterator;
 
     #[test]
     fn a_search_is_reported_with_its_goal() {
@@ -190,9 +212,33 @@ mod tests {
     }
 
     #[test]
+    fn no_line_is_wider_than_a_terminal_of_80_columns() {
+        let mut r = results();
+        for span in Span::iter() {
+            [1, 123_456, 59_999_999].into_iter().for_each(|us| r.latencies.record(span, Duration::from_micros(us)));
+        }
+        let rate = Some(RateAsked { from: 1e6, to: 9e6, seed: u64::MAX });
+        let setting = Setting { rate, frame_ceiling: Some(14_880_952.0), ..Setting::default() };
+        let mut report =
+            Report::new("[2001:db8:1111:2222:3333:4444:5555:6666]:65535", &r, &Snapshot::default(), setting);
+        report.drivers = vec!["queue 0: a driver that has very much to say of what it got from the kernel".into()];
+        report.stopped_by = Some("something that takes more than one line to be told at all, with its cause".into());
+        report.verdict.because = "because of a reason that is longer than what a terminal of 80 columns holds".into();
+        let table = report.to_string();
+        let widest = table.lines().map(|line| line.chars().count()).max();
+        assert_eq!(widest, Some(80), "{table}");
+        assert!(table.starts_with(&report.verdict.bound.to_string()), "the verdict is first: {table}");
+        for span in Span::iter() {
+            assert!(table.lines().any(|l| l.contains(span.title()) && l.trim_end().ends_with("60.0 s │")), "{table}");
+        }
+    }
+
+    #[test]
     fn the_table_says_when_ports_ran_out_and_why_an_answer_was_bad() {
         let mut r = results();
-        let table = |r: &_| Report::new("t", r, &Snapshot::default(), Setting::default()).to_string();
+        let report = |r: &_| Report::new("t", r, &Snapshot::default(), Setting::default());
+        let table =
+            |r: &_| report(r).rows().into_iter().map(|(name, value)| format!("{name}: {value}\n")).collect::<String>();
         assert!(!table(&r).contains("local ports") && !table(&r).contains("bad answer"), "{}", table(&r));
         (r.waits.ports, r.waits.port_time) = (1_234, Duration::from_millis(1_500));
         assert!(table(&r).contains("1,234 times, 1.500 s"), "{}", table(&r));
