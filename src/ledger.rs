@@ -327,6 +327,8 @@ pub struct Refusals {
     pub ports: u64,
     /// Octets that could not be buffered (they stay with the peer or the application).
     pub buffer_bytes: u64,
+    /// Times that a connection had as many segments in flight as it may.
+    pub segments: u64,
     /// Connections that gave up what came out of order, to make room for what is in order.
     pub early_data: u64,
     /// Connections that were reset because writes of others waited for the blocks of what their peers did not take.

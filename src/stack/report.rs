@@ -122,6 +122,7 @@ impl Shard {
             ("connections", refused.connections),
             ("ports", refused.ports),
             ("buffer_bytes", refused.buffer_bytes),
+            ("segments", refused.segments),
             ("early_data", refused.early_data),
             ("silent_peers", refused.silent_peers),
             ("orphans", refused.orphans),

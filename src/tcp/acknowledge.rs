@@ -139,9 +139,10 @@ impl Tcb {
         transfer.dup_acks = 0;
         transfer.probed = false;
         transfer.send.consume(octets as usize, &mut env.pools.blocks);
-        let acked = transfer.scoreboard.acknowledge(snd_una, now_us, &mut transfer.rack);
-        transfer.scoreboard.sack(segment.header.options.sack.as_slice(), now_us, &mut transfer.rack);
-        if let Some(rtt_us) = acked.rtt_us {
+        let rtt_us = transfer.scoreboard.acknowledge(snd_una, now_us, &mut transfer.rack);
+        self.take_sack(segment, now_us);
+        let Some(transfer) = &mut self.transfer else { return };
+        if let Some(rtt_us) = rtt_us {
             transfer.rtt.sample(rtt_us);
             self.rto_ms = transfer.rtt.rto_ms(env.config);
         }
@@ -189,7 +190,7 @@ impl Tcb {
         let Some(transfer) = &mut self.transfer else { return };
         transfer.silence = 0;
         transfer.rack.on_echo(echo_age_ms);
-        transfer.scoreboard.sack(segment.header.options.sack.as_slice(), now_us, &mut transfer.rack);
+        self.take_sack(segment, now_us);
         if let Some(twice) = self.duplicate_of(segment) {
             self.on_duplicate_report(twice, env);
         }
@@ -217,8 +218,9 @@ impl Tcb {
             self.snd_nxt = self.snd_una;
             self.facts.clear(Facts::TIMER);
         } else if !transfer.scoreboard.is_empty() {
-            // What was sent into the closed window was refused, not lost on the way: send it again at once.
-            transfer.scoreboard.mark_all_lost(false);
+            // What was sent into the closed window was refused, not lost on the way: send it again at once. A peer may shut
+            // and open it with every frame, but cannot have refused what left less than a round trip ago.
+            transfer.scoreboard.mark_old_lost(transfer.rack.min_rtt_us(), env.now_us());
             self.arm(env);
         }
     }

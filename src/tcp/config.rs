@@ -65,6 +65,20 @@ pub struct TcpConfig {
     pub fin_carries_ack: bool,
 }
 
+/// Octets that a segment in flight counts for at least: a little less than what every path of IPv4 carries.
+const LEAST_SEGMENT: u32 = 512;
+/// A connection may have so many segments in flight, however small its send buffer is.
+const LEAST_SEGMENTS: u32 = 64;
+
+impl TcpConfig {
+    /// Segments that a connection may have in flight. What is kept of each takes memory that the peer would else choose, by
+    /// a tiny MSS; who has segments of 512 octets fills the send buffer.
+    #[inline]
+    pub(super) fn most_segments(&self) -> usize {
+        (self.send_buffer / LEAST_SEGMENT).max(LEAST_SEGMENTS) as usize
+    }
+}
+
 impl Default for TcpConfig {
     fn default() -> Self {
         TcpConfig {

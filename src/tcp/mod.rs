@@ -26,6 +26,7 @@ mod recovery;
 pub mod rto;
 pub mod scoreboard;
 mod segment_arrives;
+mod send_order;
 pub mod spurious;
 pub mod state;
 mod syn_sent;

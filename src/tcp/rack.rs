@@ -61,6 +61,11 @@ impl Rack {
         self.valid = true;
     }
 
+    /// Least round trip seen, in microseconds; 0 before the first.
+    pub fn min_rtt_us(&self) -> u32 {
+        self.min_rtt_us
+    }
+
     /// Whether the newest arrival was sent before `segment`.
     fn was_sent_before(&self, segment: &Sent) -> bool {
         let later = segment.sent_us.wrapping_sub(self.xmit_us) as i32;
@@ -108,7 +113,7 @@ mod tests {
     use super::*;
 
     fn sent(seq: u32, sent_us: u32) -> Sent {
-        Sent { seq: SeqNum(seq), len: 100, sent_us, fin: false, retransmitted: false, sacked: false, lost: false }
+        Sent::new(SeqNum(seq), 100, sent_us, false)
     }
 
     #[test]

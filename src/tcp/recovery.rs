@@ -13,6 +13,15 @@ const WORST_DELAYED_ACK_MS: u32 = 200;
 pub(super) const TRY_LARGER_AFTER: u32 = 600_000;
 
 impl Tcb {
+    /// Marks what the peer's SACK blocks report, if they were agreed on (RFC 2018 §2).
+    pub(super) fn take_sack(&mut self, segment: &Segment<'_>, now_us: u32) {
+        if self.facts.has(Facts::SACK)
+            && let Some(transfer) = &mut self.transfer
+        {
+            transfer.scoreboard.sack(segment.header.options.sack.as_slice(), now_us, &mut transfer.rack);
+        }
+    }
+
     /// With SACK: looks for segments that later ones have overtaken.
     pub(super) fn detect_loss(&mut self, flight: u32, env: &mut Env<'_>) {
         let (now_us, tick) = (env.now_us(), env.tick());
@@ -154,6 +163,7 @@ impl Tcb {
 #[cfg(test)]
 mod tests {
     use super::super::TcpConfig;
+    use super::super::congestion::{Congestion, Reno};
     use super::super::connection::Facts;
     use super::super::testing::{Bench, ISS, MSS};
     use crate::time::Duration;
@@ -183,6 +193,17 @@ mod tests {
 
     fn octets(segments: u32) -> u32 {
         segments * u32::from(MSS)
+    }
+
+    #[test]
+    fn blocks_that_were_not_agreed_on_report_nothing() {
+        for (agreed, reported) in [(true, 4), (false, 0)] {
+            let mut bench = Bench::with(TcpConfig::default(), agreed, false);
+            bench.write(60_000);
+            bench.send();
+            bench.ack(0, 0, &[(octets(1), octets(5))]);
+            assert_eq!(bench.tcb.transfer.as_ref().expect("text is under way").scoreboard.sacked_segments(), reported);
+        }
     }
 
     #[test]
@@ -255,6 +276,65 @@ mod tests {
                 bench.ack(end, 0, &[]);
             }
             assert_eq!(bench.cwnd() < before, costs, "twice: {twice}");
+        }
+    }
+
+    /// A peer with a tiny MSS has thousands of segments under way, and then sends `frames`: each acknowledges so many octets
+    /// beyond the first number, reports these blocks, and offers this window, where the first of all is 0. Gives how many
+    /// segments are looked at for each, with what leaves in answer.
+    fn work_per_frame(frames: impl Iterator<Item = (u32, Vec<(u32, u32)>, u16)>) -> u64 {
+        let config = TcpConfig { send_buffer: 4 << 20, user_timeout: Duration::from_secs(100), ..TcpConfig::default() };
+        let options = Options { sack_permitted: true, window_scale: Some(7), ..Options::default() };
+        let mut bench = Bench::established(config, options);
+        bench.our_mss = SMALL as u16;
+        bench.write(((SEGMENTS + 1) * SMALL) as usize);
+        let tick = bench.now.as_millis() as u32;
+        let transfer = bench.tcb.transfer.as_mut().expect("text is under way");
+        transfer.sent_at = tick;
+        transfer.congestion = Congestion::Reno(Reno::new(u32::MAX >> 1));
+        bench.ack(0, 0, &[]);
+        assert_eq!(bench.send().len(), SEGMENTS as usize + 1);
+        bench.now = bench.now + Duration::from_millis(100);
+        bench.ack(SMALL, 0, &[]);
+        let mut count = 0;
+        for (acked, sack, wnd) in frames {
+            bench.wnd = wnd;
+            let sack: Vec<_> = sack.iter().map(|(left, right)| (SMALL + left, SMALL + right)).collect();
+            bench.ack(SMALL + acked, 0, &sack);
+            bench.send();
+            count += 1;
+        }
+        bench.tcb.transfer.as_ref().expect("still under way").scoreboard.looked_at / count
+    }
+
+    const SMALL: u32 = 48;
+    const SEGMENTS: u32 = 4_000;
+
+    /// Work is what they are measured by, as no test asserts a time (CVE-2019-11478).
+    #[test]
+    fn no_frame_of_a_peer_costs_a_walk_over_all_that_is_under_way() {
+        let (open, at) = (60_000, |segment: u32| segment * SMALL);
+        let frames = 0..20_000;
+        let every_second = |i: u32| vec![(at(2 * i + 1), at(2 * i + 2))];
+        let rows: [(&str, u64); 7] = [
+            ("duplicates", work_per_frame(frames.clone().map(|_| (0, vec![], open)))),
+            ("all is reported", work_per_frame(frames.clone().map(|_| (0, vec![(at(1), at(SEGMENTS))], open)))),
+            (
+                "and from elsewhere in each block",
+                work_per_frame(frames.clone().map(|i| {
+                    (0, (0..3).map(|block| (at(1 + (3 * i + block) * 7 % 3_000), at(SEGMENTS))).collect(), open)
+                })),
+            ),
+            ("every second", work_per_frame((0..SEGMENTS / 2).map(|i| (0, every_second(i), open)))),
+            ("every second, backwards", work_per_frame((0..SEGMENTS / 2).rev().map(|i| (0, every_second(i), open)))),
+            ("octet by octet", work_per_frame(frames.clone().map(|i| (i, vec![(at(3_000), at(SEGMENTS))], open)))),
+            (
+                "the window shuts and opens",
+                work_per_frame(frames.map(|i| (0, vec![], if i % 2 == 0 { 0 } else { 10 }))),
+            ),
+        ];
+        for (what, segments) in rows {
+            assert!(segments <= 8, "{what}: {segments} segments a frame");
         }
     }
 }

@@ -2,6 +2,7 @@
 //! (RFC 8985, RFC 5681), and how much is in the network (RFC 6675 §4).
 
 use super::rack::Rack;
+use super::send_order::SendOrder;
 use crate::wire::SeqNum;
 use std::collections::VecDeque;
 
@@ -22,9 +23,22 @@ pub struct Sent {
     pub sacked: bool,
     /// Whether it is taken for lost and waits to be sent again.
     pub lost: bool,
+    /// While it is reported: from here on so many segments are for certain.
+    pub(super) stretch: u16,
 }
 
 impl Sent {
+    /// A segment that leaves for the first time.
+    pub fn new(seq: SeqNum, len: u32, sent_us: u32, fin: bool) -> Self {
+        Sent { seq, len, sent_us, fin, retransmitted: false, sacked: false, lost: false, stretch: 1 }
+    }
+
+    /// Whether it is believed to be in the network: neither reported nor taken for lost.
+    #[inline]
+    pub fn is_under_way(&self) -> bool {
+        !self.sacked && !self.lost
+    }
+
     /// One past its last octet.
     pub fn end(&self) -> SeqNum {
         self.seq + self.len
@@ -34,12 +48,18 @@ impl Sent {
 /// Segments reported above one that is missing before it is plainly lost (RFC 5681 §3.2, RFC 8985 §6.2).
 pub const DUP_THRESH: u32 = 3;
 
-/// All segments in flight, in sequence order, without gaps; and their sums, kept as segments change, because a peer with a
-/// tiny MSS makes thousands of them.
+/// All segments in flight, in sequence order, without gaps; and what is asked of them with each frame, kept as segments
+/// change: a peer with a tiny MSS makes many of them, and no frame of its may cost a walk over all (CVE-2019-11478).
 #[derive(Debug, Default)]
 pub struct Scoreboard {
     sent: VecDeque<Sent>,
     sums: Sums,
+    /// Place of the first segment that is taken for lost; says nothing while there is none.
+    first_lost: usize,
+    order: SendOrder,
+    /// Segments that were looked at one by one.
+    #[cfg(test)]
+    pub looked_at: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,21 +97,12 @@ impl Sums {
     }
 }
 
-/// What an acknowledgement changed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Acked {
-    /// Round trip of the newest segment that was acknowledged for the first time and sent once, in microseconds.
-    pub rtt_us: Option<u32>,
-    /// Octets newly reported by SACK.
-    pub sacked: u32,
-}
-
 /// What [`Scoreboard::mark_lost_by_time`] found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lost {
     /// Whether a segment is newly taken for lost.
     pub any: bool,
-    /// When the rest of what was overtaken is to be looked at again.
+    /// When the next of what was overtaken will be, if it is not heard of until then.
     pub ask_again_us: Option<u32>,
 }
 
@@ -121,14 +132,39 @@ impl Scoreboard {
     /// Changes the segment at `place`, and the sums with it.
     fn change(&mut self, place: usize, change: impl FnOnce(&mut Sent)) {
         let segment = &mut self.sent[place];
+        let was_lost = segment.lost;
         self.sums.subtract(segment);
         change(segment);
         self.sums.add(segment);
+        match (was_lost, segment.lost) {
+            (false, true) if self.sums.lost == 1 => self.first_lost = place,
+            (false, true) => self.first_lost = self.first_lost.min(place),
+            (true, false) if place == self.first_lost => self.seek_lost(place + 1),
+            _ => {}
+        }
     }
 
-    /// Takes out what lies before `una`.
-    pub fn acknowledge(&mut self, una: SeqNum, now_us: u32, rack: &mut Rack) -> Acked {
-        let mut acked = Acked::default();
+    /// The first segment that is taken for lost stands at `place` or behind it.
+    fn seek_lost(&mut self, mut place: usize) {
+        while self.sums.lost > 0 && !self.sent[place].lost {
+            self.count_look();
+            place += 1;
+        }
+        self.first_lost = place;
+    }
+
+    #[inline]
+    fn count_look(&mut self) {
+        #[cfg(test)]
+        {
+            self.looked_at += 1;
+        }
+    }
+
+    /// Takes out what lies before `una`; gives the round trip, in microseconds, of the newest segment that was acknowledged
+    /// for the first time and sent once.
+    pub fn acknowledge(&mut self, una: SeqNum, now_us: u32, rack: &mut Rack) -> Option<u32> {
+        let mut rtt_us = None;
         while let Some(first) = self.sent.front().filter(|first| first.seq.before(una)) {
             if first.end().after(una) {
                 self.change(0, |first| {
@@ -141,50 +177,73 @@ impl Scoreboard {
                 rack.on_arrival(first, now_us);
             }
             if !first.retransmitted && !first.sacked {
-                acked.rtt_us = Some(now_us.wrapping_sub(first.sent_us));
+                rtt_us = Some(now_us.wrapping_sub(first.sent_us));
             }
-            self.sums.subtract(first);
-            self.sent.pop_front();
+            self.pop_first();
         }
-        acked
+        rtt_us
     }
 
-    /// Marks what the peer's SACK blocks report; blocks outside of what is in flight are ignored.
-    pub fn sack(&mut self, blocks: &[(SeqNum, SeqNum)], now_us: u32, rack: &mut Rack) -> Acked {
-        let mut acked = Acked::default();
+    fn pop_first(&mut self) {
+        let Some(first) = self.sent.pop_front() else { return };
+        self.sums.subtract(&first);
+        self.order.on_first_gone();
+        if first.lost {
+            self.seek_lost(0);
+        } else {
+            self.first_lost = self.first_lost.saturating_sub(1);
+        }
+    }
+
+    /// Marks what the peer's SACK blocks report; blocks outside of what is in flight are ignored. A peer may report the same
+    /// in every frame: stretches that were reported are stepped over.
+    pub fn sack(&mut self, blocks: &[(SeqNum, SeqNum)], now_us: u32, rack: &mut Rack) {
         for &(left, right) in blocks.iter().filter(|(left, right)| left.before(*right)) {
             // In sequence order: those before the block are stepped over at once.
-            let first = self.sent.partition_point(|s| s.seq.before(left));
+            let mut place = self.sent.partition_point(|s| s.seq.before(left));
             let end = self.sent.partition_point(|s| s.end().at_or_before(right));
-            for place in first..end {
-                if self.sent[place].sacked {
-                    continue;
+            while place < end {
+                self.count_look();
+                if !self.sent[place].sacked {
+                    rack.on_arrival(&self.sent[place], now_us);
+                    self.change(place, |s| {
+                        s.sacked = true;
+                        s.lost = false;
+                        s.stretch = 1;
+                    });
                 }
-                rack.on_arrival(&self.sent[place], now_us);
-                acked.sacked += self.sent[place].len;
-                self.change(place, |s| {
-                    s.sacked = true;
-                    s.lost = false;
-                });
+                // The block reports all from here to its end.
+                let known = self.sent[place].stretch;
+                self.sent[place].stretch = known.max((end - place).min(usize::from(u16::MAX)) as u16);
+                place += usize::from(known);
             }
         }
-        acked
     }
 
-    /// Takes for lost what RACK says is; gives the microseconds after which to ask again, for what may only be late.
+    /// Takes for lost what RACK says is (RFC 8985 §6.2, step 5); says when to ask again, for what may only be late.
     pub fn mark_lost_by_time(&mut self, rack: &Rack, window_us: u32, now_us: u32) -> Lost {
+        self.mark_lost_as_sent(|segment| rack.wait_us(segment, window_us, now_us))
+    }
+
+    /// Takes for lost what left at least `age_us` ago.
+    pub fn mark_old_lost(&mut self, age_us: u32, now_us: u32) {
+        self.mark_lost_as_sent(|segment| Some(age_us.saturating_sub(now_us.wrapping_sub(segment.sent_us))));
+    }
+
+    /// Takes for lost what need not be waited for. Segments are looked at as they left: of one that left after one that is
+    /// to be waited for nothing is known sooner.
+    fn mark_lost_as_sent(&mut self, wait_us: impl Fn(&Sent) -> Option<u32>) -> Lost {
         let mut lost = Lost::default();
-        for place in 0..self.sent.len() {
-            if self.sent[place].sacked || self.sent[place].lost {
-                continue;
-            }
-            match rack.wait_us(&self.sent[place], window_us, now_us) {
-                Some(0) => {
-                    self.change(place, |s| s.lost = true);
-                    lost.any = true;
+        for next in [SendOrder::next_sent_once, SendOrder::next_sent_again] {
+            while let Some(place) = next(&mut self.order, &self.sent) {
+                self.count_look();
+                let wait_us = wait_us(&self.sent[place]);
+                if wait_us != Some(0) {
+                    lost.ask_again_us = [lost.ask_again_us, wait_us].into_iter().flatten().min();
+                    break;
                 }
-                Some(wait_us) => lost.ask_again_us = lost.ask_again_us.max(Some(wait_us)),
-                None => {}
+                self.change(place, |s| s.lost = true);
+                lost.any = true;
             }
         }
         lost
@@ -197,22 +256,28 @@ impl Scoreboard {
         }
     }
 
-    /// Takes everything that the peer has not reported for lost (retransmission timeout). What it did report is forgotten
-    /// when `renege` is set: the peer may have dropped it (RFC 2018 §8).
-    pub fn mark_all_lost(&mut self, renege: bool) {
+    /// Takes everything for lost (retransmission timeout), also what the peer did report: it may have dropped it
+    /// (RFC 2018 §8).
+    pub fn mark_all_lost(&mut self) {
         for place in 0..self.sent.len() {
             self.change(place, |s| {
-                s.sacked &= !renege;
-                s.lost = !s.sacked;
+                s.sacked = false;
+                s.lost = true;
             });
         }
+        self.order.on_all_lost(self.sent.len());
     }
 
     /// Nothing is lost after all: what was not sent again is still under way.
-    pub fn mark_none_lost(&mut self) {
-        for place in 0..self.sent.len() {
-            self.change(place, |s| s.lost = false);
+    pub fn mark_none_lost(&mut self, now_us: u32) {
+        if self.sums.lost == 0 {
+            return;
         }
+        self.order.on_none_lost(self.first_lost);
+        while self.sums.lost > 0 {
+            self.change(self.first_lost, |s| s.lost = false);
+        }
+        self.order.gather(&self.sent, now_us);
     }
 
     /// The segment at `place`.
@@ -235,10 +300,7 @@ impl Scoreboard {
 
     /// The first segment that waits to be sent again, and its place.
     pub fn next_lost(&self) -> Option<(usize, &Sent)> {
-        if self.sums.lost == 0 {
-            return None;
-        }
-        self.sent.iter().enumerate().find(|(_, s)| s.lost)
+        (self.sums.lost > 0).then(|| (self.first_lost, &self.sent[self.first_lost]))
     }
 
     /// The last segment, if the peer has not reported it, and its place.
@@ -254,6 +316,7 @@ impl Scoreboard {
             segment.retransmitted = true;
             segment.sent_us = now_us;
         });
+        self.order.on_resent(place, &self.sent, now_us);
     }
 
     /// Splits the segment at `place` after `len` octets (the peer's MSS or the path's became smaller).
@@ -267,6 +330,8 @@ impl Scoreboard {
         });
         self.sums.add(&rest);
         self.sent.insert(place + 1, rest);
+        self.order.on_split(place);
+        self.first_lost += usize::from(place < self.first_lost);
     }
 
     /// Octets believed to be in the network (RFC 6675 §4, pipe).
@@ -284,17 +349,19 @@ impl Scoreboard {
         self.sums.sacked_segments
     }
 
-    /// Whether the sums are those of the segments.
+    /// Whether what is kept beside the segments agrees with them.
     pub(crate) fn adds_up(&self) -> bool {
         let mut sums = Sums::default();
         self.sent.iter().for_each(|s| sums.add(s));
-        sums == self.sums
+        let first_lost = self.sent.iter().position(|s| s.lost);
+        sums == self.sums && first_lost.is_none_or(|place| place == self.first_lost)
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.sent.clear();
         self.sums = Sums::default();
+        self.order.clear();
     }
 }
 
@@ -308,8 +375,7 @@ mod tests {
         let mut board = Scoreboard::default();
         for i in 0..segments {
             let seq = SeqNum(base) + i * 100;
-            let sent = Sent { seq, len: 100, sent_us: i, fin: false, retransmitted: false, sacked: false, lost: false };
-            board.push(sent);
+            board.push(Sent::new(seq, 100, i, false));
         }
         board
     }
@@ -321,8 +387,8 @@ mod tests {
     fn an_acknowledgement_takes_out_what_it_covers() {
         for base in BASES {
             let mut board = board(base, 4);
-            let acked = board.acknowledge(SeqNum(base) + 250, 1_000, &mut Rack::default());
-            assert_eq!(acked.rtt_us, Some(999), "the newest of the two segments");
+            let rtt_us = board.acknowledge(SeqNum(base) + 250, 1_000, &mut Rack::default());
+            assert_eq!(rtt_us, Some(999), "the newest of the two segments");
             assert_eq!(board.pipe(), 150);
         }
     }
@@ -330,9 +396,9 @@ mod tests {
     #[test]
     fn a_retransmitted_segment_gives_no_sample() {
         let mut board = board(0, 1);
-        board.mark_all_lost(false);
+        board.mark_all_lost();
         board.resent(0, 50);
-        assert_eq!(board.acknowledge(SeqNum(100), 60, &mut Rack::default()).rtt_us, None);
+        assert_eq!(board.acknowledge(SeqNum(100), 60, &mut Rack::default()), None);
     }
 
     #[test]
@@ -368,7 +434,7 @@ mod tests {
         #[test]
         fn it_agrees_with_a_set_of_octets(
             base in prop_oneof![Just(0u32), Just(1 << 31), Just(u32::MAX - 1_000), any::<u32>()],
-            steps in proptest::collection::vec((0u8..7, 0u32..2_000, 1u32..300), 1..80),
+            steps in proptest::collection::vec((0u8..10, 0u32..2_000, 1u32..300), 1..80),
         ) {
             let (base, mut board, mut rack) = (SeqNum(base), Scoreboard::default(), Rack::default());
             let (mut una, mut nxt, mut reported) = (0u32, 0u32, BTreeSet::new());
@@ -376,7 +442,7 @@ mod tests {
                 match what {
                     0 | 1 => {
                         let (seq, sent_us) = (base + nxt, now_us);
-                        board.push(Sent { seq, len, sent_us, fin: false, retransmitted: false, sacked: false, lost: false });
+                        board.push(Sent::new(seq, len, sent_us, false));
                         nxt += len;
                     }
                     2 => {
@@ -391,9 +457,8 @@ mod tests {
                         board.sack(&[(base + left, base + right)], now_us, &mut rack);
                     }
                     4 => {
-                        let renege = at % 2 == 0;
-                        board.mark_all_lost(renege);
-                        if renege { reported.clear() }
+                        board.mark_all_lost();
+                        reported.clear();
                         prop_assert_eq!(board.pipe(), 0);
                     }
                     5 => {
@@ -402,6 +467,20 @@ mod tests {
                             if whole > len { board.split(place, len) }
                             board.resent(place, now_us);
                         }
+                    }
+                    6 => board.mark_none_lost(now_us),
+                    8 => {
+                        board.mark_old_lost(at, now_us);
+                        prop_assert!(board.segments().all(|s| !s.is_under_way() || now_us - s.sent_us < at));
+                    }
+                    7 => {
+                        // RACK may look at a few; what it finds is what a walk over all would.
+                        let waits = board.segments().filter(|s| s.is_under_way()).map(|s| rack.wait_us(s, at, now_us));
+                        let (due, later): (Vec<u32>, Vec<u32>) = waits.flatten().partition(|wait_us| *wait_us == 0);
+                        let (under_way, found) = (board.pipe(), board.mark_lost_by_time(&rack, at, now_us));
+                        let expected = Lost { any: !due.is_empty(), ask_again_us: later.into_iter().min() };
+                        prop_assert_eq!(found, expected);
+                        prop_assert_eq!(found.any, board.pipe() < under_way);
                     }
                     _ => board.mark_first_lost(),
                 }

@@ -59,7 +59,7 @@ impl Tcb {
         {
             // Nothing was lost: what waits to be sent again is only late, and new data goes on (RFC 4015 §3.1).
             transfer.recover = None;
-            transfer.scoreboard.mark_none_lost();
+            transfer.scoreboard.mark_none_lost(env.now_us());
             return self.take_back(env);
         }
         if snd_una.at_or_after(undo.until) {

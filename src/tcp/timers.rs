@@ -235,7 +235,7 @@ impl Tcb {
         let mut fin_alone = self.facts.has(Facts::FIN_SENT);
         if let Some(transfer) = &mut self.transfer {
             // A peer that still says nothing after what it reported may have dropped it (RFC 2018 §8).
-            transfer.scoreboard.mark_all_lost(true);
+            transfer.scoreboard.mark_all_lost();
             // Of several reductions in a row the first says what is to be restored.
             let first = self.backoff == 1 && transfer.recover.is_none();
             if first && !window_closed {

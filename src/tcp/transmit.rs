@@ -178,7 +178,7 @@ impl Tcb {
     fn plan_new(&self, env: &Env<'_>) -> Option<Plan> {
         let transfer = self.transfer.as_ref()?;
         let unsent = self.unsent();
-        if unsent == 0 || self.facts.has(Facts::FIN_SENT) {
+        if unsent == 0 || self.facts.has(Facts::FIN_SENT) || transfer.scoreboard.len() >= env.config.most_segments() {
             return None;
         }
         let probe = self.facts.has(Facts::PROBE_DUE);
@@ -379,14 +379,14 @@ impl Tcb {
 
     /// The next `len` octets of sequence space are in flight now. A FIN of a connection that never sent data has no
     /// scoreboard: there [`Facts::FIN_LOST`] does its work.
-    fn in_flight(&mut self, len: u32, fin: bool, env: &Env<'_>) {
+    fn in_flight(&mut self, len: u32, fin: bool, env: &mut Env<'_>) {
         let (seq, sent_us) = (self.snd_nxt, env.now_us());
         if let Some(transfer) = &mut self.transfer {
             transfer.active_at = env.tick();
             transfer.sent_at = transfer.active_at;
             transfer.probed = false;
-            let sent = Sent { seq, len, sent_us, fin, retransmitted: false, sacked: false, lost: false };
-            transfer.scoreboard.push(sent);
+            transfer.scoreboard.push(Sent::new(seq, len, sent_us, fin));
+            env.ledger.refused.segments += u64::from(transfer.scoreboard.len() == env.config.most_segments());
         }
         self.snd_nxt += len;
         if fin {
@@ -495,5 +495,26 @@ mod tests {
         bench.ack(1_000, 0, &[]);
         assert_eq!(bench.cwnd(), 2_000);
         assert_eq!(first_flight(&mut bench, Duration::from_millis(5_000)), 1, "the transfer was given back");
+    }
+
+    #[test]
+    fn a_tiny_mss_makes_no_more_segments_than_the_send_buffer_has_half_kilobytes() {
+        for (our_mss, send_buffer, most) in [(48, 65_536, 128), (48, 8_192, 64), (512, 32_768, 64)] {
+            let mut bench = Bench::with(TcpConfig { send_buffer, ..TcpConfig::default() }, true, false);
+            bench.our_mss = our_mss;
+            bench.write(send_buffer as usize);
+            let (mut acked, mut widest) = (0, 0);
+            while acked < send_buffer {
+                bench.send();
+                let segments = bench.tcb.transfer.as_ref().expect("text is under way").scoreboard.len();
+                widest = widest.max(segments);
+                assert!(segments > 0, "it goes on");
+                acked += bench.tcb.data_in_flight().min(4 * u32::from(our_mss));
+                bench.now = bench.now + Duration::from_millis(10);
+                bench.ack(acked, 0, &[]);
+            }
+            assert!(widest <= most, "{widest} segments of {our_mss} octets");
+            assert_eq!(bench.ledger.refused.segments > 0, widest == most);
+        }
     }
 }

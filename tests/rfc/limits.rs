@@ -29,6 +29,7 @@ fn every_pool_has_a_limit_and_a_gauge() {
             "connections",
             "ports",
             "buffer_bytes",
+            "segments",
             "silent_peers",
             "neighbours",
             "neighbour_news",
