@@ -2,6 +2,7 @@
 
 use super::peer::*;
 use super::segment::*;
+use handfast::tcp::congestion::Algorithm;
 
 const MSS: u32 = 1_460;
 
@@ -135,25 +136,43 @@ fn after_idling_the_window_is_small_again() {
 
 #[test]
 fn a_loss_makes_the_window_smaller() {
-    covers!("5681-3.2", "9438-4");
+    covers!("5681-3.2");
     everywhere(|p| {
-        p.accept_with(syn().wscale(7));
-        p.app_write(&[b'x'; 100_000]);
-        let mut una = 1;
-        for n in p.flight() {
-            una = n + MSS;
-            p.send(ack(una));
-        }
-        let flight = p.flight().len() as u32;
-        assert!(flight >= 18);
-        for _ in 0..flight - 1 {
-            p.send(ack(una));
-        }
-        // What leaves on duplicates, the lost segment aside, and on the ACK of it all, is the new window.
-        let during = p.flight().iter().filter(|seq| **seq >= una + flight * MSS).count() as u32;
-        p.send(ack(una + flight * MSS));
-        let after = during + p.flight().len() as u32;
-        // Half by Reno, seven tenths by CUBIC, of what was in flight.
-        assert!(after >= 1 && after <= flight * 8 / 10 + 1, "{flight}, then {after}");
+        let (before, after) = windows_around_a_loss(p);
+        // Half by Reno, seven tenths by CUBIC.
+        assert!(after >= 1 && after <= before * 8 / 10 + 1, "{before}, then {after}");
     });
+}
+
+#[test]
+fn cubic_keeps_seven_tenths_of_the_window_and_reno_half() {
+    covers!("5681-3.2", "9438-4");
+    // Of 20 segments, and up to two that leave on the first duplicates (RFC 3042).
+    for (algorithm, kept) in [(Algorithm::Cubic, 14..=16), (Algorithm::Reno, 10..=12)] {
+        let setup = |s: &mut super::in_memory::Setup| s.tcp.congestion = algorithm;
+        handfast_with("the algorithm is chosen", setup, |p| {
+            let (before, after) = windows_around_a_loss(p);
+            assert!(before == 20 && kept.contains(&after), "{algorithm}: {before}, then {after}");
+        });
+    }
+}
+
+/// Segments in flight before the first of them is lost and reported by duplicates, and after that is mended.
+fn windows_around_a_loss(p: &mut Peer) -> (u32, u32) {
+    p.accept_with(syn().wscale(7));
+    p.app_write(&[b'x'; 100_000]);
+    let mut una = 1;
+    for n in p.flight() {
+        una = n + MSS;
+        p.send(ack(una));
+    }
+    let flight = p.flight().len() as u32;
+    assert!(flight >= 18);
+    for _ in 0..flight - 1 {
+        p.send(ack(una));
+    }
+    // What leaves on duplicates, the lost segment aside, and on the ACK of it all, is the new window.
+    let during = p.flight().iter().filter(|seq| **seq >= una + flight * MSS).count() as u32;
+    p.send(ack(una + flight * MSS));
+    (flight, during + p.flight().len() as u32)
 }

@@ -16,7 +16,7 @@ pub struct Cubic {
     pub cwnd: u32,
     /// SSTHRESH in octets.
     pub ssthresh: u32,
-    /// The window before the last reduction, in segments (W_max).
+    /// The window before the last reduction, in segments (W_max); 0 after a timeout.
     w_max: f64,
     /// The window in segments just before the last reduction (cwnd_prior).
     prior: f64,
@@ -58,7 +58,8 @@ impl Cubic {
         let mss = f64::from(smss);
         let cwnd = f64::from(self.cwnd) / mss;
         let epoch_ms = *self.epoch_ms.get_or_insert_with(|| {
-            // RFC 9438 §4.2: the curve starts where congestion avoidance does.
+            // RFC 9438 §4.2: the curve starts where congestion avoidance does. After a timeout that is its W_max as well, and
+            // K is 0 (§4.8).
             self.w_max = self.w_max.max(cwnd);
             self.k = ((self.w_max - cwnd) / C).cbrt();
             self.w_est = cwnd;
@@ -120,6 +121,7 @@ impl Cubic {
             self.reduce(flight, smss);
         }
         self.cwnd = smss;
+        self.w_max = 0.0;
         self.epoch_ms = None;
     }
 
@@ -169,6 +171,23 @@ mod tests {
             round(&mut cubic, step * 100, 0.1);
         }
         assert!((985_000..1_010_000).contains(&cubic.cwnd), "{}", cubic.cwnd);
+    }
+
+    /// RFC 9438 §4.8: K is 0, and W_max the window at which congestion avoidance begins. Toward the window before it, with
+    /// K = 9.09 s, it would grow by 89 segments in the first second, which Reno does by 5.
+    #[test]
+    fn after_a_timeout_the_curve_begins_flat_where_slow_start_ends() {
+        let mut cubic = Cubic::new(1_000_000);
+        cubic.on_timeout(1_000_000, MSS, true);
+        while cubic.cwnd < cubic.ssthresh {
+            round(&mut cubic, 0, 0.1);
+        }
+        let began = cubic.cwnd;
+        (0..10).for_each(|step| round(&mut cubic, step * 100, 0.1));
+        assert!((2_000..12_000).contains(&(cubic.cwnd - began)), "{began}, then {}", cubic.cwnd);
+        // And then it bends upwards: 0.4 * 10^3 segments in ten seconds.
+        (10..100).for_each(|step| round(&mut cubic, step * 100, 0.1));
+        assert!((300_000..450_000).contains(&(cubic.cwnd - began)), "{began}, then {}", cubic.cwnd);
     }
 
     #[test]
