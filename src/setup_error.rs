@@ -2,12 +2,12 @@
 
 /// A failed step of the set-up. Shown on one line: `{what}: {cause}; {cure}`.
 ///
-/// It reads, for example: *attaching the XDP program to eth0: busy (EBUSY): another XDP program holds this interface;
-/// `ip link show eth0` names it, `ip link set eth0 xdp off` removes it*.
+/// It reads, for example: *binding AF_XDP to eth0 queue 3: busy (EBUSY): another program holds this queue; `handfast doctor`
+/// shows which*.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}: {cause}; {cure}")]
 pub struct SetupError {
-    /// What was tried, and where: `attaching the XDP program to eth0`.
+    /// What was tried, and where: `binding AF_XDP to eth0 queue 3`.
     pub what: String,
     /// Why it failed, with the name of the system's error where there is one.
     pub cause: String,
@@ -28,7 +28,7 @@ mod tests {
 
     #[test]
     fn one_line_says_what_why_and_the_cure() {
-        let e = SetupError::new("attaching to eth0", "busy (EBUSY)", "`ip link set eth0 xdp off` removes it");
-        assert_eq!(e.to_string(), "attaching to eth0: busy (EBUSY); `ip link set eth0 xdp off` removes it");
+        let e = SetupError::new("binding to eth0", "busy (EBUSY)", "`handfast doctor` shows which");
+        assert_eq!(e.to_string(), "binding to eth0: busy (EBUSY); `handfast doctor` shows which");
     }
 }

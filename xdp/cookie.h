@@ -13,7 +13,7 @@
 #define OFFERED_ECN (1 << 5)
 #define OFFERED_TIMESTAMPS (1 << 6)
 
-/* The two ends of a segment, as they are hashed: our address first. `words` is 1 for IPv4 and 4 for IPv6. */
+/* The two ends of a segment, as they are hashed: our address first; both fill one word with IPv4, four with IPv6. */
 struct ends {
 	__u64 address[4];
 	__u64 ports; /* ours in the upper 16 of 32 bits */

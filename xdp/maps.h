@@ -70,7 +70,7 @@ struct prefix {
 	__u32 point_to_point; /* no broadcast address (RFC 3021) */
 };
 
-/* What is needed to answer as the stack does: `Defence` in src/driver/xdp_defence.rs mirrors it. */
+/* What is needed to answer as the stack does: `Layout` in src/driver/xdp_defence.rs mirrors it. */
 struct defence {
 	__u64 making_key[2];
 	__u64 accepting_key[2];

@@ -34,7 +34,7 @@ fn memory() -> SharedMemory {
     }
 }
 
-/// What the program does with a flow's frame (`is_flow` in `xdp/syn.h`): the command, then the word that it names. The
+/// What the program does with a flow's frame (`may_live` in `xdp/syn.h`): the command, then the word that it names. The
 /// word's place comes from the command, so that no processor reads it before; loom has no such order, and acquires.
 fn program_knows(memory: &SharedMemory, flow: u64) -> bool {
     let command = memory.control[COMMAND].load(Ordering::Acquire);

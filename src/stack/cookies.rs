@@ -48,7 +48,7 @@ impl Shard {
     /// peer has not taken up, so it gives way.
     ///
     /// One with a bad cookie is answered by a RST, like any other that matches nothing; but one with text or a FIN, which
-    /// may be of an honest peer and have overtaken the segment with the cookie, only when it comes again ([`Strays`]).
+    /// may be of an honest peer and have overtaken the segment with the cookie, only when it comes a third time ([`Strays`]).
     ///
     /// [`Strays`]: super::strays::Strays
     pub(super) fn on_cookie(
