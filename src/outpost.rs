@@ -26,15 +26,17 @@ pub const FILTER_WORDS: usize = (FILTER_BITS / 64) as usize;
 pub const CONTROL_WORDS: usize = 8;
 
 /// In a control block: what the program is to do, and what it has done.
-const COMMAND: usize = 0;
-const ANSWERED: usize = 1;
-/// In the common one: how many workers want every worker to keep a filter.
+pub(crate) const COMMAND: usize = 0;
+pub(crate) const ANSWERED: usize = 1;
+/// In the common one: how many workers want every worker to keep a filter, and which of two sets of keys and facts the
+/// program is to answer by.
 const WANTED: usize = 0;
+pub(crate) const DEFENCE: usize = 2;
 
 /// Bits of the command: answer SYNs on this queue; the worker's filter is complete; which of the two it is.
-const ANSWERING: u64 = 1;
-const READY: u64 = 2;
-const FILTER: u64 = 4;
+pub(crate) const ANSWERING: u64 = 1;
+pub(crate) const READY: u64 = 2;
+pub(crate) const FILTER: u64 = 4;
 
 /// What the filters are built on and how large they are: here the real thing, under loom what tries every order of steps.
 mod shared {

@@ -6,7 +6,7 @@
 //! left is a program that stands still between the two looks while the keys change twice: its SYN-ACK is then worth nothing,
 //! as if it had been lost. `tests/xdp_answers.rs` tries keys and answers on the loaded program.
 
-use crate::outpost::{CONTROL_WORDS, FILTER_WORDS, SharedMemory};
+use crate::outpost::{CONTROL_WORDS, DEFENCE, FILTER_WORDS, SharedMemory};
 use crate::tcp::cookie::CookieKeys;
 use crate::wire::{Addr, MacAddr};
 use aya::maps::{Array, MapData};
@@ -184,7 +184,7 @@ impl DefenceMaps {
         self.defences.set(which, octets, 0)?;
         self.which = which;
         self.told = Some(defence.clone());
-        if let Some(word) = self.control.get(MAX_WORKERS as usize * CONTROL_WORDS + 2) {
+        if let Some(word) = self.control.get(MAX_WORKERS as usize * CONTROL_WORDS + DEFENCE) {
             word.store(u64::from(which), Ordering::Release);
         }
         Ok(())
@@ -230,6 +230,9 @@ fn shared(map: &MapData, words: usize) -> io::Result<&'static [AtomicU64]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::xdp_program::owner_value;
+    use crate::outpost::{ANSWERED, ANSWERING, COMMAND, FILTER, READY};
+    use crate::ownership::Ownership;
 
     /// The number behind a `#define` in `xdp/maps.h`.
     fn defined(name: &str) -> u64 {
@@ -240,6 +243,28 @@ mod tests {
             None => digits.parse().unwrap(),
             Some((_, shift)) => 1 << shift.trim_start_matches(|c: char| !c.is_ascii_digit()).parse::<u32>().unwrap(),
         }
+    }
+
+    /// The names of a C type's parts in `xdp/maps.h`, in their order: the word before each `end`.
+    fn parts(of: &str, end: char) -> Vec<&'static str> {
+        let header = include_str!("../../xdp/maps.h");
+        let (_, body) = header.split_once(&format!("\n{of} {{\n")).unwrap();
+        let lines = body.lines().take_while(|line| !line.starts_with('}')).filter_map(|line| line.split_once(end));
+        lines.map(|(before, _)| before.trim().rsplit(' ').next().unwrap()).collect()
+    }
+
+    #[test]
+    fn header_and_code_agree_on_what_is_shared() {
+        assert_eq!(parts("struct outpost", ';'), ["command", "answered", "defence", "unused[5]"]);
+        let words = parts("struct outpost", ';').len() - 1 + 5;
+        assert_eq!((COMMAND, ANSWERED, DEFENCE, CONTROL_WORDS), (0, 1, 2, words));
+        let bits = ["OUTPOST_ANSWERING", "OUTPOST_READY", "OUTPOST_FILTER"].map(defined);
+        assert_eq!(bits, [ANSWERING, READY, FILTER]);
+        let owners = include_str!("../../xdp/maps.h").lines().filter_map(|line| line.trim().strip_suffix(','));
+        let owner =
+            |name: &str| owners.clone().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = ")?.parse().ok());
+        assert_eq!(owner("OURS_ALONE"), Some(owner_value(Ownership::Exclusive)));
+        assert_eq!(owner("SHARED"), Some(owner_value(Ownership::Shared)));
     }
 
     #[test]

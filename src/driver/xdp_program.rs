@@ -206,12 +206,8 @@ impl XdpProgram {
     /// # Errors
     /// When the table is full, or the kernel has no memory.
     pub fn own_address(&mut self, addr: Addr, ownership: Ownership) -> Result<(), SetupError> {
-        let value: u32 = match ownership {
-            Ownership::Exclusive => 1,
-            Ownership::Shared => 2,
-        };
         let what = || format!("taking address {addr} from the kernel");
-        self.addresses.insert(addr.octets(), value, 0).map_err(|e| map_error(what(), &e))
+        self.addresses.insert(addr.octets(), owner_value(ownership), 0).map_err(|e| map_error(what(), &e))
     }
 
     /// Takes TCP segments to `port` of the shared address `addr`. At most 262,144 pairs of address and port.
@@ -357,6 +353,14 @@ pub struct TestRunVerdict {
 /// Whether this is the driver's lack, which generic mode gets around, and not somebody in the way.
 fn driver_cannot(e: &io::Error) -> bool {
     matches!(e.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL | libc::ERANGE | libc::ENOSPC | libc::E2BIG))
+}
+
+/// `enum ownership` in `xdp/maps.h`.
+pub(super) fn owner_value(ownership: Ownership) -> u32 {
+    match ownership {
+        Ownership::Exclusive => 1,
+        Ownership::Shared => 2,
+    }
 }
 
 fn port_key(addr: Addr, port: u16) -> [u8; 20] {
