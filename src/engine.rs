@@ -328,13 +328,7 @@ fn run_worker<D: Driver, A: App>(
     let _tell_end = TellEnd(plan.index, plan.ended);
     let pinned = plan.core.filter(|core| core_affinity::set_for_current(*core));
     let core = pinned.map(|core| core.id);
-    let info = WorkerInfo {
-        queue: plan.index as u32,
-        core,
-        driver: driver.describe(),
-        memory: driver.memory(),
-        ..WorkerInfo::default()
-    };
+    let info = WorkerInfo { queue: plan.index as u32, core, memory: driver.memory(), ..WorkerInfo::default() };
     let stack = Stack::sharing(plan.stack, plan.share, make_app(plan.index), crate::clock::now());
     let (worker, mailbox) = Worker::new(driver, stack, plan.idle, info, plan.desk);
     let _ = tell_mailbox.send(mailbox);

@@ -57,11 +57,6 @@ impl Outpost {
         self.current.is_some()
     }
 
-    /// Whether the program is told to answer.
-    pub fn is_answering(&self) -> bool {
-        self.answering
-    }
-
     /// Whether this worker wants every worker to keep a filter: a flow's frames may come in on any queue, so the program
     /// answers on one only while it knows the flows of all.
     pub fn want(&mut self, on: bool) {
