@@ -11,7 +11,8 @@
 //! pressure is SYNs without a handshake completed: no number of honest clients raises a step.
 
 use crate::outpost::Outpost;
-use crate::tcp::cookie;
+use crate::tcp::rto::{first_rto_ms, waited_ms};
+use crate::tcp::{TcpConfig, cookie};
 use crate::time::{Duration, Instant};
 use std::fmt;
 
@@ -87,9 +88,12 @@ impl Default for DefenceConfig {
 
 /// The window of time in which SYNs are counted.
 const WINDOW_MS: u64 = 1_000;
-/// How long an entry that nobody completes stays in the table: 5 retransmissions from a second on, doubled, and the last
-/// one's wait.
-const ENTRY_LIFE_S: u64 = 63;
+
+/// How long an entry that nobody completes stays in the table: until all retransmissions are made, and the last one's wait.
+fn entry_life_ms(tcp: &TcpConfig) -> u64 {
+    let waits = tcp.syn_ack_retries.saturating_add(1);
+    waited_ms(first_rto_ms(tcp), waits, waits, tcp).max(1)
+}
 
 /// A switch between steps, for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,8 +132,8 @@ pub struct Defence {
 }
 
 impl Defence {
-    /// At the step that the mode begins with, for a table of `half_open` entries.
-    pub fn new(config: DefenceConfig, half_open: usize, now: Instant) -> Self {
+    /// At the step that the mode begins with, for a table of `half_open` entries whose SYN-ACKs are sent again as `tcp` says.
+    pub fn new(config: DefenceConfig, half_open: usize, tcp: &TcpConfig, now: Instant) -> Self {
         let step = if matches!(config.mode, SynDefence::Auto | SynDefence::Table) { Step::Table } else { Step::Cookie };
         let crowded = (half_open as u64 * u64::from(config.cookie_above)).div_ceil(100).max(1);
         let now_ms = now.as_millis();
@@ -138,7 +142,7 @@ impl Defence {
             step,
             why: if config.mode == SynDefence::Auto { "calm".into() } else { "asked for".into() },
             crowded: crowded as usize,
-            bearable: crowded / 2 / ENTRY_LIFE_S,
+            bearable: crowded * 1_000 / 2 / entry_life_ms(tcp),
             window_ends_ms: now_ms + WINDOW_MS,
             syns: 0,
             completed: 0,
@@ -332,10 +336,20 @@ mod tests {
     }
 
     #[test]
+    fn what_the_table_bears_follows_from_how_long_an_entry_waits() {
+        assert_eq!(entry_life_ms(&TcpConfig::default()), 63_000);
+        let bears = |syn_ack_retries| {
+            let tcp = TcpConfig { syn_ack_retries, ..TcpConfig::default() };
+            Defence::new(config(SynDefence::Auto), 126_000, &tcp, at(0)).bearable
+        };
+        assert_eq!([bears(5), bears(1), bears(0)], [500, 10_500, 31_500]);
+    }
+
+    #[test]
     fn a_flood_goes_up_step_by_step_and_calm_down_again() {
         let memory = memory();
         let outpost = ready(memory);
-        let mut defence = Defence::new(config(SynDefence::Auto), 10_000, at(0));
+        let mut defence = Defence::new(config(SynDefence::Auto), 10_000, &TcpConfig::default(), at(0));
         second(&mut defence, &outpost, 0, 1, 0, 4_999);
         assert_eq!(defence.step(), Step::Table, "a table that is not half full bears any rate");
         assert!(!defence.expects_cookies(at(1_000)));
@@ -364,7 +378,7 @@ mod tests {
     #[test]
     fn honest_clients_raise_nothing_however_many() {
         let outpost = ready(memory());
-        let mut defence = Defence::new(config(SynDefence::Auto), 10_000, at(0));
+        let mut defence = Defence::new(config(SynDefence::Auto), 10_000, &TcpConfig::default(), at(0));
         second(&mut defence, &outpost, 0, 1, 0, 5_000);
         for s in 1..3 {
             second(&mut defence, &outpost, s * 1_000, 50, 50, 0);
@@ -380,7 +394,7 @@ mod tests {
     fn a_flood_from_one_prefix_never_fills_the_table_and_goes_up_by_its_rate() {
         let outpost = ready(memory());
         for (with_outpost, step) in [(true, Step::Xdp), (false, Step::Table)] {
-            let mut defence = Defence::new(config(SynDefence::Auto), 10_000, at(0));
+            let mut defence = Defence::new(config(SynDefence::Auto), 10_000, &TcpConfig::default(), at(0));
             for ms in 0..2_000 {
                 let cookies = (0..2).filter(|_| defence.on_syn(2_500, false, at(ms))).count();
                 assert_eq!(cookies, 2, "it holds its share already");
@@ -390,14 +404,14 @@ mod tests {
             assert_eq!(defence.step(), step);
             assert!(defence.expects_cookies(at(2_000)));
         }
-        let mut table = Defence::new(config(SynDefence::Table), 10_000, at(0));
+        let mut table = Defence::new(config(SynDefence::Table), 10_000, &TcpConfig::default(), at(0));
         assert!(!table.on_syn(2_500, false, at(0)), "no cookies where none are wanted");
     }
 
     #[test]
     fn a_flood_that_goes_on_keeps_the_step_without_flapping() {
         let outpost = ready(memory());
-        let mut defence = Defence::new(config(SynDefence::Auto), 10_000, at(0));
+        let mut defence = Defence::new(config(SynDefence::Auto), 10_000, &TcpConfig::default(), at(0));
         // Below the rate for XDP, and far beyond what the table could hold for long: it drains meanwhile.
         second(&mut defence, &outpost, 0, 1, 0, 5_000);
         for s in 1..100 {
@@ -415,7 +429,7 @@ mod tests {
             (SynDefence::Cookie, Step::Cookie, Step::Cookie),
             (SynDefence::Xdp, Step::Cookie, Step::Xdp),
         ] {
-            let mut defence = Defence::new(config(mode), 100, at(0));
+            let mut defence = Defence::new(config(mode), 100, &TcpConfig::default(), at(0));
             second(&mut defence, &unready, 0, 5, 0, 100);
             assert_eq!(defence.step(), first, "{mode}: the program's filter is not ready");
             for s in 1..20 {

@@ -10,7 +10,7 @@ use crate::tcp::negotiation::Negotiated;
 use crate::time::Duration;
 use crate::wire::frame::{self, Envelope, Incoming, Link, TxChecksum, VerifyChecksum};
 use crate::wire::tcp::{Options, Timestamps};
-use crate::wire::{Addr, MacAddr, SeqNum};
+use crate::wire::{Addr, FourTuple, MacAddr, SeqNum};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 const OURS: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
@@ -119,7 +119,12 @@ fn a_cookie_counts_although_its_syn_came_again_and_made_an_entry() {
         let mut shard = shard(SynDefence::Cookie, 1);
         let start = Instant::from_millis(64_000);
         let with_cookie = hand(&mut shard, start, &tuple(1), &syn(31)).unwrap();
-        shard.defence = Defence::new(DefenceConfig { shared_secret: true, ..DefenceConfig::default() }, 8, start);
+        shard.defence = Defence::new(
+            DefenceConfig { shared_secret: true, ..DefenceConfig::default() },
+            8,
+            &shard.config.tcp,
+            start,
+        );
         let with_entry = hand(&mut shard, start, &tuple(1), &syn(31)).unwrap();
         assert_ne!(with_cookie.seq, with_entry.seq, "an entry has an ISS of the clock");
         let ack = last_ack(&with_cookie, 5);
@@ -182,7 +187,8 @@ fn in_the_third_step_a_prefix_makes_connections_at_its_rate() {
     let config = DefenceConfig { prefix_rate: Some(10), ..shard.config.defence };
     let answers: Vec<_> = (0..30).map(|n| (n, hand(&mut shard, Instant::ZERO, &tuple(n), &syn(0)).unwrap())).collect();
     shard.budgets = Budgets::new(&[2; 16], &config, &Limits::default());
-    shard.defence = Defence::new(DefenceConfig { mode: SynDefence::Xdp, ..config }, 8, Instant::ZERO);
+    shard.defence =
+        Defence::new(DefenceConfig { mode: SynDefence::Xdp, ..config }, 8, &shard.config.tcp, Instant::ZERO);
     for (n, syn_ack) in &answers[..5] {
         assert_eq!(hand(&mut shard, Instant::ZERO, &tuple(*n), &last_ack(syn_ack, 0)), None);
     }

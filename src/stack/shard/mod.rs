@@ -155,7 +155,7 @@ impl Shard {
             isns: IsnGenerator::new(&config.secrets.isn),
             cookies: Cookies::new(&config.secrets.cookie),
             budgets: Budgets::new(key, &config.defence, &limits),
-            defence: Defence::new(config.defence, limits.half_open as usize, now),
+            defence: Defence::new(config.defence, limits.half_open as usize, &config.tcp, now),
             outpost: None,
             outpost_walk: Walk::default(),
             routes,
