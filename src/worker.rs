@@ -39,8 +39,8 @@ pub enum Idle {
     Adaptive,
 }
 
-/// Frames taken from the rx ring in one turn, and again from the other workers.
-const BURST: usize = 64;
+/// Frames taken from the rx ring in one turn, and again from the other workers: as many as the stack expects at once.
+const BURST: usize = crate::stack::EXPECTED;
 /// Commands read from the mailbox in one turn.
 const COMMANDS: usize = 16;
 /// How long an adaptive worker looks at the rings before it sleeps.

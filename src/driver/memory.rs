@@ -8,6 +8,7 @@
 //! [`Driver::wait`], which a simulation does not call. A frame is visible to the peer as soon as [`Driver::send`] took it;
 //! [`Driver::flush`] wakes a peer that sleeps and lends it chunks again.
 
+pub use super::CHUNK;
 use super::asleep::Asleep;
 use super::event::Event;
 use super::{ChunkCensus, Driver, Frame, Wake};
@@ -17,9 +18,6 @@ use crossbeam::utils::CachePadded;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io;
 use std::sync::Arc;
-
-/// Octets in a chunk, as in the UMEM of the AF_XDP driver.
-pub const CHUNK: usize = 2048;
 
 /// Makes a link and returns its two ends, each with `chunks` chunks of [`CHUNK`] octets, of which up to `ring` are lent
 /// for receiving.

@@ -48,6 +48,10 @@ pub trait Frame {
     fn set_len(&mut self, len: usize);
 }
 
+/// Octets of a chunk that are used, of every driver: all, or the first half where a NIC needs larger ones. Of a UMEM's the
+/// kernel keeps the first 256 to itself, so a frame has at most 1,792 there.
+pub const CHUNK: usize = 2048;
+
 /// Wakes a worker that sleeps in [`Driver::wait`], from any thread.
 pub trait Wake: Send + Sync {
     /// Makes the running or next call of [`Driver::wait`] return at once.

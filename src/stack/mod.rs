@@ -83,6 +83,7 @@ use crate::wire::frame::TxChecksum;
 use crate::wire::{Addr, MacAddr};
 use neighbours::{Learn, Station};
 use own_link::Announcer;
+pub(crate) use shard::EXPECTED;
 use shard::{Shard, env};
 use steering::Share;
 

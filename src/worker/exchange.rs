@@ -16,8 +16,8 @@ mod shared {
     pub use crossbeam::queue::ArrayQueue;
     pub use std::sync::atomic::{AtomicUsize, Ordering};
 
-    /// Octets of the largest frame that can be handed over: a chunk of the drivers.
-    pub const LARGEST: usize = 2048;
+    /// Octets of the largest frame that can be handed over: one that fills a chunk.
+    pub use crate::driver::CHUNK as LARGEST;
     /// Frames that wait for one worker at most.
     pub const PARCELS: usize = 1024;
     /// Neighbours' addresses that wait for one worker at most.

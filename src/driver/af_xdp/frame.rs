@@ -1,5 +1,6 @@
 //! Frames: the one handle of a UMEM chunk, and how they pass into and out of the rings of the crate `xdp`.
 
+pub use crate::driver::CHUNK;
 use crate::driver::Frame;
 use crate::wire::frame::find_tcp;
 use crate::wire::tcp;
@@ -8,10 +9,6 @@ use ::xdp::libc::xdp::{XdpTxFlags, xsk_tx_metadata, xsk_tx_offload, xsk_tx_reque
 use ::xdp::packet::CsumOffload;
 use ::xdp::slab::Slab;
 use std::collections::VecDeque;
-
-/// Octets of a chunk that are used: all, or the first half where a NIC needs larger ones. The kernel keeps the first
-/// 256 to itself, so a frame has at most 1,792.
-pub const CHUNK: usize = 2048;
 
 /// A frame in a UMEM chunk. Its memory stays mapped as long as the process lives.
 pub struct XskFrame {

@@ -48,7 +48,7 @@ impl Timed for Tcb {
 /// Flows from which on a processor's caches do not hold the index.
 const CROWD: usize = 1 << 15;
 /// Frames of a burst that are expected.
-const EXPECTED: usize = 64;
+pub const EXPECTED: usize = 64;
 
 /// Everything of a shard but its application.
 pub(crate) struct Shard {
