@@ -33,6 +33,7 @@ mod config;
 mod cookies;
 mod cx;
 mod defence;
+mod filter_walk;
 mod flow_hash;
 pub mod flow_index;
 mod half_open_slot;

@@ -11,11 +11,11 @@ use crate::wire::{Addr, MacAddr};
 use hashbrown::HashTable;
 
 /// Milliseconds between two questions for one address (RFC 1122 §2.3.2.1: at most one a second).
-const ASK_EVERY: u32 = 1_000;
+const ASK_EVERY_MS: u32 = 1_000;
 /// Questions without an answer before an address is given up.
 const MOST_QUESTIONS: u8 = 3;
 /// Milliseconds after which a known address is asked for again while it is used (RFC 1122 §2.3.2.1: about a minute).
-const FRESH_FOR: u32 = 60_000;
+const FRESH_FOR_MS: u32 = 60_000;
 
 struct Neighbour {
     addr: Addr,
@@ -33,12 +33,12 @@ struct Neighbour {
 
 impl Neighbour {
     fn is_stale(&self, tick: u32) -> bool {
-        is_due(self.confirmed_at.wrapping_add(FRESH_FOR), tick)
+        is_due(self.confirmed_at.wrapping_add(FRESH_FOR_MS), tick)
     }
 
     fn grow_stale(&mut self, tick: u32) {
         if !self.is_stale(tick) {
-            self.confirmed_at = tick.wrapping_sub(FRESH_FOR);
+            self.confirmed_at = tick.wrapping_sub(FRESH_FOR_MS);
         }
     }
 
@@ -180,7 +180,7 @@ impl Neighbours {
         let asks = self.asks;
         let Some(neighbour) = self.get_mut(addr) else { return Lookup::Refused };
         let stale = neighbour.is_stale(tick);
-        let pause_over = neighbour.questions == 0 || is_due(neighbour.asked_at.wrapping_add(ASK_EVERY), tick);
+        let pause_over = neighbour.questions == 0 || is_due(neighbour.asked_at.wrapping_add(ASK_EVERY_MS), tick);
         let ask = asks && (neighbour.station.is_none() || stale) && pause_over;
         let mut given_up = Vec::new();
         if ask {

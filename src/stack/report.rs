@@ -3,10 +3,9 @@
 use super::defence::Step;
 use super::shard::Shard;
 use super::shedding::{CONNECTION_BYTES, HALF_OPEN_BYTES, TIME_WAIT_BYTES, TIME_WAIT_BYTES_V6};
-use super::slab::Slab;
 use crate::ledger::DropReason;
 use crate::stats::{BytesPerEntry, Connections, Defence, Frames, Pool, Snapshot};
-use crate::tcp::{State, Tcb};
+use crate::tcp::State;
 use std::collections::BTreeMap;
 use strum::IntoEnumIterator;
 
@@ -144,9 +143,6 @@ impl Shard {
         rows(refusals.into_iter())
     }
 }
-
-// A control block is no larger for being in a table.
-const _: () = assert!(Slab::<Tcb>::ENTRY_BYTES == 128);
 
 fn with_total(name: &str, total: u64, mut rows: BTreeMap<String, u64>) -> BTreeMap<String, u64> {
     rows.insert(name.to_string(), total);

@@ -22,6 +22,9 @@ pub const TIME_WAIT_BYTES: u64 = all_in(ENTRY_BYTES_V4);
 /// The same for IPv6.
 pub const TIME_WAIT_BYTES_V6: u64 = all_in(ENTRY_BYTES_V6);
 
+// A control block is no larger for being in a table: two cache lines.
+const _: () = assert!(Slab::<Tcb>::ENTRY_BYTES == 128);
+
 /// With the entry's share of the index, in whole octets.
 const fn all_in(entry: f64) -> u64 {
     (entry + BYTES_PER_FLOW).ceil() as u64
