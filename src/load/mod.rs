@@ -12,6 +12,7 @@
 
 mod answer;
 mod app;
+mod failure;
 pub mod flood;
 mod gauge;
 mod latency;

@@ -24,12 +24,23 @@ pub struct Tried {
     pub success: f64,
     /// 99th percentile from the intended start, in microseconds.
     pub p99_us: f64,
+    /// 99th percentile of how late connections started, in microseconds.
+    pub start_p99_us: f64,
     /// The busiest worker's part of its time.
     pub busy: f64,
+    /// Whether connections waited because as many as allowed were under way.
+    pub room_ran_out: bool,
     /// Whether connections waited because the generator's own table was full.
     pub table_was_full: bool,
     /// Whether the goal was met.
     pub met: bool,
+}
+
+impl Tried {
+    /// Whether most of the latency was there before a SYN was sent, and the target had no part in that.
+    pub fn is_late_by_itself(&self) -> bool {
+        !self.room_ran_out && self.start_p99_us > self.p99_us / 2.0
+    }
 }
 
 /// The goal is found when it lies between two rates that differ by no more than this.
@@ -86,7 +97,9 @@ impl Search {
             started_per_second: outcome.started as f64 / length.as_secs_f64().max(1e-9),
             success,
             p99_us: p99_ns as f64 / 1e3,
+            start_p99_us: outcome.lateness.value_at_quantile(0.99) as f64 / 1e3,
             busy,
+            room_ran_out: outcome.room_ran_out,
             table_was_full: outcome.table_was_full,
             met,
         });

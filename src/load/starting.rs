@@ -99,7 +99,7 @@ impl LoadApp {
         self.results.latencies.record(Span::Start, now.since(intended));
         self.results.waits.late += u64::from(now.since(intended) > LATE);
         let step = self.step.as_mut().map_or(0, |step| {
-            step.started();
+            step.started(now.since(intended));
             step.order.number
         });
         let slot = Slot::new(conn, intended, now, self.plan.life.exchanges, step);
@@ -121,6 +121,9 @@ impl LoadApp {
         if self.pace.is_open() && self.waiting_for_room.is_none() {
             self.results.waits.room += 1;
             self.waiting_for_room = Some(now);
+            if let Some(step) = &mut self.step {
+                step.room_ran_out();
+            }
         }
     }
 

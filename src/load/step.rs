@@ -33,8 +33,12 @@ pub struct StepOutcome {
     pub started: u64,
     /// From the intended start to the first octet where an answer is awaited, else to the handshake; in nanoseconds.
     pub latency: Histogram<u64>,
+    /// How late connections started; in nanoseconds.
+    pub lateness: Histogram<u64>,
     /// Whether local ports ran out.
     pub ports_ran_out: bool,
+    /// Whether connections waited because as many as allowed were under way.
+    pub room_ran_out: bool,
     /// Whether connections waited because the stack's table was full.
     pub table_was_full: bool,
 }
@@ -42,10 +46,10 @@ pub struct StepOutcome {
 /// Without each of the histogram's buckets.
 impl fmt::Debug for StepOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let StepOutcome { intended, closed, started, latency, ports_ran_out, table_was_full } = self;
-        let p99_ns = latency.value_at_quantile(0.99);
-        write!(f, "{started} of {intended} started, {closed} closed, p99 {p99_ns} ns, ")?;
-        write!(f, "no ports: {ports_ran_out}, table full: {table_was_full}")
+        let StepOutcome { intended, closed, started, ports_ran_out, room_ran_out, table_was_full, .. } = self;
+        let [p99_ns, late_ns] = [&self.latency, &self.lateness].map(|ns| ns.value_at_quantile(0.99));
+        write!(f, "{started} of {intended} started, {closed} closed, p99 {p99_ns} ns, started {late_ns} ns late, ")?;
+        write!(f, "no ports: {ports_ran_out}, no room: {room_ran_out}, table full: {table_was_full}")
     }
 }
 
@@ -56,7 +60,9 @@ impl Default for StepOutcome {
             closed: 0,
             started: 0,
             latency: histogram(),
+            lateness: histogram(),
             ports_ran_out: false,
+            room_ran_out: false,
             table_was_full: false,
         }
     }
@@ -69,7 +75,9 @@ impl StepOutcome {
         self.closed += other.closed;
         self.started += other.started;
         self.latency.add(&other.latency).expect("all of one range");
+        self.lateness.add(&other.lateness).expect("all of one range");
         self.ports_ran_out |= other.ports_ran_out;
+        self.room_ran_out |= other.room_ran_out;
         self.table_was_full |= other.table_was_full;
     }
 }
@@ -89,13 +97,18 @@ impl Step {
         Step { order, outcome: StepOutcome::default(), in_flight: 0, settling: false }
     }
 
-    pub fn started(&mut self) {
+    pub fn started(&mut self, late: Duration) {
         self.outcome.started += 1;
+        self.outcome.lateness.saturating_record(nanos(late));
         self.in_flight += 1;
     }
 
     pub fn ports_ran_out(&mut self) {
         self.outcome.ports_ran_out = true;
+    }
+
+    pub fn room_ran_out(&mut self) {
+        self.outcome.room_ran_out = true;
     }
 
     pub fn table_was_full(&mut self) {

@@ -1,5 +1,6 @@
 //! What bounded a run: the generator says its own limit before it judges the target. Pure.
 
+use super::failure::why_none;
 use super::report::{Limits, Setting, grouped};
 use super::results::Results;
 use super::search::Search;
@@ -45,6 +46,9 @@ const BUSY_SHARE: f64 = 0.95;
 /// Frames lost on our side in such a number are no accident.
 const LOST_SHARE: f64 = 0.001;
 
+/// So large a part of the connections started late is worth a word.
+const LATE_SHARE: f64 = 0.01;
+
 /// What is said of that table.
 const TABLE_FULL: &str = "the table of connections was full; more `--max-connections`, or `--table-memory`";
 
@@ -77,6 +81,10 @@ pub struct Evidence {
     pub lost: u64,
     /// Frames received.
     pub received: u64,
+    /// Connections that were started more than a millisecond late.
+    pub late: u64,
+    /// Where not one connection went well: why, if that can be named.
+    pub why_none: Option<&'static str>,
     /// Part of the frames that the link and the driver can carry, where that is known.
     pub ceiling_share: Option<f64>,
 }
@@ -98,6 +106,15 @@ impl Verdict {
                 }
                 Some(tried) if tried.table_was_full => {
                     (Bound::ClientBound, format!("at {}/s {TABLE_FULL}", grouped(tried.rate as u64)))
+                }
+                Some(tried) if tried.is_late_by_itself() => {
+                    let (late, p99) = (tried.start_p99_us / 1e3, tried.p99_us / 1e3);
+                    let because = format!(
+                        "at {}/s connections started late, of a p99 of {p99:.3} ms {late:.3} ms before their SYN; give the \
+                         generator a core of its own, or `--idle spin`",
+                        grouped(tried.rate as u64)
+                    );
+                    (Bound::ClientBound, because)
                 }
                 Some(tried) if tried.success == 0.0 => {
                     (Bound::TargetBound, format!("at {}/s not one connection went well", grouped(tried.rate as u64)))
@@ -136,6 +153,8 @@ impl Evidence {
             busy_share: limits.busy.iter().copied().fold(0.0, f64::max),
             lost: snapshot.kernel.rx_ring_full + snapshot.kernel.rx_dropped,
             received: snapshot.frames.received,
+            late: results.waits.late,
+            why_none: why_none(counts, snapshot),
             ceiling_share: limits.frame_ceiling_share,
         }
     }
@@ -144,6 +163,7 @@ impl Evidence {
     pub fn judge(&self) -> Verdict {
         let (bound, because) = self
             .nothing()
+            .or_else(|| self.none())
             .or_else(|| self.reached())
             .or_else(|| self.ports())
             .or_else(|| self.client())
@@ -157,11 +177,26 @@ impl Evidence {
             .then(|| (Bound::Undecided, "the run ended before the first connection's time".into()))
     }
 
+    fn none(&self) -> Option<(Bound, String)> {
+        self.why_none.map(|why| (Bound::TargetBound, why.into()))
+    }
+
     fn reached(&self) -> Option<(Bound, String)> {
         let intended = self.intended?;
         let share = self.closed as f64 / intended as f64;
-        (share >= REACHED)
-            .then(|| (Bound::RateReached, format!("{} of the connections asked for went well", percent(share))))
+        (share >= REACHED).then(|| {
+            let because = format!("{} of the connections asked for went well", percent(share));
+            (Bound::RateReached, because + &self.lateness())
+        })
+    }
+
+    /// What must be known of a rate that was reached late.
+    fn lateness(&self) -> String {
+        let share = self.late as f64 / self.opened.max(1) as f64;
+        if share < LATE_SHARE {
+            return String::new();
+        }
+        format!("; {} started more than 1 ms late, and their latencies count from their time", percent(share))
     }
 
     fn ports(&self) -> Option<(Bound, String)> {
@@ -266,6 +301,12 @@ mod tests {
             (Evidence { lost: 50, ..run() }, Bound::ClientBound, "lost 50 frames"),
             (Evidence { ceiling_share: Some(0.96), ..run() }, Bound::ClientBound, "as many frames as it can"),
             (Evidence { closed: 0, failed: 1_000, ..run() }, Bound::TargetBound, "not one"),
+            (
+                Evidence { closed: 0, failed: 1_000, busy_share: 1.0, why_none: Some("refused"), ..open },
+                Bound::TargetBound,
+                "refused",
+            ),
+            (Evidence { late: 10, ..open }, Bound::RateReached, "; 1.0 % started more than 1 ms late"),
             (run(), Bound::TargetBound, "waited for it"),
         ] {
             let verdict = evidence.judge();
@@ -308,6 +349,27 @@ mod tests {
             Bound::RateReached,
             "it waited, and came in time all the same"
         );
+    }
+
+    #[test]
+    fn a_search_blames_the_generator_for_what_was_late_before_its_syn() {
+        let ms = |histogram: &mut hdrhistogram::Histogram<u64>, ms: u64| histogram.record(ms * 1_000_000).unwrap();
+        for (late, p99, room_ran_out, bound) in [
+            (14, 15, false, Bound::ClientBound),
+            (7, 15, false, Bound::TargetBound),
+            (14, 15, true, Bound::TargetBound),
+        ] {
+            let mut search = Search::new(1_000.0, 4_000.0, Goal { success: 0.999, slo: Duration::from_millis(5) });
+            for _ in 0..2 {
+                let mut step =
+                    StepOutcome { intended: 1, started: 1, closed: 1, room_ran_out, ..StepOutcome::default() };
+                ms(&mut step.latency, p99);
+                ms(&mut step.lateness, late);
+                search.tell(&step, Duration::from_secs(1), 0.02);
+            }
+            let verdict = Verdict::of_search(&search);
+            assert_eq!(verdict.bound, bound, "{verdict:?}");
+        }
     }
 
     #[test]

@@ -324,10 +324,12 @@ impl Report {
         self.verdict = Verdict::of_search(search);
     }
 
-    /// Whether at least one connection stood, the run could go on, a search found a rate, and the ledger is exact.
+    /// Whether at least one connection went well, or stood while none failed; the run could go on, a search found a rate, and
+    /// the ledger is exact.
     pub fn went_well(&self) -> bool {
         let found = self.search.as_ref().is_none_or(|search| search.best.is_some());
-        self.established > 0 && self.stopped_by.is_none() && found && self.ledger_exact
+        let well = self.closed > 0 || (self.established > 0 && self.failed.all() == 0);
+        well && self.stopped_by.is_none() && found && self.ledger_exact
     }
 }
 
