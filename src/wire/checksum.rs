@@ -78,7 +78,11 @@ impl Sum {
     /// Adds a pseudo header: RFC 9293 §3.1 for IPv4, RFC 8200 §8.1 for IPv6; both have the same sum.
     #[inline(always)]
     pub fn pseudo_header(self, src: &Addr, dst: &Addr, protocol: u8, len: usize) -> Sum {
-        self.addr(src).addr(dst).word(u32::from(protocol) + len as u32)
+        let addresses = match src.is_v4() {
+            true => self.word(src.last_word()).word(dst.last_word()),
+            false => self.addr(src).addr(dst),
+        };
+        addresses.word(u32::from(protocol) + len as u32)
     }
 
     /// The sum in 16 bits, not complemented: what a NIC wants to find in the field when it does the rest.

@@ -98,12 +98,13 @@ pub struct Carried<'a> {
 
 impl<'a> Carried<'a> {
     /// None yet.
-    // No constant: so large a one is copied by a call, which takes as long as reading the headers.
+    // No constant: so large a one is copied, which takes as long as reading the headers.
     #[inline(always)]
     pub fn none() -> Carried<'static> {
         let link = Link { src: MacAddr([0; 6]), dst: MacAddr([0; 6]), vlan: None };
-        let tuple = FourTuple::wildcard(0);
-        Carried { link, tuple, hop_limit: 0, traffic_class: 0, segment: tcp::Segment::EMPTY }
+        let nobody = Addr::from_v6([0; 16]);
+        let tuple = FourTuple { local_addr: nobody, remote_addr: nobody, local_port: 0, remote_port: 0 };
+        Carried { link, tuple, hop_limit: 0, traffic_class: 0, segment: tcp::Segment::empty() }
     }
 
     /// Its addresses, and what else is known of its packet.

@@ -89,24 +89,17 @@ pub(super) fn parse_quoted(quote: &[u8]) -> Option<Packet<'_>> {
 pub fn emit(buf: &mut [u8], ip: &Ip, protocol: u8, payload_len: usize) -> usize {
     let (src, dst) = (ip.src.last_word(), ip.dst.last_word());
     let total_len = u16::try_from(HEADER_LEN + payload_len).expect("an IPv4 packet is at most 65,535 octets");
-    let sum = Sum::ZERO
-        .word(0x4500_0000 | u32::from(ip.traffic_class) << 16 | u32::from(total_len))
-        .word(u32::from(DONT_FRAGMENT))
-        .word(u32::from(ip.hop_limit) << 24 | u32::from(protocol) << 16)
-        .word(src)
-        .word(dst);
-    let header = Layout {
-        version_ihl: 0x45,
-        tos: ip.traffic_class,
-        total_len: total_len.into(),
-        id: 0.into(),
-        flags_offset: DONT_FRAGMENT.into(),
-        ttl: ip.hop_limit,
-        protocol,
-        checksum: sum.checksum().into(),
-        src: src.to_be_bytes(),
-        dst: dst.to_be_bytes(),
-    };
-    buf[..HEADER_LEN].copy_from_slice(header.as_bytes());
+    let words = [
+        0x4500_0000 | u32::from(ip.traffic_class) << 16 | u32::from(total_len),
+        u32::from(DONT_FRAGMENT),
+        u32::from(ip.hop_limit) << 24 | u32::from(protocol) << 16,
+        src,
+        dst,
+    ];
+    let sum = words.into_iter().fold(Sum::ZERO, Sum::word);
+    let head = buf.as_chunks_mut::<4>().0.first_chunk_mut::<5>().expect("room for a header");
+    *head = words.map(u32::to_be_bytes);
+    let [.., a, b] = &mut head[2];
+    [*a, *b] = sum.checksum().to_be_bytes();
     HEADER_LEN
 }

@@ -118,10 +118,9 @@ impl SackBlocks {
 
 /// The options that we understand; others are skipped (RFC 9293 §3.1, MUST-6).
 ///
-/// A new one is read and written in `codec.rs` (`parse_each`, `Words::of`, [`Options::encoded_len`]) and stands in
-/// [`Segment::EMPTY`]. What its presence on a SYN agrees on is a field of [`Negotiated`](crate::tcp::negotiation::Negotiated);
-/// that must be kept until the handshake is over: in `HalfOpen::offered`, and where a cookie answers, in `tcp/cookie.rs`, and in
-/// the same octets in `xdp/syn.h`.
+/// A new one is read and written in `codec.rs` (`parse_each`, `Words::of`, [`Options::encoded_len`]). What its presence on
+/// a SYN agrees on is a field of [`Negotiated`](crate::tcp::negotiation::Negotiated); that must be kept until the handshake
+/// is over: in `HalfOpen::offered`, and where a cookie answers, in `tcp/cookie.rs`, and in the same octets in `xdp/syn.h`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Options {
     /// Maximum segment size, only meaningful on a SYN.
@@ -164,23 +163,10 @@ pub struct Segment<'a> {
 
 impl Segment<'_> {
     /// None yet.
-    pub const EMPTY: Segment<'static> = Segment {
-        header: Header {
-            seq: SeqNum(0),
-            ack: SeqNum(0),
-            flags: Flags(0),
-            wnd: 0,
-            urgent: 0,
-            options: Options {
-                mss: None,
-                window_scale: None,
-                sack_permitted: false,
-                timestamps: None,
-                sack: SackBlocks { blocks: [(SeqNum(0), SeqNum(0)); 4], len: 0 },
-            },
-        },
-        text: &[],
-    };
+    #[inline(always)]
+    pub fn empty() -> Segment<'static> {
+        Segment { header: Header::default(), text: &[] }
+    }
 
     /// SEG.LEN: the octets of sequence space that it occupies, SYN and FIN among them (RFC 9293 §3.4).
     #[inline]

@@ -49,12 +49,11 @@ pub fn emit_tcp(
     let ip = Ip { src: tuple.local_addr, dst: tuple.remote_addr, hop_limit: *hop_limit, traffic_class: *traffic_class };
     let header_len = tcp::HEADER_LEN + header.options.encoded_len();
     let tcp_len = header_len + text_len;
-    let start = emit_ip(buf, link, &ip, ip::TCP, tcp_len);
+    let (start, pseudo_sum) = emit_ip(buf, link, &ip, ip::TCP, tcp_len);
     let (head, text) = buf[start..start + tcp_len].split_at_mut(header_len);
     if text_len > 0 {
         fill(text);
     }
-    let pseudo_sum = Sum::ZERO.pseudo_header(&ip.src, &ip.dst, ip::TCP, tcp_len);
     let field = |header_sum| match checksum {
         TxChecksum::Full => pseudo_sum.plus(header_sum).octets(text).checksum(),
         TxChecksum::PseudoHeaderOnly => pseudo_sum.folded(),
@@ -183,14 +182,16 @@ fn emit_ndp(buf: &mut [u8], link: &Link, src: Addr, dst: Addr, message: &ndp::Me
     start + len
 }
 
-/// Writes Ethernet and IP headers, of the family that the source has; says where the payload begins.
+/// Writes Ethernet and IP headers, of the family that the source has; says where the payload begins, and the sum of its
+/// pseudo header.
 #[inline(always)]
-fn emit_ip(buf: &mut [u8], link: &Link, ip: &Ip, protocol: u8, payload_len: usize) -> usize {
+fn emit_ip(buf: &mut [u8], link: &Link, ip: &Ip, protocol: u8, payload_len: usize) -> (usize, Sum) {
+    let sum = || Sum::ZERO.pseudo_header(&ip.src, &ip.dst, protocol, payload_len);
     if ip.src.is_v4() {
         let start = ethernet::emit(buf, link, ethernet::IPV4);
-        start + ipv4::emit(&mut buf[start..], ip, protocol, payload_len)
+        (start + ipv4::emit(&mut buf[start..], ip, protocol, payload_len), sum())
     } else {
         let start = ethernet::emit(buf, link, ethernet::IPV6);
-        start + ipv6::emit(&mut buf[start..], ip, protocol, payload_len)
+        (start + ipv6::emit(&mut buf[start..], ip, protocol, payload_len), sum())
     }
 }

@@ -38,7 +38,7 @@ struct Layout {
 
 const _: () = assert!(size_of::<Layout>() == HEADER_LEN);
 
-/// Reads a segment whose checksum was seen to before, into what was [`Segment::EMPTY`]; says its source port and its
+/// Reads a segment whose checksum was seen to before, into what was [`Segment::empty`]; says its source port and its
 /// destination port.
 ///
 /// # Errors
@@ -368,8 +368,8 @@ mod tests {
         let mut segment = [0u8; 24];
         for (words, expected) in [(4, false), (5, true), (6, true), (7, false), (0, false)] {
             segment[12] = words << 4;
-            assert_eq!(read(&segment, &mut Segment::EMPTY.clone()).is_ok(), expected, "{words} words");
+            assert_eq!(read(&segment, &mut Segment::empty()).is_ok(), expected, "{words} words");
         }
-        assert_eq!(read(&segment[..19], &mut Segment::EMPTY.clone()), Err(DropReason::TcpHeader));
+        assert_eq!(read(&segment[..19], &mut Segment::empty()), Err(DropReason::TcpHeader));
     }
 }
