@@ -343,6 +343,8 @@ pub struct Refusals {
     pub half_open_shed: u64,
     /// Neighbours that could not be entered.
     pub neighbours: u64,
+    /// Soft errors that the application was not told, as too many came in one turn.
+    pub soft_errors: u64,
     /// Neighbours' addresses that other workers could not be told, as too many waited (they ask by themselves).
     pub neighbour_news: u64,
     /// Frames that could not be sent for want of a chunk or of room in the tx ring (they are sent later).

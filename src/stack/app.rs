@@ -4,6 +4,7 @@
 
 use super::Cx;
 use crate::ledger::Ending;
+use crate::wire::icmp::ErrorKind;
 use std::net::SocketAddr;
 
 /// Names a connection for as long as it lives; never names another one afterwards.
@@ -39,6 +40,10 @@ pub trait App {
 
     /// The peer will send nothing more (its FIN came, in order); what it sent before can still be read.
     fn on_half_close(&mut self, cx: &mut Cx<'_>, conn: ConnId);
+
+    /// ICMP says that something is wrong on the way, and the connection goes on all the same: it may mend itself, or end by a
+    /// time-out, of which this is then the likely cause (RFC 9293 §3.9.1.8, MUST-47). Anybody on the way may have said so.
+    fn on_soft_error(&mut self, _cx: &mut Cx<'_>, _conn: ConnId, _error: ErrorKind) {}
 
     /// The connection is over; this is the last call for it.
     fn on_closed(&mut self, _cx: &mut Cx<'_>, _conn: ConnId, _ending: Ending) {}

@@ -420,6 +420,7 @@ impl Shard {
         };
         let tcb = self.connections.get_mut(index).expect(INDEXED);
         let outcome = tcb.on_icmp_error(error, &mut env!(self, now));
+        self.report_soft_error(index, error.kind, outcome);
         self.settle(index, now);
         outcome
     }

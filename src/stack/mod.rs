@@ -54,6 +54,7 @@ mod senders;
 mod shard;
 mod shedding;
 pub mod slab;
+mod soft_errors;
 mod spiral;
 pub mod steering;
 mod strays;
@@ -183,6 +184,7 @@ impl<A: App> Stack<A> {
     /// Tells the application all that has happened, then sees to the timers that are due, and tells again.
     pub fn on_timers(&mut self, now: Instant) {
         self.tell(now);
+        self.tell_soft_errors(now);
         let shard = &mut self.shard;
         shard.tend_outpost(now);
         shard.make_room();
@@ -352,6 +354,15 @@ impl<A: App> Stack<A> {
             at += 1;
         }
         self.shard.telling.clear();
+    }
+
+    fn tell_soft_errors(&mut self, now: Instant) {
+        while let Some((conn, error)) = self.shard.soft_errors.pop_front() {
+            let mut cx = Cx { shard: &mut self.shard, now };
+            if cx.hears(conn) {
+                self.app.on_soft_error(&mut cx, conn, error);
+            }
+        }
     }
 
     fn tell_one(&mut self, index: u32, now: Instant) {

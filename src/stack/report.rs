@@ -130,6 +130,7 @@ impl Shard {
             ("half_open_shed", refused.half_open_shed),
             ("neighbours", refused.neighbours),
             ("neighbour_news", refused.neighbour_news),
+            ("soft_errors", refused.soft_errors),
             ("tx_frames", refused.tx_frames),
             ("app_timers", refused.app_timers),
             ("neighbour_replies", self.replies.neighbour.held_back()),

@@ -13,6 +13,8 @@ impl Tcb {
         if self.ending.is_some() || !in_flight {
             return Err(DropReason::IcmpUnproven);
         }
+        // What does not end the connection the shard reports to the application (MUST-47).
+        //
         // Deviation: RFC 9293 §3.9.2.2 (SHLD-26), hard ICMP errors. In synchronized states they are taken for soft ones
         // (RFC 5927 §5.2).
         if error.is_hard() && matches!(self.state, State::SynSent | State::SynReceived) {

@@ -41,6 +41,30 @@ fn an_error_that_quotes_what_is_not_in_flight_says_nothing() {
 }
 
 #[test]
+fn soft_errors_are_reported_and_a_hard_one_about_what_stands_as_well() {
+    covers!("9293-MUST-47");
+    stage().ipv4().without_listener().handfast_only("a socket keeps the last one only").play(|p| {
+        let told = |p: &mut Peer| match p.target.ask(Call::SoftErrors(p.sock())) {
+            Answer::SoftErrors(told) => told,
+            other => panic!("no answer to that: {other:?}"),
+        };
+        p.connect();
+        p.send_icmp(UNREACHABLE, 1, 0, 0x8000_0000);
+        p.send_icmp(SOURCE_QUENCH, 0, 0, 0);
+        assert_eq!(told(p), [""; 0], "what is not in flight, and what nobody cares for");
+        p.send_icmp(UNREACHABLE, 1, 0, 0);
+        p.send_icmp(TIME_EXCEEDED, 0, 0, 0);
+        p.send(syn_ack().ack(1));
+        p.expect(ack(1));
+        p.app_write(b"text");
+        p.expect(data(1, b"text"));
+        p.send_icmp(UNREACHABLE, 3, 0, 1);
+        p.expect_state("ESTABLISHED");
+        assert_eq!(told(p), ["Unreachable { code: 1 }", "TimeExceeded", "Unreachable { code: 3 }"]);
+    });
+}
+
+#[test]
 fn soft_errors_do_not_end_an_attempt() {
     covers!("9293-MUST-56");
     stage().ipv4().without_listener().play(|p| {

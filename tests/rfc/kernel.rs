@@ -196,6 +196,7 @@ impl Target for Kernel {
             Call::Read(sock, max) => return Answer::Read(self.receive(sock, max)),
             Call::Shutdown(sock) => self.socket(sock).shutdown(Shutdown::Write).expect("shutdown"),
             Call::Close(sock) => self.socks[sock.0] = None,
+            Call::SoftErrors(_) => unreachable!("a socket keeps the last one only"),
             Call::Abort(sock) => {
                 self.socket(sock).set_linger(Some(Duration::ZERO)).expect("its option");
                 self.socks[sock.0] = None;

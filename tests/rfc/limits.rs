@@ -33,6 +33,7 @@ fn every_pool_has_a_limit_and_a_gauge() {
             "silent_peers",
             "neighbours",
             "neighbour_news",
+            "soft_errors",
             "tx_frames",
             "app_timers",
             "orphans",

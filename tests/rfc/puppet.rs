@@ -4,6 +4,7 @@ use super::in_memory::Setup;
 use super::target::*;
 use handfast::ledger::Ending;
 use handfast::stack::{App, ConnId, Connect, Cx, LocalAddr};
+use handfast::wire::icmp::ErrorKind;
 use handfast::wire::{Addr, MacAddr};
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -16,6 +17,7 @@ pub struct Ask(pub Call, pub Sender<Answer>);
 struct Outcome {
     connected: bool,
     ending: Option<Ending>,
+    soft_errors: Vec<String>,
 }
 
 #[derive(Default)]
@@ -73,6 +75,10 @@ impl Puppet {
             }
             Call::Write(sock, octets) => return Answer::Written(cx.write(conn(sock), &octets).unwrap_or(0)),
             Call::Read(sock, max) => return Answer::Read(self.read(cx, conn(sock), max)),
+            Call::SoftErrors(sock) => {
+                let told = self.outcomes.get(&conn(sock)).map(|outcome| outcome.soft_errors.clone());
+                return Answer::SoftErrors(told.unwrap_or_default());
+            }
             Call::Shutdown(sock) => cx.shutdown(conn(sock)),
             Call::Close(sock) => cx.close(conn(sock)),
             Call::Abort(sock) => cx.abort(conn(sock)),
@@ -91,6 +97,9 @@ impl App for Puppet {
     }
     fn on_readable(&mut self, _cx: &mut Cx<'_>, _conn: ConnId) {}
     fn on_half_close(&mut self, _cx: &mut Cx<'_>, _conn: ConnId) {}
+    fn on_soft_error(&mut self, _cx: &mut Cx<'_>, conn: ConnId, error: ErrorKind) {
+        self.outcomes.entry(conn).or_default().soft_errors.push(format!("{error:?}"));
+    }
     fn on_closed(&mut self, _cx: &mut Cx<'_>, conn: ConnId, ending: Ending) {
         let outcome = self.outcomes.entry(conn).or_default();
         assert_eq!(outcome.ending.replace(ending), None, "a connection ends once");

@@ -175,8 +175,9 @@ pub const REQUIREMENTS: &[Requirement] = &[
     row("9293-MUST-24", "RFC 9293 §3.8.4 (MUST-24 to MUST-29, SHLD-12)", "keep-alives: off by default, every two hours, only when idle"),
     row("ZWIN-DOS", "no RFC", "a connection held at a closed window can be aborted"),
     // ICMP.
+    row("9293-MUST-47", "RFC 9293 §3.9.1.8 (and SHLD-20, SHLD-25)", "soft errors are reported to the application, which may not care"),
     row("9293-MUST-54", "RFC 9293 §3.9.2.2 (and MUST-55)", "ICMP errors reach their connection; source quench is ignored"),
-    row("9293-MUST-56", "RFC 9293 §3.9.2.2 (and SHLD-25)", "soft errors never end a connection"),
+    row("9293-MUST-56", "RFC 9293 §3.9.2.2", "soft errors never end a connection"),
     row("9293-SHLD-26", "RFC 9293 §3.9.2.2, RFC 5927 §5.2", "hard errors end only what does not stand yet"),
     row("5927-4", "RFC 5927 §4", "an ICMP error must quote what is in flight"),
     row("1191-3", "RFC 1191, RFC 8201, RFC 5927", "packet too big lowers the MSS within reason, and data is sent again at once"),

@@ -98,6 +98,8 @@ pub enum Call {
     Shutdown(Sock),
     Close(Sock),
     Abort(Sock),
+    /// What ICMP has said of a connection that went on, in order.
+    SoftErrors(Sock),
 }
 
 /// What it says.
@@ -108,6 +110,7 @@ pub enum Answer {
     Yes(bool),
     Written(usize),
     Read(Read),
+    SoftErrors(Vec<String>),
     Done,
 }
 

@@ -36,6 +36,7 @@ use crate::tcp::timer::Link;
 use crate::tcp::transfer::Pools;
 use crate::time::Instant;
 use crate::wire::frame::{self, TxChecksum, VerifyChecksum};
+use crate::wire::icmp::ErrorKind;
 use crate::wire::{Addr, FourTuple};
 use std::collections::VecDeque;
 
@@ -70,6 +71,8 @@ pub(crate) struct Shard {
     pub share: Share,
     /// Neighbours' addresses that came in here and the other workers have not been told.
     pub heard: VecDeque<(Addr, Station)>,
+    /// Soft errors that the application has yet to be told.
+    pub soft_errors: VecDeque<(ConnId, ErrorKind)>,
     pub listening: Box<[u64; 1024]>,
     pub index: FlowIndex,
     pub half_open: Slab<HalfOpenSlot>,
@@ -163,6 +166,7 @@ impl Shard {
             ports: Ports::new(config.ephemeral_ports, share.clone()),
             share,
             heard: VecDeque::new(),
+            soft_errors: VecDeque::new(),
             listening,
             index: FlowIndex::new(key),
             half_open: Slab::new(limits.half_open.min(Flow::MAX_PLACE)),
