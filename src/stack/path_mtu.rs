@@ -1,17 +1,14 @@
 //! What the paths to other hosts carry, where that is less than our link: learnt by one connection, known to the next
-//! (RFC 1191 §6.3, RFC 8201 §5.2).
+//! (RFC 1191 §6.2, RFC 8201 §5.2).
 //!
 //! Only what is proven comes in: a packet-too-big that quotes what is in flight (RFC 5927 §4), or smaller segments that
 //! came through where larger ones had not (RFC 4821). A connection looks once, when it is established.
 
 use super::shard::Shard;
-use crate::tcp::News;
+use crate::tcp::{News, TRY_LARGER_AFTER};
 use crate::time::{Duration, Instant};
 use crate::wire::Addr;
 use std::collections::BTreeMap;
-
-/// After so long a larger packet is tried again (RFC 1191 §6.3: ten minutes).
-const KEPT: Duration = Duration::from_secs(600);
 
 /// Least time between two searches for what is out of date.
 const SEARCHED_EVERY: Duration = Duration::from_secs(1);
@@ -47,7 +44,7 @@ impl PathMtus {
 
     /// What the path to `remote` carries, if it is known to be little.
     pub fn get(&self, remote: &Addr, now: Instant) -> Option<u16> {
-        self.known.get(remote).filter(|known| now.since(known.at) < KEPT).map(|known| known.mtu)
+        self.known.get(remote).filter(|known| now.since(known.at) < TRY_LARGER_AFTER).map(|known| known.mtu)
     }
 
     /// The path to `remote` carries no more than this; the least of what is told counts. `false`: there is no room.
@@ -68,7 +65,7 @@ impl PathMtus {
             return;
         }
         self.searched_at = Some(now);
-        self.known.retain(|_, known| now.since(known.at) < KEPT);
+        self.known.retain(|_, known| now.since(known.at) < TRY_LARGER_AFTER);
     }
 }
 

@@ -21,12 +21,12 @@ impl Tcb {
             return Err(DropReason::AckUnacceptable);
         }
         let advanced = ack.after(self.snd_una);
-        // R2 counts from the last progress. A closed window is none, but a peer that says so may take its time while the
-        // application is there to wait; an orphan's patience ends (RFC 9293 §3.8.6.1, RFC 6429).
         if advanced && self.unanswered > 0 && self.transfer.as_ref().is_some_and(|t| t.larger_smss.is_some()) {
             // Smaller segments came through where larger ones had not.
             self.news.add(News::PATH);
         }
+        // R2 counts from the last progress. A closed window is none, but a peer that says so may take its time while the
+        // application is there to wait; an orphan's patience ends (RFC 9293 §3.8.6.1, RFC 6429).
         if advanced || (self.has_reader() && (self.snd_wnd == 0 || !self.outstanding())) {
             self.unanswered = 0;
         }

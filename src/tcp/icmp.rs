@@ -26,7 +26,7 @@ impl Tcb {
         Ok(Handled::IcmpError)
     }
 
-    /// RFC 1191 §6.3, RFC 8201 §4: the segment size follows the path, but never below what every path carries.
+    /// RFC 1191 §6.4, RFC 8201 §4: the segment size follows the path, but never below what every path carries.
     fn on_packet_too_big(&mut self, mtu: u32, env: &mut Env<'_>) {
         let v4 = self.tuple.local_addr.is_v4();
         // RFC 8201 §4: every link of IPv6 carries that much, so who asks for less is not to be believed at all.
@@ -35,7 +35,7 @@ impl Tcb {
         }
         let (headers, least) = if v4 { (40, LEAST_MTU_V4) } else { (60, LEAST_MTU_V6) };
         let packet = u32::from(self.smss) + headers;
-        // A router older than RFC 1191 does not say: the next plateau of that RFC's table (§7.1).
+        // A router older than RFC 1191 does not say: the next plateau of that RFC's table 7-1 (§7).
         let mtu = if mtu == 0 { PLATEAUS.into_iter().find(|p| *p < packet).unwrap_or(least) } else { mtu };
         let before = self.smss;
         self.lower_smss((mtu.max(least) - headers).min(u32::from(u16::MAX)) as u16, env);
@@ -49,5 +49,5 @@ impl Tcb {
 const LEAST_MTU_V4: u32 = 552;
 /// RFC 8200 §5.
 const LEAST_MTU_V6: u32 = 1_280;
-/// RFC 1191 §7.1, as far as Ethernet goes.
+/// RFC 1191 §7, table 7-1, as far as Ethernet goes.
 const PLATEAUS: [u32; 5] = [8_166, 4_352, 2_002, 1_492, 1_006];

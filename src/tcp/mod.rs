@@ -43,5 +43,6 @@ mod user_calls;
 pub use config::{LONGEST_TIMER, TcpConfig};
 pub use connection::{Env, Tcb};
 pub(crate) use connection::{Facts, News, syn_window, window_shift};
+pub(crate) use recovery::TRY_LARGER_AFTER;
 pub use state::{State, Transition};
 pub use transmit::Plan;

@@ -55,7 +55,7 @@ mod tests {
         let less = lengths(&mut bench);
         assert!(less.contains(&524) && less.iter().all(|len| *len <= 524), "the path carries even less: {less:?}");
         bench.ack(900, bench.tsval, &[]);
-        bench.wait(Duration::from_millis(u64::from(TRY_LARGER_AFTER) + 1));
+        bench.wait(TRY_LARGER_AFTER + Duration::from_millis(1));
         bench.write(2 * 688);
         assert_eq!(lengths(&mut bench), [688; 2], "it may carry more again, as far as the link does (which was {MSS})");
     }

@@ -4,13 +4,15 @@
 use super::connection::{Env, Facts, Tcb};
 use super::scoreboard::DUP_THRESH;
 use super::spurious::Undo;
+use super::timers::ticks;
+use crate::time::Duration;
 use crate::wire::tcp::{Flags, Segment};
 
 /// What a receiver may add to a round trip by delaying its acknowledgement of a single segment (RFC 8985 §7.2).
 const WORST_DELAYED_ACK_MS: u32 = 200;
 
-/// Milliseconds until a larger segment size is tried again (RFC 1191 §6.3: ten minutes).
-pub(super) const TRY_LARGER_AFTER: u32 = 600_000;
+/// After so long a larger packet is tried again (RFC 1191 §6.3, §7.1: ten minutes).
+pub(crate) const TRY_LARGER_AFTER: Duration = Duration::from_secs(600);
 
 impl Tcb {
     /// Marks what the peer's SACK blocks report, if they were agreed on (RFC 2018 §2).
@@ -133,7 +135,7 @@ impl Tcb {
     }
 
     /// The path takes no more than `smss` octets: what is longer is sent again in pieces, which is no sign of congestion
-    /// (RFC 1191 §6.5).
+    /// (RFC 1191 §6.4).
     pub(super) fn lower_smss(&mut self, smss: u16, env: &mut Env<'_>) {
         let before = self.smss;
         if smss >= before {
@@ -148,11 +150,11 @@ impl Tcb {
         transfer.scoreboard.mark_long_lost(most);
     }
 
-    /// A smaller segment size is not for ever: the larger one is tried again after ten minutes (RFC 1191 §6.3).
+    /// A smaller segment size is not for ever: the larger one is tried again after ten minutes (RFC 1191 §7.1).
     pub(super) fn restore_smss(&mut self, tick: u32) {
         if let Some(transfer) = &mut self.transfer
             && let Some((largest, since)) = transfer.larger_smss
-            && tick.wrapping_sub(since) >= TRY_LARGER_AFTER
+            && tick.wrapping_sub(since) >= ticks(TRY_LARGER_AFTER)
         {
             transfer.larger_smss = None;
             self.smss = largest;

@@ -95,7 +95,7 @@ impl Tcb {
                 sooner(transfer.reordering_at);
             }
             if let Some((_, since)) = transfer.larger_smss {
-                sooner(since.wrapping_add(super::recovery::TRY_LARGER_AFTER));
+                sooner(since.wrapping_add(ticks(super::recovery::TRY_LARGER_AFTER)));
             }
             // Congestion state is worth nothing after an RTO of silence (RFC 5681 §4.1), so neither is the transfer.
             if transfer.is_quiet() {
