@@ -2,6 +2,7 @@
 //! and RFC 5681 §3.1 (growth). What it says of losses is `recovery`'s.
 
 use super::connection::{Env, Facts, News, Tcb};
+use super::recovery::Recovery;
 use super::state::{Event, State};
 use crate::ledger::{DropReason, Ending};
 use crate::wire::SeqNum;
@@ -122,7 +123,7 @@ impl Tcb {
             self.on_duplicate_report(twice, env);
         }
         self.on_congestion_echo(segment, flight);
-        if !self.recovering() {
+        if self.on_recovery_ack() == Recovery::Over {
             self.grow(octets, env);
         }
         self.detect_loss(flight, env);

@@ -14,6 +14,16 @@ const WORST_DELAYED_ACK_MS: u32 = 200;
 /// After so long a larger packet is tried again (RFC 1191 §6.3, §7.1: ten minutes).
 pub(crate) const TRY_LARGER_AFTER: Duration = Duration::from_secs(600);
 
+/// Whether losses are being mended, after an acknowledgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Recovery {
+    /// They are not, or not any more.
+    Over,
+    /// They are: the congestion window does not grow.
+    GoesOn,
+}
+
 impl Tcb {
     /// Marks what the peer's SACK blocks report, if they were agreed on (RFC 2018 §2).
     pub(super) fn take_sack(&mut self, segment: &Segment<'_>, now_us: u32) {
@@ -65,21 +75,21 @@ impl Tcb {
         env.ledger.fast_retransmits += 1;
     }
 
-    /// An acknowledgement that advances, in recovery: over, or partial. A partial one without SACK means that the next
-    /// hole is lost as well (RFC 6582 §3.2). Says whether recovery goes on.
-    pub(super) fn recovering(&mut self) -> bool {
+    /// An acknowledgement that advances: in recovery it is the end of that, or partial. A partial one without SACK means
+    /// that the next hole is lost as well (RFC 6582 §3.2).
+    pub(super) fn on_recovery_ack(&mut self) -> Recovery {
         let (snd_una, has_sack) = (self.snd_una, self.facts.has(Facts::SACK));
-        let Some(transfer) = &mut self.transfer else { return false };
-        let Some(recover) = transfer.recover else { return false };
+        let Some(transfer) = &mut self.transfer else { return Recovery::Over };
+        let Some(recover) = transfer.recover else { return Recovery::Over };
         if snd_una.at_or_after(recover) {
             transfer.recover = None;
             transfer.rack.on_recovered();
-            return false;
+            return Recovery::Over;
         }
         if !has_sack {
             transfer.scoreboard.mark_first_lost();
         }
-        true
+        Recovery::GoesOn
     }
 
     /// The peer has seen a congestion mark: the window is reduced once for each flight, and the peer is told.
