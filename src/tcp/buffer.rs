@@ -241,6 +241,17 @@ impl ByteQueue {
         }
     }
 
+    /// Octets of memory beside the blocks.
+    #[cfg(test)]
+    pub(super) fn own_bytes(&self) -> usize {
+        self.blocks.capacity() * size_of::<Option<Block>>()
+    }
+
+    /// Keeps memory of its own for about `blocks` blocks at most, beside what it holds.
+    pub fn shrink_to(&mut self, blocks: usize) {
+        self.blocks.shrink_to(blocks);
+    }
+
     /// Drops everything, also what lies beyond the end.
     pub fn clear(&mut self, pool: &mut BlockPool) {
         self.len = self.written;

@@ -357,6 +357,18 @@ impl Scoreboard {
         sums == self.sums && first_lost.is_none_or(|place| place == self.first_lost)
     }
 
+    /// Octets of memory for segments.
+    #[cfg(test)]
+    pub fn own_bytes(&self) -> usize {
+        self.sent.capacity() * size_of::<Sent>() + self.order.own_bytes()
+    }
+
+    /// Keeps memory for about so many segments at most, beside those in flight.
+    pub fn shrink_to(&mut self, segments: usize) {
+        self.sent.shrink_to(segments);
+        self.order.shrink_to(segments);
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.sent.clear();

@@ -82,6 +82,17 @@ impl SendOrder {
         self.sent_once_from = self.sent_once_from.min(first_lost);
     }
 
+    /// Octets of memory for what is noted.
+    #[cfg(test)]
+    pub fn own_bytes(&self) -> usize {
+        self.sent_again.capacity() * size_of::<(SeqNum, u32)>()
+    }
+
+    /// Keeps memory for about so many segments at most, beside those that are noted.
+    pub fn shrink_to(&mut self, segments: usize) {
+        self.sent_again.shrink_to(segments);
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.sent_once_from = 0;

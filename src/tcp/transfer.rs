@@ -69,6 +69,9 @@ pub struct Transfer {
     pub sent_at: u32,
 }
 
+/// As it stands in deploy/SIZING.md.
+const _: () = assert!(size_of::<Transfer>() <= 576);
+
 impl Default for Transfer {
     fn default() -> Self {
         Transfer {
@@ -125,6 +128,11 @@ impl Transfer {
     }
 }
 
+/// Entries for which the queues of a spare transfer keep their memory: who has more under way grows them anew.
+const SPARE_ENTRIES: usize = 64;
+/// Spare transfers are kept for as many connections as have one, and for at least so many.
+const LEAST_SPARE: usize = 1_024;
+
 /// The pools that the connections of one shard draw on.
 #[derive(Debug)]
 pub struct Pools {
@@ -164,7 +172,10 @@ impl Pools {
         recv.clear(&mut self.blocks);
         scoreboard.clear();
         reassembly.clear();
-        // The queues keep their capacity, everything else starts anew.
+        // The queues keep a small capacity, everything else starts anew.
+        send.shrink_to(SPARE_ENTRIES);
+        recv.shrink_to(SPARE_ENTRIES);
+        scoreboard.shrink_to(SPARE_ENTRIES);
         let fresh = Transfer {
             send: std::mem::take(send),
             recv: std::mem::replace(recv, ByteQueue::new(Share::Receive)),
@@ -175,10 +186,47 @@ impl Pools {
         *transfer = fresh;
         self.transfers -= 1;
         self.spare.push(transfer);
+        // After a crowd one goes for each that comes back, and one more: never many in one turn.
+        let kept = self.spare.len() - self.spare.len().saturating_sub(self.transfers.max(LEAST_SPARE)).min(2);
+        self.spare.truncate(kept);
     }
 
     /// Transfers in use.
     pub fn transfers(&self) -> usize {
         self.transfers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scoreboard::Sent;
+    use super::*;
+
+    #[test]
+    fn after_a_crowd_few_spare_transfers_are_kept() {
+        let mut pools = Pools::new(0);
+        let mut crowd: Vec<_> = (0..5_000).map(|_| pools.take()).collect();
+        while let Some(transfer) = crowd.pop() {
+            pools.give(transfer);
+            assert!(pools.spare.len() <= crowd.len().max(LEAST_SPARE), "{} in use", crowd.len());
+        }
+        assert_eq!((pools.transfers(), pools.spare.len()), (0, LEAST_SPARE));
+    }
+
+    #[test]
+    fn a_transfer_that_comes_back_keeps_little_of_what_its_peer_made_it_grow_to() {
+        let mut pools = Pools::new(8 << 20);
+        let mut transfer = pools.take();
+        for place in 0..4_000 {
+            transfer.scoreboard.push(Sent::new(SeqNum(place), 1, 0, false));
+        }
+        (0..4_000).for_each(|place| transfer.scoreboard.resent(place, 1));
+        transfer.send.push(&[0; 4 << 20], &mut pools.blocks);
+        transfer.recv.push(&[0; 1 << 20], &mut pools.blocks);
+        let own = |t: &Transfer| t.scoreboard.own_bytes() + t.send.own_bytes() + t.recv.own_bytes();
+        assert!(own(&transfer) > 100_000);
+        pools.give(transfer);
+        let kept = own(&pools.spare[0]);
+        assert!(kept <= 4_096, "{kept} octets");
     }
 }
