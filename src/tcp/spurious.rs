@@ -3,7 +3,7 @@
 //! Two proofs count, for timeouts and for fast recovery, whatever the congestion control. The first acknowledgement after
 //! a retransmission that echoes an older timestamp answers the original (Eifel, RFC 3522 §3.2). And when the peer reports
 //! each retransmission as a duplicate, none was needed (RFC 2883 §5, RFC 3708). What is restored is what stood before
-//! the reduction (RFC 4015 §3.2, RFC 9438 §4.9).
+//! the reduction (RFC 9438 §4.9).
 
 use super::congestion::Congestion;
 use super::connection::{Env, Facts, Tcb};

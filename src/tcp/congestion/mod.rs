@@ -6,8 +6,11 @@ mod reno;
 pub use cubic::Cubic;
 pub use reno::Reno;
 
-/// Segments by which one acknowledgement opens the window in slow start at most (RFC 9406 §4.3: L = 8 without pacing), so
-/// that acknowledgements for many segments count, and split ones gain nothing.
+/// Segments by which one acknowledgement opens the window in slow start at most; never more than it acknowledges, so that
+/// split ones gain nothing.
+///
+/// Deviation: RFC 5681 §3.1, SMSS an ACK in slow start. Receivers that gather segments acknowledge many with one ACK. The
+/// limit is that of RFC 9406 §4.3 without pacing (L = 8), of which nothing else is done here.
 const SLOW_START_LIMIT: u32 = 8;
 
 /// Which congestion control new connections use.
@@ -73,7 +76,10 @@ impl Congestion {
         }
     }
 
-    /// The last reduction turned out to be unnecessary, and `before` is what stood before it (RFC 4015, RFC 9438 §4.9).
+    /// The last reduction turned out to be unnecessary, and `before` is what stood before it (RFC 9438 §4.9).
+    ///
+    /// Deviation: RFC 4015, CWND after a spurious timeout. All of the old window is back, for what it let into the
+    /// network was not lost, and still fills it but for what was acknowledged.
     pub fn restore(&mut self, before: &Congestion) {
         match (self, before) {
             (Congestion::Cubic(cubic), Congestion::Cubic(before)) => cubic.restore(before),

@@ -36,7 +36,7 @@ impl Reno {
         self.cwnd = self.cwnd.min(window);
     }
 
-    /// The last reduction was unnecessary: the window before it is back (RFC 4015 §3.2).
+    /// The last reduction was unnecessary: the window before it is back.
     pub fn restore(&mut self, before: &Reno) {
         self.cwnd = self.cwnd.max(before.cwnd);
         self.ssthresh = self.ssthresh.max(before.ssthresh);
