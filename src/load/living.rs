@@ -68,6 +68,7 @@ impl LoadApp {
         let taken = if left.is_empty() { 0 } else { cx.write(conn, left).unwrap_or(0) };
         let all = taken == left.len();
         slot.sent += taken;
+        self.results.talk.octets_sent += taken as u64;
         if !all {
             return;
         }
@@ -110,10 +111,12 @@ impl LoadApp {
             if slot.phase != Phase::Asking {
                 // Nothing was asked: a banner is read and forgotten.
                 let octets = cx.readable(conn);
+                self.results.talk.octets_received += octets as u64;
                 return cx.consume(conn, octets);
             }
             let (taken, progress) = slot.reading.take(come, index, &mut self.pieces);
             cx.consume(conn, taken);
+            self.results.talk.octets_received += taken as u64;
             match progress {
                 Come::More => {}
                 Come::Whole if cx.readable(conn) > 0 => return self.bad_answer(cx, conn, index, TOO_LONG),
@@ -133,6 +136,7 @@ impl LoadApp {
         let Some(slot) = self.slots.get_mut(index, conn) else { return };
         if self.plan.life.answer != Answer::Nothing {
             self.results.latencies.record(Span::Answer, cx.now().since(slot.asked));
+            self.results.talk.answers += 1;
         }
         slot.exchanges = slot.exchanges.saturating_sub(1);
         if slot.exchanges > 0 {

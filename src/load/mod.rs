@@ -39,8 +39,10 @@ pub use life::{Answer, CloseWith, Closer, Life};
 pub use plan::{Plan, Schedule, Until};
 pub use progress::{Watch, Watched};
 pub(crate) use report::grouped;
-pub use report::{Failed, FrameCounts, Limits, Micros, OwnWaits, RateAsked, RateReport, Report, SearchReport, Setting};
-pub use results::{Counts, Ended, Results, Waits};
+pub use report::{
+    Failed, FrameCounts, Limits, Micros, OwnWaits, RateAsked, RateReport, Report, SearchReport, Setting, TalkReport,
+};
+pub use results::{Counts, Ended, Results, Talk, Waits};
 pub use schedule::{Arrivals, Rate, Spacing};
 pub use search::{Goal, Search, Tried};
 pub use step::{StepOrder, StepOutcome};

@@ -122,11 +122,32 @@ impl Waits {
     }
 }
 
+/// What was said on connections that stood.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Talk {
+    /// Answers that came whole, and as they were to be.
+    pub answers: u64,
+    /// Octets of text that the stack took to send.
+    pub octets_sent: u64,
+    /// Octets of text that were read.
+    pub octets_received: u64,
+}
+
+impl Talk {
+    fn merge(&mut self, other: &Talk) {
+        self.answers += other.answers;
+        self.octets_sent += other.octets_sent;
+        self.octets_received += other.octets_received;
+    }
+}
+
 /// What one worker has gathered, or the sum over several.
 #[derive(Clone, Debug, Default)]
 pub struct Results {
     /// How many connections got how far.
     pub counts: Counts,
+    /// What was said on them.
+    pub talk: Talk,
     /// How long it took.
     pub latencies: Latencies,
     /// What held connections back.
@@ -139,6 +160,8 @@ pub struct Results {
     pub opened_measured: u64,
     /// How many were closed by then.
     pub closed_measured: u64,
+    /// What was said by then.
+    pub talk_measured: Talk,
     /// What was left of the tuples then.
     pub tuples: TupleRoom,
     /// Why the first bad answer was bad.
@@ -155,6 +178,7 @@ impl Results {
             self.measured_until = Some(now);
             self.opened_measured = self.counts.opened;
             self.closed_measured = self.counts.closed;
+            self.talk_measured = self.talk;
         }
         first
     }
@@ -170,12 +194,14 @@ impl Results {
     /// Adds another worker's results: counts are summed, the measured time becomes the span of both.
     pub fn merge(&mut self, other: Results) {
         self.counts.merge(&other.counts);
+        self.talk.merge(&other.talk);
         self.latencies.merge(&other.latencies);
         self.waits.merge(&other.waits);
         self.started = [self.started, other.started].into_iter().flatten().min();
         self.measured_until = self.measured_until.max(other.measured_until);
         self.opened_measured += other.opened_measured;
         self.closed_measured += other.closed_measured;
+        self.talk_measured.merge(&other.talk_measured);
         for (sum, part) in
             [(&mut self.tuples.ports, other.tuples.ports), (&mut self.tuples.time_wait, other.tuples.time_wait)]
         {
@@ -211,6 +237,7 @@ mod tests {
             r.latencies.record(Span::Handshake, Duration::from_micros(latency));
             r.counts.end(Ended::Closed);
             r.waits.late = 3;
+            r.talk = Talk { answers: 1, octets_sent: 2, octets_received: 3 };
             r.end_measurement(Instant::from_millis(to));
             r
         };
@@ -219,15 +246,20 @@ mod tests {
         assert_eq!(sum.measured(), Duration::from_millis(850));
         assert_eq!((sum.counts.opened, sum.counts.over(), sum.closed_measured, sum.waits.late), (2, 2, 2, 6));
         assert_eq!(sum.latencies.of(Span::Handshake).len(), 2);
+        let twice = Talk { answers: 2, octets_sent: 4, octets_received: 6 };
+        assert_eq!((sum.talk, sum.talk_measured), (twice, twice));
     }
 
     #[test]
     fn what_closes_after_the_measured_time_is_counted_but_not_measured() {
         let mut r = Results { started: Some(Instant::ZERO), ..Results::default() };
         r.counts.end(Ended::Closed);
+        r.talk.answers = 5;
         assert!(r.end_measurement(Instant::from_millis(10)));
         r.counts.end(Ended::Closed);
+        r.talk.answers = 9;
         assert!(!r.end_measurement(Instant::from_millis(500)));
         assert_eq!((r.counts.closed, r.closed_measured, r.measured()), (2, 1, Duration::from_millis(10)));
+        assert_eq!((r.talk.answers, r.talk_measured.answers), (9, 5));
     }
 }

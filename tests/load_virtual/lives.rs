@@ -2,7 +2,7 @@
 
 use crate::net::{Left, Net, ONE_WAY, target};
 use crate::target::{Does, Target};
-use handfast::load::{Answer, CloseWith, Closer, Counts, Life, Plan, Span, Until};
+use handfast::load::{Answer, CloseWith, Closer, Counts, Life, Plan, Span, Talk, Until};
 use handfast::services::{Listener, Service, Services};
 use handfast::time::Duration;
 
@@ -51,13 +51,18 @@ fn several_exchanges_one_after_another() {
     let left = live(life, Does::Answer(9, Duration::ZERO));
     assert!(all_closed(&left), "{:?}", left.results.counts);
     assert_eq!(left.results.latencies.of(Span::Answer).len(), 3 * CONNECTIONS);
+    let (asked, heard) = (3 * CONNECTIONS, 27 * CONNECTIONS);
+    assert_eq!(left.results.talk, Talk { answers: asked, octets_sent: asked, octets_received: heard });
     assert_eq!(median_ms(&left, Span::Life), 5 * RTT_MS);
 }
 
 #[test]
 fn a_text_and_all_that_comes_until_the_peers_end() {
     // Our FIN follows the text: an echo ends.
-    assert!(all_closed(&live(asking(b"hello", Answer::ToTheEnd), Does::Echo)));
+    let left = live(asking(b"hello", Answer::ToTheEnd), Does::Echo);
+    let each = 5 * CONNECTIONS;
+    assert!(all_closed(&left), "{:?}", left.results.counts);
+    assert_eq!(left.results.talk, Talk { answers: CONNECTIONS, octets_sent: each, octets_received: each });
     // The server closes first, and TIME-WAIT is its.
     let life = Life { closer: Closer::Server, ..asking(b"hello", Answer::ToTheEnd) };
     let left = live(life, Does::AnswerAndClose(5_000));

@@ -48,6 +48,8 @@ pub struct Report {
     pub seconds: f64,
     /// Connections closed within the measured time, divided by it.
     pub connections_per_second: f64,
+    /// What was said on connections, all zero where a life says nothing.
+    pub talk: TalkReport,
     /// From the intended start to ESTABLISHED.
     pub handshake_us: Micros,
     /// Every span that was measured, by [`Span::key`].
@@ -137,6 +139,43 @@ impl Failed {
     /// All kinds together.
     pub fn all(&self) -> u64 {
         self.refused + self.timeout + self.reset + self.cut_short + self.bad_answer
+    }
+}
+
+/// Answers and text: over the whole run, and a second of the measured time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct TalkReport {
+    /// Answers that came whole, and as they were to be.
+    pub answers: u64,
+    /// Octets of text sent, without headers and what was sent again.
+    pub octets_sent: u64,
+    /// Octets of text received.
+    pub octets_received: u64,
+    /// Answers a second.
+    pub answers_per_second: f64,
+    /// Octets of text sent a second.
+    pub octets_sent_per_second: f64,
+    /// Octets of text received a second.
+    pub octets_received_per_second: f64,
+}
+
+impl TalkReport {
+    fn of(results: &Results, seconds: f64) -> Self {
+        let (all, measured) = (&results.talk, &results.talk_measured);
+        let per_second = |count: u64| rounded(ratio(count as f64, seconds), 1);
+        TalkReport {
+            answers: all.answers,
+            octets_sent: all.octets_sent,
+            octets_received: all.octets_received,
+            answers_per_second: per_second(measured.answers),
+            octets_sent_per_second: per_second(measured.octets_sent),
+            octets_received_per_second: per_second(measured.octets_received),
+        }
+    }
+
+    /// Whether anything was said.
+    pub fn is_any(&self) -> bool {
+        self.octets_sent + self.octets_received > 0
     }
 }
 
@@ -298,6 +337,7 @@ impl Report {
             unfinished: counts.unfinished,
             seconds: rounded(seconds, 6),
             connections_per_second: rounded(ratio(results.closed_measured as f64, seconds), 1),
+            talk: TalkReport::of(results, seconds),
             handshake_us: Micros::of(results.latencies.of(Span::Handshake)),
             latency_us: spans.map(|span| (span.key(), Micros::of(results.latencies.of(span)))).collect(),
             bad_answer: results.bad_answer,

@@ -2,7 +2,7 @@
 
 use super::super::progress::people_time;
 use super::plots::{Error, Plot, Series, Style, Unit, count};
-use super::table::PERCENTILES;
+use super::table::{PERCENTILES, octets};
 use super::{Report, grouped};
 use crate::load::{Bound, Latencies, Sample, Span, Timeline};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -77,6 +77,11 @@ impl Report {
             div.tiles {
                 @if let Some((asked, missed)) = rate { (tile("asked for / s", asked, missed)) }
                 (tile("connections / s", grouped(self.connections_per_second.round() as u64), false))
+                @if self.talk.is_any() {
+                    (tile("answers / s", grouped(self.talk.answers_per_second.round() as u64), false))
+                    (tile("text sent / s", octets(self.talk.octets_sent_per_second), false))
+                    (tile("text received / s", octets(self.talk.octets_received_per_second), false))
+                }
                 (tile("went well", well, failed > 0))
                 (tile("failed", grouped(failed), failed > 0))
                 (tile("handshake p50", people_time((self.handshake_us.p50 * 1e3) as u64), false))

@@ -33,6 +33,7 @@ impl Report {
             ("seconds".into(), format!("{:.3}", self.seconds)),
             ("connections per second".into(), grouped(self.connections_per_second.round() as u64)),
         ]);
+        rows.extend(self.talk_rows());
         rows.extend(self.limit_rows());
         rows.extend(self.drivers.iter().map(|driver| ("driver".into(), driver.clone())));
         let (exact, broken) = (self.ledger_exact, self.ledger_broken.clone());
@@ -42,6 +43,19 @@ impl Report {
         }
         rows.extend(self.stopped_by.iter().map(|reason| ("ended by".into(), reason.clone())));
         rows
+    }
+
+    /// Nothing where a life says nothing.
+    fn talk_rows(&self) -> Vec<(String, String)> {
+        let talk = &self.talk;
+        if !talk.is_any() {
+            return Vec::new();
+        }
+        let (sent, received) = (octets(talk.octets_sent_per_second), octets(talk.octets_received_per_second));
+        vec![
+            ("answers per second".into(), grouped(talk.answers_per_second.round() as u64)),
+            ("text sent / received per second".into(), format!("{sent} / {received}")),
+        ]
     }
 
     fn failure_rows(&self) -> Vec<(String, String)> {
@@ -186,6 +200,11 @@ fn within_width(style: TableStyle) -> Table {
     table
 }
 
+/// Octets as people read them: `1.50 MiB`.
+pub(super) fn octets(octets: f64) -> String {
+    indicatif::BinaryBytes(octets.round() as u64).to_string()
+}
+
 /// `1234567` as `1,234,567`.
 pub(crate) fn grouped(n: u64) -> String {
     indicatif::HumanCount(n).to_string()
@@ -195,7 +214,7 @@ pub(crate) fn grouped(n: u64) -> String {
 mod tests {
     use super::super::tests::results;
     use super::super::{RateAsked, Report, Setting};
-    use crate::load::{Goal, Search, Span};
+    use crate::load::{Goal, Search, Span, Talk, Timeline};
     use crate::stats::Snapshot;
     use crate::time::Duration;
     use strum::IntoEnumIterator;
@@ -231,6 +250,27 @@ mod tests {
         for span in Span::iter() {
             assert!(table.lines().any(|l| l.contains(span.title()) && l.trim_end().ends_with("60.0 s │")), "{table}");
         }
+    }
+
+    #[test]
+    fn answers_and_text_are_told_where_there_are_any() {
+        let mut r = results();
+        let report = |r: &_| Report::new("t", r, &Snapshot::default(), Setting::default());
+        let rows =
+            |r: &_| report(r).rows().into_iter().filter(|(name, _)| name.contains("text") || name.contains("answers"));
+        assert_eq!(rows(&r).count(), 0);
+        r.talk = Talk { answers: 600, octets_sent: 1 << 20, octets_received: 3 << 20 };
+        r.talk_measured = Talk { answers: 500, octets_sent: 512 << 10, octets_received: 2 << 20 };
+        let told: Vec<String> = rows(&r).map(|(_, value)| value).collect();
+        assert_eq!(told, ["1,000", "1.00 MiB / 4.00 MiB"], "in half a second");
+        let json = serde_json::to_value(report(&r)).unwrap();
+        let expected = serde_json::json!({
+            "answers": 600, "octets_sent": 1 << 20, "octets_received": 3 << 20, "answers_per_second": 1000.0,
+            "octets_sent_per_second": (1 << 20) as f64, "octets_received_per_second": (4 << 20) as f64,
+        });
+        assert_eq!(json["talk"], expected);
+        let page = report(&r).page(&r.latencies, &Timeline::new(Duration::from_millis(100))).unwrap();
+        assert!(page.contains("answers / s") && page.contains("4.00 MiB"), "{page}");
     }
 
     #[test]
