@@ -21,7 +21,7 @@
 //! | [`tcp`] | one connection: segments and time in, segments and events out; a file for each chapter of RFC 9293 |
 //! | [`stats`] | what a running stack shows, with the laws of its ledger |
 //! | [`stack`] | all that one queue owns: tables, wheels, neighbours, and the application ([`stack::App`]) |
-//! | [`host`] | beside the stack: what the kernel knows of an interface; memory on huge pages |
+//! | [`host`] | beside the stack: what the kernel knows of an interface and the machine; memory on huge pages |
 //! | [`driver`] | beside the stack, on `host`: one queue behind a small trait; AF_XDP, in memory, a tap over either ([`driver::tap`]), and the loader of the XDP program |
 //! | [`worker`] | the loop: receive a burst, process it, run the timers, emit, flush |
 //! | [`engine`] | a worker for each queue, on a thread and a core of its own |

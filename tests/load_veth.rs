@@ -74,6 +74,13 @@ fn every_connection_to_a_kernel_listener_is_closed_without_a_failure() {
     let failed: u64 = ["refused", "timeout", "reset"].iter().map(|k| report["failed"][k].as_u64().unwrap()).sum();
     assert_eq!((report["opened"].as_u64(), report["closed"].as_u64(), failed), (Some(5000), Some(5000), 0), "{report}");
     assert_eq!(report["ledger_exact"], true, "{report}");
+    let origin = &report["origin"];
+    let command = "handfast load --interface hf-b --address 10.77.0.2/24 --json --target 10.77.0.1:8080 --connections 5000 \
+                   --concurrency 16";
+    assert_eq!((&origin["command"], &origin["concurrency"]), (&command.into(), &16.into()), "{origin}");
+    assert_eq!(origin["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!((&origin["interface"], &origin["interface_driver"]), (&RIGHT.into(), &"veth".into()));
+    assert!(origin["began"].as_str().is_some_and(|at| at.ends_with('Z')) && origin["machine"]["kernel"].is_string());
     let per_connection = report["frames_per_connection"].as_f64().unwrap();
     assert!((5.0..9.0).contains(&per_connection), "{report}");
     // The kernel counts the same connections.

@@ -4,7 +4,6 @@
 //! the sockets belong to the namespaces, entered by a thread each while they are opened. Without root or AF_XDP the same
 //! runs over the in-memory link.
 
-mod machine;
 mod report;
 mod run;
 

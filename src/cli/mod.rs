@@ -80,8 +80,8 @@ pub fn run() -> ExitCode {
     if matches!(command_of(&args).as_deref(), Some("serve" | "load")) {
         huge_pages::ask();
     }
-    let cli = match parse(args.clone()) {
-        Ok(cli) => cli,
+    let (cli, joined) = match parse(args.clone()) {
+        Ok(parsed) => parsed,
         Err(file::Error::Flags(e)) => return refuse(&e, &args),
         Err(file::Error::File(e)) => return fail(&e),
     };
@@ -89,7 +89,7 @@ pub fn run() -> ExitCode {
     log_to_stderr(if matches!(cli.command, Command::Doctor(_)) { "warn" } else { "info" });
     let outcome = match cli.command {
         Command::Serve(args) => serve::run(*args),
-        Command::Load(args) => load::run(*args),
+        Command::Load(args) => load::run(*args, &joined),
         Command::Stats(args) => stats::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Doctor(args) => doctor::run(args),
@@ -98,12 +98,12 @@ pub fn run() -> ExitCode {
     outcome.unwrap_or_else(|e| fail(&e))
 }
 
-/// Reads flags, and the configuration file that they name.
-fn parse(args: Vec<OsString>) -> Result<Cli, file::Error> {
+/// Reads flags, and the configuration file that they name; says also what both come to, as flags.
+fn parse(args: Vec<OsString>) -> Result<(Cli, Vec<OsString>), file::Error> {
     let flags = |e: clap::Error| file::Error::Flags(Box::new(e));
     let args = file::with_file(&Cli::command(), args)?;
-    let matches = Cli::command().try_get_matches_from(args).map_err(flags)?;
-    Cli::from_arg_matches(&matches).map_err(flags)
+    let matches = Cli::command().try_get_matches_from(&args).map_err(flags)?;
+    Ok((Cli::from_arg_matches(&matches).map_err(flags)?, args))
 }
 
 fn fail(error: &SetupError) -> ExitCode {

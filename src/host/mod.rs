@@ -2,12 +2,13 @@
 //!
 //! Every question concerns the network namespace of the calling thread. Nothing here is changed, except that
 //! [`resolve`] makes the kernel ask for a neighbour. It runs at start and beside the workers, never in their turn.
-//! [`huge_pages`] is about the host's memory, and the process's own.
+//! [`huge_pages`] is about the host's memory, and the process's own; [`Machine`] names the host in a report.
 
 mod ethtool;
 pub mod huge_pages;
 mod interrupts;
 mod link_watch;
+mod machine;
 mod neighbours;
 mod netlink;
 mod rss;
@@ -17,6 +18,7 @@ mod xdp_sockets;
 pub use ethtool::{RingSizes, ring_sizes};
 pub use interrupts::{QueueInterrupt, move_interrupt, near_cores, queue_interrupts};
 pub use link_watch::link_watch;
+pub use machine::Machine;
 pub use neighbours::{neighbour_watch, neighbours, resolve};
 pub use rss::{ReceiveSteering, receive_steering};
 pub use watch::Watch;

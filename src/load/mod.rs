@@ -40,7 +40,8 @@ pub use plan::{Plan, Schedule, Until};
 pub use progress::{Watch, Watched};
 pub(crate) use report::grouped;
 pub use report::{
-    Failed, FrameCounts, Limits, Micros, OwnWaits, RateAsked, RateReport, Report, SearchReport, Setting, TalkReport,
+    Failed, FrameCounts, Limits, Micros, Origin, OwnWaits, RateAsked, RateReport, Report, SearchReport, Setting,
+    TalkReport,
 };
 pub use results::{Counts, Ended, Results, Talk, Waits};
 pub use schedule::{Arrivals, Rate, Spacing};

@@ -1,6 +1,6 @@
 //! What the demo says at its end.
 
-use super::machine::Machine;
+use crate::host::Machine;
 use crate::ladder::{Ladder, Step};
 use crate::load::{self, Micros, grouped};
 use crate::stats::{LedgerCheck, Snapshot};

@@ -3,6 +3,7 @@
 mod args;
 mod flood;
 mod life;
+mod origin;
 mod page;
 mod ports;
 mod room;
@@ -22,6 +23,7 @@ use crate::load::flood::{Flood, FloodGauge, Flooding};
 use crate::load::{LoadApp, Report, Results, Search};
 use crate::{Ownership, SetupError};
 use page::PageFile;
+use std::ffi::OsString;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -31,7 +33,8 @@ const OWN_PORTS: (u16, u16) = (1024, 65_535);
 const PATIENCE: usize = 2;
 
 /// Runs it. Needs what [`af_xdp::open`](crate::driver::af_xdp::open) needs.
-pub fn run(args: Args) -> Outcome {
+/// `command` is what was typed, with what the configuration file said, for the report.
+pub fn run(args: Args, command: &[OsString]) -> Outcome {
     let target = args.target()?;
     let mut config = args.engine_config(target)?;
     let plan = args.plan(target, &config)?;
@@ -51,11 +54,13 @@ pub fn run(args: Args) -> Outcome {
     let interrupts = Interrupts::listen(PATIENCE)?;
     let run = Run::new(&plan, workers);
     let floods = Floods::new(flood, workers);
+    let origin = origin::origin(command, &plan, &facts);
     let engine = floods.start(&run, config, port)?;
     let search = args.search().map(|plan| search::start(engine.handle(), plan)).transpose().map_err(thread_error)?;
     let mut finished = run.finish(engine, &interrupts)?;
     let search = search.map(|thread| thread.join().expect("the search does not panic"));
-    let (report, results) = report(&args, &run, &finished, search.as_ref(), &floods)?;
+    let (mut report, results) = report(&args, &run, &finished, search.as_ref(), &floods)?;
+    report.origin = Some(origin);
     if args.json {
         print_json(&report)?;
     } else {

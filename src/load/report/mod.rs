@@ -1,5 +1,6 @@
 //! What a run says at its end: one JSON object, a table for people, or a page.
 
+mod origin;
 mod page;
 mod plots;
 mod table;
@@ -12,6 +13,7 @@ use super::verdict::{Evidence, Verdict};
 use crate::stats::{Frames, Pool, Snapshot};
 use crate::time::Duration;
 use hdrhistogram::Histogram;
+pub use origin::Origin;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,6 +23,9 @@ pub(crate) use table::grouped;
 /// A run's report. Counts are of connections unless they say otherwise.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
+    /// What it comes from, where that was said: only whoever started the run knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
     /// The peer.
     pub target: String,
     /// What bounded the run.
@@ -309,6 +314,7 @@ impl Report {
         let verdict = evidence.judge();
         let spans = Span::iter().filter(|span| !results.latencies.of(*span).is_empty());
         Report {
+            origin: None,
             target: target.to_string(),
             rate: setting.rate.map(|asked| RateReport {
                 asked_from: asked.from,

@@ -3,7 +3,7 @@
 use super::super::progress::people_time;
 use super::plots::{Error, Plot, Series, Style, Unit, count};
 use super::table::{PERCENTILES, octets};
-use super::{Report, grouped};
+use super::{Origin, Report, grouped};
 use crate::load::{Bound, Latencies, Sample, Span, Timeline};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -39,6 +39,7 @@ impl Report {
                         @for figure in &figures { (figure) }
                         (self.latencies())
                         (self.all_numbers())
+                        @if let Some(origin) = &self.origin { (run_of(origin)) }
                     }
                 }
             }
@@ -53,6 +54,7 @@ impl Report {
                 h1 { "Load on " (self.target) }
                 p.soft {
                     "Handfast " (env!("CARGO_PKG_VERSION")) ", " (format!("{:.1}", self.seconds)) " s measured"
+                    @if let Some(origin) = &self.origin { ", begun " (origin.began) }
                     @if self.interrupted { ", ended by a signal" }
                 }
                 p.verdict.good[good] { b { (self.verdict.bound) } ": " (self.verdict.because) }
@@ -112,6 +114,16 @@ impl Report {
                 h2 { "All numbers" }
                 table { tbody { @for (name, value) in self.rows() { tr { td { (name.trim()) } td { (value) } } } } }
             }
+        }
+    }
+}
+
+/// What somebody needs to do it again.
+fn run_of(origin: &Origin) -> Markup {
+    html! {
+        section.card {
+            h2 { "The run" }
+            table.texts { tbody { @for (name, value) in origin.rows() { tr { td { (name) } td { (value) } } } } }
         }
     }
 }
@@ -242,6 +254,7 @@ mod tests {
     use super::super::tests::results;
     use super::super::{RateAsked, Setting};
     use super::*;
+    use crate::host::Machine;
     use crate::load::Sums;
     use crate::stats::Snapshot;
     use crate::time::Duration;
@@ -253,7 +266,17 @@ mod tests {
             timeline.push(Sample::new(Duration::from_millis(i * 100), &sums, Some(&Snapshot::sum([]))));
         }
         let setting = Setting { rate: Some(RateAsked { from: 10.0, to: 2e3, seed: 1 }), ..Setting::default() };
-        let report = Report::new("<10.0.0.2:80>", &results(), &Snapshot::default(), setting);
+        let mut report = Report::new("<10.0.0.2:80>", &results(), &Snapshot::default(), setting);
+        report.origin = Some(Origin {
+            version: "1.2.3",
+            began: "2026-11-28T01:02:03Z".into(),
+            command: "handfast load --send '<ping>\\n'".into(),
+            concurrency: 64,
+            interface: "eth2".into(),
+            interface_driver: "veth".into(),
+            mtu: 1_500,
+            machine: Machine { cpu: "Some CPU".into(), cores: 2, kernel: "6.18".into() },
+        });
         report.page(&results().latencies, &timeline).unwrap()
     }
 
@@ -267,6 +290,15 @@ mod tests {
         assert!(page.contains("&lt;10.0.0.2:80&gt;") && !page.contains("<10.0.0.2"), "escaped");
         assert_eq!(page.matches("<svg").count(), 2 * 6, "each plot in two sizes");
         assert!(!page.contains("NaN") && !page.contains("inf\""));
+    }
+
+    #[test]
+    fn the_page_says_how_to_do_it_again() {
+        let page = page();
+        let command = "handfast load --send '&lt;ping&gt;\\n'";
+        for part in [command, "2026-11-28T01:02:03Z", "eth2: veth, MTU 1500", "Some CPU, 2 cores, Linux 6.18"] {
+            assert!(page.contains(part), "{part}: {page}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 
 /// The machine, in one line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Machine {
+pub struct Machine {
     /// The processor's name.
     pub cpu: String,
     /// Cores that this process may use.
