@@ -358,6 +358,19 @@ fn help_and_version_are_no_errors() {
 }
 
 #[test]
+fn help_is_broken_between_words_to_the_width_of_the_terminal() {
+    for columns in [80, 120] {
+        for command in ["", "serve", "load", "stats", "demo", "doctor", "sim"] {
+            let mut help = Command::new(env!("CARGO_BIN_EXE_handfast"));
+            help.args(command.split_whitespace()).arg("--help").env("COLUMNS", columns.to_string());
+            let help = String::from_utf8(help.output().unwrap().stdout).unwrap();
+            let widest = help.lines().map(|line| line.chars().count()).max();
+            assert!(widest.is_some_and(|widest| widest <= columns), "{command}: {widest:?} of {columns}: {help}");
+        }
+    }
+}
+
+#[test]
 fn a_secret_file_that_will_not_do() {
     use std::os::unix::fs::PermissionsExt;
     let path = std::env::temp_dir().join(format!("hf-errors-{}-secret", std::process::id()));
