@@ -57,7 +57,7 @@ impl Report {
                     @if let Some(origin) = &self.origin { ", begun " (origin.began) }
                     @if self.interrupted { ", ended by a signal" }
                 }
-                p.verdict.good[good] { b { (self.verdict.bound) } ": " (self.verdict.because) }
+                p.verdict.good[good] { b { (self.verdict.bound) } ": " (with_code(&self.verdict.because)) }
             }
         }
     }
@@ -112,7 +112,7 @@ impl Report {
         html! {
             section.card {
                 h2 { "All numbers" }
-                table { tbody { @for (name, value) in self.rows() { tr { td { (name.trim()) } td { (value) } } } } }
+                table { tbody { @for (name, value) in self.rows() { tr { td { (name.trim()) } td { (with_code(&value)) } } } } }
             }
         }
     }
@@ -124,6 +124,15 @@ fn run_of(origin: &Origin) -> Markup {
         section.card {
             h2 { "The run" }
             table.texts { tbody { @for (name, value) in origin.rows() { tr { td { (name) } td { (value) } } } } }
+        }
+    }
+}
+
+/// What stands between backticks is a flag or a command.
+fn with_code(text: &str) -> Markup {
+    html! {
+        @for (i, piece) in text.split('`').enumerate() {
+            @if i % 2 == 1 { code { (piece) } } @else { (piece) }
         }
     }
 }
@@ -299,6 +308,16 @@ mod tests {
         for part in [command, "2026-11-28T01:02:03Z", "eth2: veth, MTU 1500", "Some CPU, 2 cores, Linux 6.18"] {
             assert!(page.contains(part), "{part}: {page}");
         }
+    }
+
+    #[test]
+    fn flags_stand_out_and_no_backtick_is_left() {
+        let setting = Setting::default();
+        let mut report = Report::new("t", &results(), &Snapshot::default(), setting);
+        report.verdict.because = "more `--concurrency` may <get> more".into();
+        report.stopped_by = Some("give `--address`".into());
+        let page = report.page(&results().latencies, &Timeline::new(Duration::from_millis(100))).unwrap();
+        assert!(page.contains("more <code>--concurrency</code> may &lt;get&gt; more") && !page.contains('`'), "{page}");
     }
 
     #[test]

@@ -207,8 +207,7 @@ fn log_ticks(range: &Range<f64>) -> Vec<f64> {
 fn label(unit: Unit, value: f64, span: f64) -> String {
     match unit {
         Unit::Count => count(value),
-        Unit::Seconds if span < 5.0 => format!("{value:.1} s"),
-        Unit::Seconds => format!("{value:.0} s"),
+        Unit::Seconds => format!("{value:.*} s", digits(span)),
         Unit::LogMicros => micros(10f64.powf(value)),
         Unit::Nines if (value - value.round()).abs() > 1e-6 => String::new(),
         Unit::Nines => match value.round() as i32 {
@@ -217,6 +216,16 @@ fn label(unit: Unit, value: f64, span: f64) -> String {
             2 => "99 %".into(),
             nines => format!("99.{} %", "9".repeat((nines - 2) as usize)),
         },
+    }
+}
+
+/// Digits behind the point that tell the labels of an axis of so many seconds apart: it has ten labels or so.
+fn digits(span: f64) -> usize {
+    match span {
+        10.0.. => 0,
+        1.0.. => 1,
+        0.1.. => 2,
+        _ => 4,
     }
 }
 
@@ -307,6 +316,20 @@ mod tests {
         assert_eq!(labels(150.0, 1_100.0), ["200 µs", "500 µs", "1.0 ms"]);
         assert_eq!(labels(4.0, 12_000.0), ["10 µs", "100 µs", "1.0 ms", "10 ms"]);
         assert_eq!(labels(0.001, 6e8).len(), 12, "the longest there can be");
+    }
+
+    #[test]
+    fn an_axis_of_time_says_nothing_twice_however_short_it_is() {
+        for span in (0..600).map(|i| 0.001 * 1.02f64.powi(i)) {
+            for most in [4, 9] {
+                let ticks = RangedCoordf64::from(0.0..span).key_points(BoldPoints(most));
+                let labels: Vec<_> = ticks.iter().map(|tick| label(Unit::Seconds, *tick, span)).collect();
+                let mut told = labels.clone();
+                told.dedup();
+                assert_eq!(told, labels, "{span} s");
+            }
+        }
+        assert_eq!(label(Unit::Seconds, 0.05, 0.5), "0.05 s");
     }
 
     #[test]
