@@ -358,6 +358,25 @@ fn help_and_version_are_no_errors() {
 }
 
 #[test]
+fn output_that_is_lost_is_no_success_but_a_reader_that_has_gone_is() {
+    for command in ["sim --connections 5 --seed 7", "sim --connections 5 --seed 7 --json", "doctor"] {
+        let run = |stdout: std::process::Stdio| {
+            let mut run = Command::new(env!("CARGO_BIN_EXE_handfast"));
+            run.args(command.split(' ')).stdout(stdout).output().unwrap()
+        };
+        let full = run(std::fs::File::create("/dev/full").unwrap().into());
+        let line = String::from_utf8(full.stderr).unwrap();
+        assert_eq!(full.status.code(), Some(2), "{command}: {line}");
+        assert!(line.contains("writing to stdout: No space left on device"), "{command}: {line}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let gone = run(writer.into());
+        let line = String::from_utf8(gone.stderr).unwrap();
+        assert!(gone.status.code() != Some(2) && !line.contains("stdout"), "{command}: {line}");
+    }
+}
+
+#[test]
 fn help_is_broken_between_words_to_the_width_of_the_terminal() {
     for columns in [80, 120] {
         for command in ["", "serve", "load", "stats", "demo", "doctor", "sim"] {

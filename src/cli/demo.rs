@@ -59,7 +59,7 @@ pub fn run(args: Args) -> Outcome {
     if args.json {
         print_json(&report)?;
     } else {
-        say(&report.to_string());
+        say(&report.to_string())?;
     }
     Ok(verdict(well))
 }

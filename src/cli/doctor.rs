@@ -38,7 +38,7 @@ pub fn run(args: Args) -> Outcome {
     if args.json {
         print_json(&report)?;
     } else {
-        say(&page(&report));
+        say(&page(&report))?;
     }
     Ok(if report.works { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -45,7 +45,7 @@ Exit codes:
   0    it went well
   1    it ran, and the result is bad: `doctor` found what does not work, `load` had not a single connection, could not
        go on or found no rate, `sim` found a fault, a ledger is not exact
-  2    bad input, it could not be set up, or the interface went away or stands still
+  2    bad input, it could not be set up, the interface went away or stands still, or the output was lost
   130  cut short by a further SIGINT or SIGTERM
 
 `handfast COMMAND --help` tells each command's flags. RUST_LOG=debug makes it more talkative.";
@@ -149,10 +149,18 @@ fn log_to_stderr(level: &str) {
         .try_init();
 }
 
-/// Writes to stdout; a reader that has gone is no reason to stop.
-pub(crate) fn say(text: &str) {
+/// Writes to stdout; a reader that has gone (EPIPE) has seen what it wanted.
+///
+/// # Errors
+/// The text is lost: the disk is full, for example.
+pub(crate) fn say(text: &str) -> Result<(), SetupError> {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(SetupError::new("writing to stdout", e.to_string(), "make room, or send the output elsewhere"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// 0 where all is well, else 1: it ran, and the result is bad.
@@ -164,7 +172,7 @@ fn verdict(well: bool) -> ExitCode {
 pub(crate) fn print_json<T: serde::Serialize>(value: &T) -> Outcome {
     match serde_json::to_string_pretty(value) {
         Ok(text) => {
-            say(&format!("{text}\n"));
+            say(&format!("{text}\n"))?;
             Ok(ExitCode::SUCCESS)
         }
         Err(e) => Err(SetupError::new("writing the report as JSON", e.to_string(), "please report this as a bug")),

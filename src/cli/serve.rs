@@ -80,7 +80,10 @@ pub fn run(args: Args) -> Outcome {
             return Err(e);
         }
     };
-    say(&greeting(&args, &interface, &engine.snapshot()?));
+    // Whoever is to be served does not suffer for it.
+    if let Err(e) = say(&greeting(&args, &interface, &engine.snapshot()?)) {
+        tracing::warn!("{e}");
+    }
     tracing::info!("`handfast stats --admin {}` shows what it does", path.display());
 
     wait_for_end(&engine, &interrupts, args.drain, secret);
@@ -176,6 +179,6 @@ fn report(ended: &Ended<Services>) -> Outcome {
     if refused > 0 {
         tracing::warn!("{refused} http connections were aborted: too many had something pending");
     }
-    say(&tables::ledger(&ended.snapshot));
+    say(&tables::ledger(&ended.snapshot))?;
     Ok(verdict(ended.snapshot.ledger.exact))
 }

@@ -140,13 +140,11 @@ pub fn run(args: Args) -> Outcome {
     let bar = progress_bar(&config, args.duration.is_none() || args.connections.is_some());
     let report = sim::run(&config, &|connections| bar.inc(connections));
     bar.finish_and_clear();
-    if args.json {
-        print_json(&report)?;
-    } else {
-        say(&page(&config, &report));
-    }
-    let Some(failure) = &report.failure else { return Ok(ExitCode::SUCCESS) };
+    let said = if args.json { print_json(&report).map(drop) } else { say(&page(&config, &report)) };
+    let Some(failure) = &report.failure else { return said.map(|()| ExitCode::SUCCESS) };
+    // What was found is told even where the rest was lost.
     eprintln!("{}", complaint(&config, failure));
+    said?;
     Ok(ExitCode::from(1))
 }
 

@@ -38,7 +38,7 @@ pub fn run(args: Args) -> Outcome {
     if args.json {
         return print_json(&snapshot);
     }
-    say(&tables::snapshot(&snapshot));
+    say(&tables::snapshot(&snapshot))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -61,15 +61,12 @@ pub fn run(args: Args, command: &[OsString]) -> Outcome {
     let search = search.map(|thread| thread.join().expect("the search does not panic"));
     let (mut report, results) = report(&args, &run, &finished, search.as_ref(), &floods)?;
     report.origin = Some(origin);
-    if args.json {
-        print_json(&report)?;
-    } else {
-        say(&format!("{report}\n"));
-    }
-    // Last, so that a full disk costs the page alone.
+    let said = if args.json { print_json(&report).map(drop) } else { say(&format!("{report}\n")) };
+    // Whichever of the two is lost, the other one is not.
     if let Some(page) = page {
         page.write(&report, &results.latencies, &finished.watched.timeline)?;
     }
+    said?;
     finished.ended.failure.take().map_or(Ok(verdict(report.went_well())), Err)
 }
 
