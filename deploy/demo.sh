@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what is missing, builds Handfast and runs its demo; the arguments are those of `handfast demo`, as `--seconds 10`.
+# Installs what is missing, builds Handfast and runs its demo; the arguments are those of `handfast demo`, as `--duration 10s`.
 #
 # The network of the demo is made of namespaces of its own; the machine's interfaces are not touched. Without root it runs
 # over a link in memory instead.

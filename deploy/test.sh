@@ -53,7 +53,7 @@ else
 fi
 
 step build cargo build --release --locked
-step demo "${CARGO_TARGET_DIR:-target}/release/handfast" demo --seconds 2
+step demo "${CARGO_TARGET_DIR:-target}/release/handfast" demo --duration 2s
 step simulation "${CARGO_TARGET_DIR:-target}/release/handfast" sim --connections 1000000
 step benchmarks cargo bench --locked --bench '*' -- --quick
 # 3: it could not be tried, which it has said itself.

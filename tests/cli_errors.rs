@@ -298,7 +298,7 @@ fn the_cure_names_the_command_at_hand_and_stands_alone() {
     assert!(refused("load --xyzzy", &["--xyzzy", "`handfast load --help`"]).matches("; ").count() == 1);
     assert!(refused("serve --interfac lo", &["did you mean `--interface`?"]).matches("--help").count() == 0);
     refused("walk", &["`walk`", "`handfast --help` lists the commands"]);
-    refused("demo --seconds abc", &["--seconds: `abc`", "from 1 to 3600"]);
+    refused("demo --duration 2h", &["--duration: `2h`", "write 1h at most"]);
     refused(&format!("serve --interface lo {ADDRESS} --service echo:7"), &["write echo@7"]);
     refused(&format!("serve --interface lo {ADDRESS} {ECHO} --time-wait 0s"), &["--time-wait: `0s`", "write 1ms"]);
 }

@@ -209,7 +209,7 @@ fn check(output: &Output) -> Value {
 #[test]
 fn the_demo_reports_and_leaves_nothing_behind() {
     let root = lab("the demo over veth").is_some();
-    let child = demo().args(["--seconds", "1"]).spawn().unwrap();
+    let child = demo().args(["--duration", "1s"]).spawn().unwrap();
     let pid = child.id();
     let output = child.wait_with_output().unwrap();
     let report = check(&output);
@@ -219,7 +219,7 @@ fn the_demo_reports_and_leaves_nothing_behind() {
 
 #[test]
 fn a_signal_ends_the_demo_early_with_its_report_and_leaves_nothing_behind() {
-    let child = demo().args(["--seconds", "60"]).spawn().unwrap();
+    let child = demo().args(["--duration", "1m"]).spawn().unwrap();
     let pid = child.id();
     std::thread::sleep(Duration::from_millis(2_500));
     let id = rustix::process::Pid::from_raw(pid as i32).unwrap();
@@ -233,7 +233,7 @@ fn a_signal_ends_the_demo_early_with_its_report_and_leaves_nothing_behind() {
 #[test]
 fn without_root_the_demo_runs_over_memory_and_says_so() {
     let mut command = demo();
-    command.args(["--seconds", "1"]);
+    command.args(["--duration", "1s"]);
     if rustix::process::geteuid().is_root() {
         command.uid(65_534).gid(65_534);
     }

@@ -8,7 +8,7 @@ mod report;
 mod run;
 
 use super::interrupt::Interrupts;
-use super::values::whole;
+use super::values::up_to_an_hour;
 use super::{Outcome, print_json, say, verdict};
 use crate::SetupError;
 use crate::driver::memory;
@@ -33,11 +33,11 @@ or a ledger is not exact.
 
 Examples:
   handfast demo
-  handfast demo --seconds 30 --json | jq .connections_per_second")]
+  handfast demo --duration 30s --json | jq .connections_per_second")]
 pub struct Args {
-    /// How long connections are opened, in seconds
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = whole::<u32>(1..=3600))]
-    seconds: u32,
+    /// How long connections are opened
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = up_to_an_hour)]
+    duration: Duration,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -46,7 +46,7 @@ pub struct Args {
 /// Runs it; as root over a veth pair.
 pub fn run(args: Args) -> Outcome {
     let interrupts = Interrupts::listen(2)?;
-    let duration = Duration::from_secs(u64::from(args.seconds));
+    let duration = args.duration;
     let report = match over_veth(duration, &interrupts) {
         Err(Failure::NoLab(why)) => {
             eprintln!("handfast demo: {why}; running over the in-memory link instead");

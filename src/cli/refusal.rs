@@ -114,7 +114,8 @@ mod tests {
             ("h serve --time-wait", "--time-wait: its value is missing; HELP"),
             ("h serve --time-wait soon", "--time-wait: `soon` is no time; write 500ms, 30s or 2h"),
             ("h load --connections 0", "--connections: `0` will not do; write a whole number from 1 on"),
-            ("h demo --seconds abc", "--seconds: `abc` will not do; write a whole number from 1 to 3600"),
+            ("h demo --duration 2h", "--duration: `2h` is too long; write 1h at most"),
+            ("h sim --hosts abc", "--hosts: `abc` will not do; write a whole number from 2 to 100"),
             ("h load --http / --send x", "--http: it contradicts `--send`; remove one of the two"),
             ("h serve --drain 1s --drain 2s", "--drain: given twice; remove one of them"),
         ] {

@@ -32,6 +32,15 @@ pub(super) fn some_time(text: &str) -> Result<Duration, String> {
     Ok(time)
 }
 
+/// As [`some_time`], and an hour at most.
+pub(super) fn up_to_an_hour(text: &str) -> Result<Duration, String> {
+    let time = some_time(text)?;
+    if time > Duration::from_secs(3600) {
+        return Err(format!("`{text}` is too long; write 1h at most"));
+    }
+    Ok(time)
+}
+
 /// As [`some_time`], and no longer than a timer of a connection runs.
 pub(super) fn timer(text: &str) -> Result<Duration, String> {
     let time = some_time(text)?;
@@ -41,12 +50,18 @@ pub(super) fn timer(text: &str) -> Result<Duration, String> {
     Ok(time)
 }
 
-/// A whole number within a range.
+/// A whole number within a range: `250`, `10k`, `1M`.
 pub(super) fn whole<T: TryFrom<u64>>(
     range: RangeInclusive<u64>,
 ) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static {
     move |text| {
-        let number = text.parse::<u64>().ok().filter(|number| range.contains(number));
+        let (digits, unit) = match text.as_bytes().last() {
+            Some(b'k' | b'K') => (&text[..text.len() - 1], 1_000),
+            Some(b'M' | b'm') => (&text[..text.len() - 1], 1_000_000),
+            _ => (text, 1),
+        };
+        let number = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+        let number = number.filter(|number| range.contains(number));
         number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| {
             let (first, last) = (range.start(), range.end());
             let wanted =
@@ -183,6 +198,18 @@ mod tests {
     }
 
     #[test]
+    fn counts_carry_a_unit_or_none_and_never_overflow() {
+        let count = whole::<u64>(1..=u64::MAX);
+        assert_eq!((count("250"), count("10k"), count("2M")), (Ok(250), Ok(10_000), Ok(2_000_000)));
+        let port = whole::<u16>(1..=5_000);
+        assert_eq!((port("5k"), port("4K")), (Ok(5_000), Ok(4_000)));
+        for bad in ["", "k", "0", "0k", "-1k", "1.5k", "1kk", "18446744073709551615k"] {
+            assert!(count(bad).is_err(), "{bad}");
+        }
+        assert!(port("6k").unwrap_err().contains("from 1 to 5000"));
+    }
+
+    #[test]
     fn rings_are_powers_of_two_within_bounds() {
         let ring = power_of_two(64..=32_768);
         assert_eq!((ring("64"), ring("4096"), ring("32768")), (Ok(64), Ok(4_096), Ok(32_768)));
@@ -203,6 +230,7 @@ mod tests {
         assert_eq!(time("0s"), Ok(Duration::ZERO));
         assert!(some_time("0s").unwrap_err().contains("; write 1ms at least"));
         assert!(some_time("999us").is_err() && some_time("1ms").is_ok());
+        assert!(up_to_an_hour("1h").is_ok() && up_to_an_hour("61m").unwrap_err().contains("; write 1h at most"));
         assert!(time("500000000y").is_err() && time("soon").unwrap_err().contains("`soon`"));
     }
 

@@ -60,7 +60,7 @@ impl Network {
             LinkKind::Memory => 1_500_000,
         };
         // Beyond TIME-WAIT's length ports come back.
-        let most_connections = rate * duration.as_secs().clamp(1, 240);
+        let most_connections = rate * (duration.as_secs_f64().ceil() as u64).clamp(1, 240);
         let ports = u64::from(PORTS.1 - PORTS.0) + 1;
         let addresses = most_connections.div_ceil(ports).min(4_000) as u16;
         let client = |i: u16| [10, 77, 1 + (i / 250) as u8, 1 + (i % 250) as u8];
