@@ -179,7 +179,7 @@ fn a_configuration_that_cannot_be_read() {
 #[test]
 fn a_configuration_error_names_file_line_and_key() {
     for (name, text, line, key, why) in [
-        ("unknown", "interface = \"lo\"\n\nwrokers = 2\n", 3, "wrokers", "no such key; known are service, http-body"),
+        ("unknown", "interface = \"lo\"\n\nwrokers = 2\n", 3, "wrokers", "no such key; did you mean `workers`?"),
         ("value", "time-wait = \"soon\"\n", 1, "time-wait", "soon"),
         ("service", "service = [\"echo@7\",\n  \"telnet@23\"]\n", 1, "service", "known are echo"),
         ("cidr", "# ours\naddress = \"10.0.0.2\"\n", 2, "address", "10.0.0.2/24"),
@@ -352,7 +352,7 @@ fn help_and_version_are_no_errors() {
         assert!(!output.stdout.is_empty() && output.stderr.is_empty(), "{flags}");
     }
     let help = String::from_utf8(handfast("serve --help").stdout).unwrap();
-    for part in ["Examples:", "--interface", "--share-address", "--time-wait", "echo@7"] {
+    for part in ["Examples:", "--interface", "--share-address", "--time-wait", "echo@7", "HANDFAST_HUGE_PAGES=1"] {
         assert!(help.contains(part), "{part}");
     }
 }

@@ -4,7 +4,7 @@
 //! each can be read by itself, no flag may be required of clap: what a command needs, it asks for when both are joined.
 
 use super::one_line;
-use super::refusal::Refusal;
+use super::refusal::{Refusal, is_near};
 use crate::SetupError;
 use clap::parser::ValueSource;
 use std::ffi::OsString;
@@ -74,8 +74,15 @@ impl File<'_> {
     fn flag(&self, key: &str, at: usize, value: &Spanned<DeValue<'_>>) -> Result<(String, Vec<OsString>), SetupError> {
         let arg = self.command.get_arguments().find(|arg| arg.get_long() == Some(key) && key != "config");
         let Some(arg) = arg.filter(|arg| !matches!(arg.get_id().as_str(), "help" | "version")) else {
-            return Err(self.error(at, key, &format!("no such key; known are {}", self.known())));
+            let meant = self.known().filter(|name| is_near(key, name));
+            let nearest = meant.min_by_key(|name| strsim::damerau_levenshtein(key, name));
+            let cure = nearest.map(|name| format!("did you mean `{name}`?"));
+            return Err(self.error_with(at, key, "there is no such key", cure));
         };
+        let is_switch = !arg.get_action().takes_values();
+        if is_switch && !matches!(value.get_ref(), DeValue::Boolean(_)) {
+            return Err(self.error_with(at, key, "it is on or off", Some("write true or false".into())));
+        }
         let arguments = arguments(key, value.get_ref()).map_err(|cause| self.error(at, key, &cause))?;
         let trial = std::iter::once(OsString::from(self.command.get_name())).chain(arguments.iter().cloned());
         if let Err(e) = self.command.clone().try_get_matches_from(trial) {
@@ -85,9 +92,9 @@ impl File<'_> {
         Ok((arg.get_id().to_string(), arguments))
     }
 
-    fn known(&self) -> String {
+    fn known(&self) -> impl Iterator<Item = &str> {
         let names = self.command.get_arguments().filter_map(|arg| arg.get_long());
-        names.filter(|name| !matches!(*name, "config" | "help" | "version")).collect::<Vec<_>>().join(", ")
+        names.filter(|name| !matches!(*name, "config" | "help" | "version"))
     }
 
     fn line_of(&self, at: usize) -> usize {
@@ -185,6 +192,22 @@ mod tests {
         assert_eq!(m.get_many::<String>("names").unwrap().collect::<Vec<_>>(), ["flag"]);
         assert_eq!(m.get_one::<u32>("workers"), Some(&4));
         assert!(!m.get_flag("share"));
+    }
+
+    #[test]
+    fn a_mistyped_key_is_told_which_it_may_be_and_a_switch_what_it_takes() {
+        for (text, cure) in [
+            ("wrokers = 2\n", "there is no such key; did you mean `workers`?"),
+            ("work = 2\n", "there is no such key; did you mean `workers`?"),
+            ("brain = \"5s\"\n", "there is no such key; did you mean `drain`?"),
+            ("threads = 2\n", "there is no such key; `handfast serve --help` tells"),
+            ("share = \"yes\"\n", "it is on or off; write true or false"),
+            ("share = [true]\n", "it is on or off; write true or false"),
+        ] {
+            let error = joined(text, &[]).unwrap_err();
+            assert!(error.contains(cure), "{text:?}: {error}");
+        }
+        assert!(joined("share = false\n", &[]).is_ok_and(|m| !m.get_flag("share")));
     }
 
     #[test]

@@ -48,7 +48,8 @@ Exit codes:
   2    bad input, it could not be set up, the interface went away or stands still, or the output was lost
   130  cut short by a further SIGINT or SIGTERM
 
-`handfast COMMAND --help` tells each command's flags. RUST_LOG=debug makes it more talkative.";
+`handfast COMMAND --help` tells each command's flags. RUST_LOG=debug makes it more talkative;
+HANDFAST_HUGE_PAGES=1 puts the tables of `serve` and `load` on transparent huge pages, and the log says whether it could.";
 
 /// A user-space TCP stack on AF_XDP, for servers whose hard part is connections.
 #[derive(Debug, Parser)]
@@ -87,6 +88,13 @@ pub fn run() -> ExitCode {
     };
     // The doctor's findings say all that is told of each queue at start.
     log_to_stderr(if matches!(cli.command, Command::Doctor(_)) { "warn" } else { "info" });
+    if matches!(cli.command, Command::Serve(_) | Command::Load(_)) {
+        match huge_pages::outcome() {
+            Some(Ok(said)) => tracing::info!("{said}"),
+            Some(Err(why)) => tracing::warn!("{why}"),
+            None => {}
+        }
+    }
     let outcome = match cli.command {
         Command::Serve(args) => serve::run(*args),
         Command::Load(args) => load::run(*args, &joined),

@@ -70,6 +70,13 @@ impl Refusal {
     }
 }
 
+/// Whether somebody who wrote the one may have meant the other: a letter in four is wrong at most, or the end is missing.
+pub(super) fn is_near(typed: &str, name: &str) -> bool {
+    let wrong = strsim::damerau_levenshtein(typed, name);
+    let cut_off = typed.len() >= 3 && name.starts_with(typed);
+    cut_off || wrong <= 1 || 4 * wrong <= name.chars().count()
+}
+
 /// Cause and cure of a value parser's sentence.
 fn split(sentence: &str) -> (String, Option<String>) {
     match sentence.split_once("; ") {

@@ -26,7 +26,9 @@ A configuration file has the flags' names as keys:
   interface = \"eth1\"
   address = [\"10.0.0.2/24\"]
   service = [\"echo@7\", \"http@80\"]
-  time-wait = \"60s\"";
+  time-wait = \"60s\"
+
+HANDFAST_HUGE_PAGES=1 puts the tables on transparent huge pages, and the log says whether it could.";
 
 /// Flags of `handfast serve`.
 #[derive(Debug, clap::Args)]

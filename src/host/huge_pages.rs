@@ -49,6 +49,27 @@ pub fn ask() {
     }
 }
 
+/// What became of what the user wished ([`ask`]), for the log; `None` where there was no wish.
+///
+/// # Errors
+/// It was not fulfilled: a sentence that says why.
+pub fn outcome() -> Option<Result<&'static str, String>> {
+    let wish = std::env::var_os(SWITCH)?;
+    became(&wish.to_string_lossy(), is_heeded(&read_to_string(SMAPS).unwrap_or_default()))
+}
+
+fn became(wish: &str, heeded: bool) -> Option<Result<&'static str, String>> {
+    match wish {
+        "" | "0" => None,
+        "1" if heeded => Some(Ok("tables are put on transparent huge pages where the kernel finds some")),
+        "1" => Some(Err(format!(
+            "{SWITCH}=1 has no effect: tables stay on small pages; it needs glibc 2.35 or newer, one NUMA node, transparent \
+             huge pages that are not off, and a binary without file capabilities"
+        ))),
+        other => Some(Err(format!("{SWITCH}={other} has no effect; write {SWITCH}=1 to put tables on huge pages"))),
+    }
+}
+
 /// Whether huge pages were asked for the heap, by the text of `/proc/PID/smaps`. Its first piece is when any is.
 fn is_heeded(maps: &str) -> bool {
     let flags = maps.split_once("[heap]").and_then(|(_, heap)| heap.lines().find(|line| line.starts_with("VmFlags:")));
@@ -95,6 +116,14 @@ mod tests {
             format!("55e0-55e2 rw-p 0 00:00 0 [heap]\nSize: 2048 kB\nVmFlags: {flags}\n55e3 rw-p\nVmFlags: rd hg\n")
         };
         assert!(is_heeded(&maps("rd wr mr mw me ac hg ")) && !is_heeded(&maps("rd wr mr mw me ac")) && !is_heeded(""));
+    }
+
+    #[test]
+    fn a_wish_is_answered() {
+        assert_eq!((became("0", false), became("", true)), (None, None));
+        assert!(became("1", true).unwrap().unwrap().contains("huge pages"));
+        assert!(became("1", false).unwrap().unwrap_err().contains("=1 has no effect: tables stay on small pages"));
+        assert!(became("yes", false).unwrap().unwrap_err().contains("=yes has no effect; write HANDFAST_HUGE_PAGES=1"));
     }
 
     #[test]

@@ -39,7 +39,9 @@ Examples:
   handfast load --interface eth2 --address 10.0.0.0/16 --target 10.0.0.2:80 --find-max --slo 5ms --http /
   handfast load --interface eth2 --address 10.0.0.3/24 --target 10.0.0.2:7 --send 'ping\\n' --hold 30s --rate 2k
   handfast load --interface eth2 --address 10.0.0.3/24 --target 10.0.0.2:80 --rate 5k --flood syn --flood-rate 500k
-  handfast load --config /etc/handfast-load.toml --concurrency 256 --report out.html";
+  handfast load --config /etc/handfast-load.toml --concurrency 256 --report out.html
+
+HANDFAST_HUGE_PAGES=1 puts the tables on transparent huge pages, and the log says whether it could.";
 
 /// Flags of `handfast load`.
 #[derive(Debug, clap::Args)]
