@@ -2,7 +2,7 @@
 
 mod common;
 
-use handfast::lab::{LabConfig, RIGHT};
+use handfast::lab::{LEFT, LabConfig, RIGHT};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -98,6 +98,19 @@ fn an_address_that_no_host_can_have() {
 }
 
 #[test]
+fn an_address_that_never_crosses_a_link() {
+    for (cidr, cure) in [
+        ("127.0.0.1/8", "loopback never leaves a host; give an address of the link"),
+        ("::1/128", "loopback never leaves a host"),
+        ("::ffff:10.0.0.9/120", "an IPv4 address, written as IPv6; write 10.0.0.9/24"),
+        ("::ffff:10.0.0.9/96", "write 10.0.0.9/24"),
+    ] {
+        refused(&format!("serve --interface lo --address {cidr} {ECHO}"), &[cidr, cure]);
+        refused(&format!("serve --interface lo --address {cidr} --share-address {ECHO}"), &[cidr, cure]);
+    }
+}
+
+#[test]
 fn an_address_given_twice() {
     let flags = format!("serve --interface lo {ADDRESS} --address 10.77.0.2/16 {ECHO}");
     refused(&flags, &["10.77.0.2/16", "given twice"]);
@@ -105,8 +118,13 @@ fn an_address_given_twice() {
 
 #[test]
 fn an_address_that_the_host_has_as_well() {
-    let flags = format!("serve --interface lo --address 127.0.0.1/8 {ECHO}");
-    refused(&flags, &["127.0.0.1/8 on lo", "the host has it as well", "--share-address"]);
+    let Some(lab) = common::lab("an_address_that_the_host_has_as_well", &LabConfig::default()) else { return };
+    let args = format!("serve --interface {LEFT} --address 10.77.0.1/24 {ECHO}");
+    let args: Vec<&str> = args.split(' ').collect();
+    let line = lab.left.run(env!("CARGO_BIN_EXE_handfast"), &args).unwrap_err().to_string();
+    for part in ["10.77.0.1/24 on ", "the host has it as well", "--share-address"] {
+        assert!(line.contains(part), "{line}");
+    }
 }
 
 #[test]
@@ -134,6 +152,9 @@ fn an_unknown_service_lists_the_known_ones() {
     let known = "echo, discard, chargen, daytime, close, http";
     refused(&format!("serve --interface lo {ADDRESS} --service telnet@23"), &["unknown service `telnet`", known]);
     refused(&format!("serve --interface lo {ADDRESS} --service echo"), &["no port", "NAME@PORT"]);
+    refused(&format!("serve --interface lo {ADDRESS} --service 80"), &["no service in `80`", "as http@80"]);
+    let several = format!("serve --interface lo {ADDRESS} --service http@80,echo@7");
+    refused(&several, &["`http@80,echo@7` is more than one service", "repeat the flag"]);
     refused(&format!("serve --interface lo {ADDRESS} --service echo@70000"), &["70000", "1 to 65535"]);
 }
 

@@ -224,6 +224,7 @@ impl LinkArgs {
                     "give a host's address inside the prefix, as 10.0.0.2/24",
                 ));
             }
+            check_kind(net)?;
             let addr = Addr::from(net.addr());
             if !known.insert(addr) {
                 return Err(twice());
@@ -231,6 +232,23 @@ impl LinkArgs {
             addresses.push(LocalAddr { addr, prefix_len: net.prefix_len() });
         }
         Ok(addresses)
+    }
+}
+
+/// Addresses that never cross a link as such.
+fn check_kind(net: &IpNet) -> Result<(), SetupError> {
+    let refuse = |cause: &str, cure: String| Err(SetupError::new(format!("address {net}"), cause, cure));
+    if net.addr().is_loopback() {
+        // RFC 1122 §3.2.1.3, RFC 4291 §2.5.3.
+        return refuse("loopback never leaves a host", "give an address of the link, as 10.0.0.2/24".into());
+    }
+    match net.addr() {
+        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(Ok(()), |v4| {
+            // RFC 4291 §2.5.5.2: a way to write IPv4 in programs.
+            let prefix = net.prefix_len().checked_sub(96).filter(|prefix| *prefix > 0).unwrap_or(24);
+            refuse("it is an IPv4 address, written as IPv6", format!("write {v4}/{prefix}"))
+        }),
+        IpAddr::V4(_) => Ok(()),
     }
 }
 

@@ -42,8 +42,15 @@ impl Refusal {
                 Refusal { what: flag, cause, cure: known }
             }
             ErrorKind::UnknownArgument => {
-                let cause = format!("there is no such flag as `{}`", flag.unwrap_or_default());
-                Refusal { what: None, cause, cure: meant(ContextKind::SuggestedArg) }
+                let flag = flag.unwrap_or_default();
+                if !flag.starts_with('-') {
+                    let cause = format!("`{flag}` stands where no word is awaited");
+                    return Refusal { what: None, cause, cure: None };
+                }
+                // What clap thinks near is often far.
+                let near = text(ContextKind::SuggestedArg).filter(|name| is_near(&flag, name));
+                let cause = format!("there is no such flag as `{flag}`");
+                Refusal { what: None, cause, cure: near.map(|name| format!("did you mean `{name}`?")) }
             }
             ErrorKind::InvalidSubcommand => {
                 let name = text(ContextKind::InvalidSubcommand).unwrap_or_default();
@@ -115,6 +122,10 @@ mod tests {
         for (flags, expected) in [
             ("h serve --nonsense", "there is no such flag as `--nonsense`; HELP"),
             ("h serve --interfac lo", "there is no such flag as `--interfac`; did you mean `--interface`?"),
+            ("h load --threads 4", "there is no such flag as `--threads`; HELP"),
+            ("h load --conections 4", "there is no such flag as `--conections`; did you mean `--connections`?"),
+            ("h load --max-conn 4", "there is no such flag as `--max-conn`; did you mean `--max-connections`?"),
+            ("h stats foo", "`foo` stands where no word is awaited; HELP"),
             ("h walk", "there is no such command as `walk`; HELP"),
             ("h serv", "there is no such command as `serv`; did you mean `serve`?"),
             ("h serve --xdp fast", "--xdp: `fast` is none of its values; choose auto, native or generic"),

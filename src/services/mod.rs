@@ -62,7 +62,13 @@ impl FromStr for Listener {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if let Some((first, _)) = text.split_once(',') {
+            return Err(format!("`{text}` is more than one service; repeat the flag for each, the first as {first}"));
+        }
         let Some((name, port)) = text.split_once('@') else {
+            if text.parse::<u16>().is_ok() {
+                return Err(format!("no service in `{text}`; write NAME@PORT, as http@{text}"));
+            }
             return Err(match text.split_once(':') {
                 Some((name, port)) => format!("no port in `{text}`; write {name}@{port}"),
                 None => format!("no port in `{text}`; write NAME@PORT, as {text}@8000"),
