@@ -367,6 +367,10 @@ fn help_and_version_are_no_errors() {
     {
         assert!(load.contains(part), "{part}: {load}");
     }
+    let sim = String::from_utf8(handfast("sim --help").stdout).unwrap();
+    for part in ["Examples:", "Exit codes:", "Faults and kills end 5 s after"] {
+        assert!(sim.contains(part), "{part}: {sim}");
+    }
     for flags in ["--help", "--version", "serve --help", "stats --help", "doctor --help"] {
         let output = handfast(flags);
         assert_eq!(output.status.code(), Some(0), "{flags}");

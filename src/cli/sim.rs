@@ -14,8 +14,23 @@ use std::process::ExitCode;
 ///
 /// A fault that is not named is drawn by each world for itself, often as "not at all".
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Faults and kills end 5 s after the last connection of a world was to begin; then its network is whole, so that every
+connection must come to its end. Of all frames fewer are lost, therefore, than --loss says, and the like for the others.
+
+Exit codes:
+  0    nothing found
+  1    something was not as it must be: what, and the one command that plays that world again
+  2    bad input, or the output was lost
+
+Examples:
+  handfast sim
+  handfast sim --connections 1M
+  handfast sim --duration 1h --threads 1 --json
+  handfast sim --seed 7 --loss 5% --reorder 5% --delay 10ms --kills 2
+  handfast sim --seed 7 --connections 10 --per-world 10 --steps")]
 pub struct Args {
-    /// The seed of everything [default: a fresh one, which is shown]
+    /// The seed of everything [default: a fresh one, which is shown, with --json as `seed`]
     #[arg(long, value_name = "N", value_parser = whole::<u64>(0..=u64::MAX))]
     seed: Option<u64>,
     /// Connections, over all worlds [default: 10000, unless --duration is given]
@@ -252,6 +267,14 @@ mod tests {
         for bad in ["", "%", "101%", "-1%", "2", "NaN"] {
             assert!(share(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn json_names_the_seed_where_nothing_was_found_as_well() {
+        let config = Line::parse_from("sim --seed 7 --connections 5".split(' ')).args.config().unwrap();
+        let report = sim::run(&config, &|_| {});
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!((&json["seed"], &json["failure"]), (&7.into(), &serde_json::Value::Null), "{json}");
     }
 
     #[test]

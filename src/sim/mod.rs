@@ -85,7 +85,7 @@ impl SimConfig {
 pub fn run(config: &SimConfig, progress: &(dyn Fn(u64) + Sync)) -> Report {
     let began = Instant::now();
     let next = AtomicU64::new(0);
-    let report = Mutex::new(Report::default());
+    let report = Mutex::new(Report { seed: config.seed, ..Report::default() });
     let play = || {
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);

@@ -114,6 +114,8 @@ pub struct Failure {
 /// The outcome of a run.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
+    /// Of the run: with the same flags it is the same run.
+    pub seed: u64,
     /// What was counted in worlds without a failure.
     pub tally: Tally,
     /// The first failure, by number of world, of those that were found before the run stopped.
