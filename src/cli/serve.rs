@@ -14,7 +14,7 @@ use crossbeam::channel::{never, select, tick};
 use std::path::PathBuf;
 use std::time::Duration;
 
-const USAGE: &str = "handfast serve --interface IF --address CIDR --service NAME@PORT [OPTIONS]";
+const USAGE: &str = "handfast serve --interface IF --address CIDR --service NAME@PORT [FLAGS]";
 
 const EXAMPLES: &str = "\
 Examples:

@@ -26,7 +26,7 @@ const DEFAULT_STEP: Duration = Duration::from_secs(3);
 /// The part of the connections that must go well for a search.
 const SUCCESS: f64 = 0.999;
 
-const USAGE: &str = "handfast load --interface IF --address CIDR --target IP:PORT [OPTIONS]";
+const USAGE: &str = "handfast load --interface IF --address CIDR --target IP:PORT [FLAGS]";
 
 const EXAMPLES: &str = "\
 Exit code 1 when not a single connection stood, when the run could not go on, when a search found no rate, or when the
