@@ -13,12 +13,17 @@ pub(super) fn why_none(counts: &Counts, snapshot: &Snapshot) -> Option<&'static 
     let bad_checksums = snapshot.frames.dropped.get(<&str>::from(DropReason::TcpChecksum)).copied().unwrap_or(0);
     let all = |count: u64| count == counts.failed();
     let heard = handled(Handled::Segment) + handled(Handled::AnsweredByReset) + counts.refused > 0;
+    let lost =
+        snapshot.kernel.rx_ring_full + snapshot.kernel.rx_dropped + snapshot.frames.dropped.values().sum::<u64>();
+    // Each connection would have sent a SYN at least, of 54 octets at least; a question over IPv4 has 42, or 46.
+    let frames = &snapshot.frames;
+    let only_asked = frames.sent < counts.opened || frames.bytes_sent < 50 * frames.sent;
     Some(match counts {
         _ if !heard && bad_checksums > 0 => {
             "every TCP checksum that came was wrong; `ethtool -K PEER tx off` at the peer of a veth, or `--rx-checksum trust`"
         }
-        // Each connection would have sent a SYN at least.
-        _ if !heard && snapshot.frames.sent < counts.opened && handled(Handled::NeighbourReply) == 0 => {
+        _ if !heard && lost > 0 => return None,
+        _ if !heard && only_asked && handled(Handled::NeighbourReply) == 0 => {
             "nobody answered for the target's Ethernet address, or its gateway's; is it up, and on this link?"
         }
         _ if !heard => "nothing came back from the target; is it up, and does it know the way to our addresses?",
@@ -37,7 +42,7 @@ mod tests {
     /// What is said of ten connections that ended so, after so many frames sent and these received.
     fn why(counts: Counts, sent: u64, received: &[(Handled, u64)], bad_checksums: u64) -> Option<&'static str> {
         let mut snapshot = Snapshot::default();
-        snapshot.frames.sent = sent;
+        (snapshot.frames.sent, snapshot.frames.bytes_sent) = (sent, sent * 74);
         for (what, count) in received {
             snapshot.frames.handled.insert(<&str>::from(*what).into(), *count);
         }
@@ -76,5 +81,17 @@ mod tests {
         ] {
             assert_eq!(why(counts, 20, &answered, 0), None, "{counts:?}");
         }
+    }
+
+    #[test]
+    fn a_single_connection_that_only_asked_for_its_neighbour_is_told_from_one_that_nobody_answered() {
+        let counts = Counts { opened: 1, timeout: 1, ..Counts::default() };
+        let mut snapshot = Snapshot::default();
+        for (octets, part) in [(42, "Ethernet address"), (74, "nothing came back")] {
+            (snapshot.frames.sent, snapshot.frames.bytes_sent) = (3, 3 * octets);
+            assert!(why_none(&counts, &snapshot).is_some_and(|why| why.contains(part)), "{part}");
+        }
+        snapshot.kernel.rx_dropped = 1;
+        assert_eq!(why_none(&counts, &snapshot), None, "it may have come, and been lost");
     }
 }

@@ -24,6 +24,8 @@ pub struct Tried {
     pub success: f64,
     /// 99th percentile from the intended start, in microseconds.
     pub p99_us: f64,
+    /// Whether that is more than the goal.
+    pub slo_missed: bool,
     /// 99th percentile of how late connections started, in microseconds.
     pub start_p99_us: f64,
     /// The busiest worker's part of its time.
@@ -37,9 +39,9 @@ pub struct Tried {
 }
 
 impl Tried {
-    /// Whether most of the latency was there before a SYN was sent, and the target had no part in that.
+    /// Whether most of the latency that missed the goal was there before a SYN was sent, and the target had no part in that.
     pub fn is_late_by_itself(&self) -> bool {
-        !self.room_ran_out && self.start_p99_us > self.p99_us / 2.0
+        self.slo_missed && !self.room_ran_out && self.start_p99_us > self.p99_us / 2.0
     }
 }
 
@@ -91,12 +93,14 @@ impl Search {
         let Some(rate) = self.next else { return };
         let success = if outcome.intended == 0 { 1.0 } else { outcome.closed as f64 / outcome.intended as f64 };
         let p99_ns = outcome.latency.value_at_quantile(0.99);
-        let met = success >= self.goal.success && u128::from(p99_ns) <= self.goal.slo.as_nanos();
+        let slo_missed = u128::from(p99_ns) > self.goal.slo.as_nanos();
+        let met = success >= self.goal.success && !slo_missed;
         self.tried.push(Tried {
             rate,
             started_per_second: outcome.started as f64 / length.as_secs_f64().max(1e-9),
             success,
             p99_us: p99_ns as f64 / 1e3,
+            slo_missed,
             start_p99_us: outcome.lateness.value_at_quantile(0.99) as f64 / 1e3,
             busy,
             room_ran_out: outcome.room_ran_out,

@@ -358,9 +358,9 @@ impl<A: App> Stack<A> {
 
     fn tell_soft_errors(&mut self, now: Instant) {
         while let Some((conn, error)) = self.shard.soft_errors.pop_front() {
-            let mut cx = Cx { shard: &mut self.shard, now };
-            if cx.hears(conn) {
-                self.app.on_soft_error(&mut cx, conn, error);
+            // It may have ended since, and the application know that, while its last segment has not left.
+            if self.shard.tcb(conn).is_some_and(|tcb| tcb.ending.is_none() && tcb.has_reader()) {
+                self.app.on_soft_error(&mut Cx { shard: &mut self.shard, now }, conn, error);
             }
         }
     }

@@ -220,7 +220,7 @@ impl Tcb {
             self.facts.clear(Facts::TIMER);
         } else if !transfer.scoreboard.is_empty() {
             // What was sent into the closed window was refused, not lost on the way: send it again at once. A peer may shut
-            // and open it with every frame, but cannot have refused what left less than a round trip ago.
+            // and open it with every frame, but cannot have refused what left less than a round trip ago, once one was measured.
             transfer.scoreboard.mark_old_lost(transfer.rack.min_rtt_us(), env.now_us());
             self.arm(env);
         }
