@@ -28,7 +28,7 @@ const MEMORY_MTU: u16 = 1_500;
 /// Flags of `handfast demo`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Needs root for the namespaces; without, it runs over an in-memory link. Exit code 1 when not a single connection stood,
+Needs root for the namespaces; without, it runs over an in-memory link. Exit code 1 when not one connection went well,
 or a ledger is not exact.
 
 Examples:

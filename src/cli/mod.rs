@@ -43,8 +43,8 @@ Examples:
 
 Exit codes:
   0    it went well
-  1    it ran, and the result is bad: `doctor` found what does not work, `load` had not a single connection, could not
-       go on or found no rate, `sim` found a fault, a ledger is not exact
+  1    it ran, and the result is bad: `doctor` found what does not work, of `load` not one connection went well, it
+       could not go on or found no rate, `sim` found a fault, a ledger is not exact
   2    bad input, it could not be set up, the interface went away or stands still, or the output was lost
   130  cut short by a further SIGINT or SIGTERM
 

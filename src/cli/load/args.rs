@@ -29,15 +29,15 @@ const SUCCESS: f64 = 0.999;
 const USAGE: &str = "handfast load --interface IF --address CIDR --target IP:PORT [FLAGS]";
 
 const EXAMPLES: &str = "\
-Exit code 1 when not a single connection stood, when the run could not go on, when a search found no rate, or when the
-ledger is not exact. A rate that was not reached is said, in the table and as `rate.reached` in JSON.
+Exit code 1 when not one connection went well (or stood, where none failed), when the run could not go on, when a search
+found no rate, or when the ledger is not exact. A rate that was not reached is said, in the table and as `rate.reached` in JSON.
 
 Examples:
   handfast load --interface eth2 --address 10.0.0.3/24 --target 10.0.0.2:80 --connections 50000
   handfast load --interface eth2 --address 10.0.0.3/24 --target 10.0.0.2:80 --rate 5k --json
   handfast load --interface eth2 --address 10.0.0.0/16 --target 10.0.0.2:80 --rate 10k..500k --duration 1m
   handfast load --interface eth2 --address 10.0.0.0/16 --target 10.0.0.2:80 --find-max --slo 5ms --http /
-  handfast load --interface eth2 --address 10.0.0.3/24 --target 10.0.0.2:7 --send 'ping\\n' --hold 30s --rate 2k
+  handfast load --interface eth2 --address 10.0.0.3/24 --target 10.0.0.2:7 --send 'ping\\n' --hold 5s --rate 2k --duration 1m
   handfast load --interface eth2 --address 10.0.0.3/24 --target 10.0.0.2:80 --rate 5k --flood syn --flood-rate 500k
   handfast load --config /etc/handfast-load.toml --concurrency 256 --report out.html
 
