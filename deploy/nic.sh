@@ -1,7 +1,7 @@
 #!/bin/sh
 # Sets a NIC up for Handfast; run it before `handfast serve`, as root. What the driver cannot do is said and passed over.
 #   deploy/nic.sh INTERFACE [QUEUES]        (as many queues as there are cores, if none are named, and no more than it has)
-# With DRY_RUN=yes the commands are printed and not run. Exit code 2: there is no such interface, or no ethtool.
+# With DRY_RUN=yes the commands are printed and not run. Exit code 2: there is no such interface, no ethtool, or we are not root.
 set -eu
 
 say() {
@@ -21,6 +21,10 @@ if ! [ -e "/sys/class/net/$interface" ] || [ -z "$interface" ]; then
     exit 2
 fi
 command -v ethtool >/dev/null || { say "ethtool is missing; \`apt-get install ethtool\`"; exit 2; }
+if [ -z "${DRY_RUN:-}" ] && [ "$(id -u)" != 0 ]; then
+    say "only root may set a NIC up: \`sudo $0 $*\`; DRY_RUN=yes shows what it would do"
+    exit 2
+fi
 driver=$(ethtool -i "$interface" | sed -n 's/^driver: //p')
 
 # try WHY COMMAND...
@@ -29,7 +33,7 @@ try() {
     shift
     echo "$*   # $why"
     [ -z "${DRY_RUN:-}" ] || return 0
-    "$@" >/dev/null 2>&1 || say "passed over, $driver cannot: $*"
+    told=$("$@" 2>&1) || say "passed over, $driver cannot: $* ($(echo "$told" | tail -n 1))"
 }
 
 # --- queues ---

@@ -264,6 +264,13 @@ fn a_nic_is_set_up_and_what_it_cannot_do_is_passed_over() {
     let stderr = String::from_utf8_lossy(&in_vain.stderr);
     assert!(stderr.contains("hf-b has 2 queues at most, so it gets 2 instead of 64"), "{stderr}");
     assert_eq!(queues(), 2, "as many as there can be");
+    // By its text, as a stranger may not be let into our folder.
+    let nobody =
+        ["netns", "exec", lab.right.name(), "setpriv", "--reuid", "65534", "--clear-groups", "sh", "-s", RIGHT];
+    let text = std::fs::File::open(script).unwrap();
+    let refused = Command::new("ip").args(nobody).stdin(text).output().unwrap();
+    let stderr = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(2) && stderr.contains("only root") && refused.stdout.is_empty(), "{stderr}");
     for (args, part) in [(["hf-none", "1"], "no interface 'hf-none'"), ([RIGHT, "many"], "is 'many'")] {
         let refused = Command::new("ip").args(["netns", "exec", lab.right.name(), script]).args(args).output().unwrap();
         let stderr = String::from_utf8_lossy(&refused.stderr);

@@ -17,20 +17,20 @@ pub(super) fn check_addresses(config: &EngineConfig, host: &InterfaceFacts) -> R
     for local in &config.addresses {
         let address = format!("{}/{}", local.addr, local.prefix_len);
         let what = format!("address {address} on {}", host.name);
-        let on_host = host.addresses.iter().any(|(addr, _)| *addr == local.addr);
-        match config.ownership {
-            Ownership::Shared if !on_host => {
+        let on_host = host.addresses.iter().find(|(addr, _)| *addr == local.addr);
+        match (config.ownership, on_host) {
+            (Ownership::Shared, None) => {
                 return Err(SetupError::new(
                     what,
                     "not on the link: the host does not have it, so it cannot be shared",
                     format!("`ip addr add {address} dev {}`, or leave `--share-address` away", host.name),
                 ));
             }
-            Ownership::Exclusive if on_host => {
+            (Ownership::Exclusive, Some((addr, prefix_len))) => {
                 return Err(SetupError::new(
                     what,
                     "the host has it as well, and both would answer",
-                    format!("add `--share-address`, or `ip addr del {address} dev {}`", host.name),
+                    format!("add `--share-address`, or `ip addr del {addr}/{prefix_len} dev {}`", host.name),
                 ));
             }
             _ => {}
@@ -151,10 +151,11 @@ mod tests {
         let addr = Addr::from_v4([10, 0, 0, 2]);
         let mut config = EngineConfig::new(vec![LocalAddr { addr, prefix_len: 24 }]);
         let without = InterfaceFacts { name: "eth7".into(), ..InterfaceFacts::default() };
-        let with = InterfaceFacts { addresses: vec![(addr, 24)], ..without.clone() };
+        // Of another prefix than ours: the kernel knows its address by its own.
+        let with = InterfaceFacts { addresses: vec![(addr, 16)], ..without.clone() };
         assert!(check_addresses(&config, &without).is_ok());
         let error = check_addresses(&config, &with).unwrap_err().to_string();
-        assert!(error.contains("--share-address") && error.contains("eth7"), "{error}");
+        assert!(error.contains("--share-address") && error.contains("ip addr del 10.0.0.2/16 dev eth7"), "{error}");
         config.ownership = Ownership::Shared;
         assert!(check_addresses(&config, &with).is_ok());
         let error = check_addresses(&config, &without).unwrap_err().to_string();
