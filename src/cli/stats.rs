@@ -6,6 +6,7 @@ use crate::admin;
 use rustix::process::geteuid;
 use std::fs::DirBuilder;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -86,12 +87,20 @@ fn the_only_socket(folder: &Path) -> Result<PathBuf, SetupError> {
     let files = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let mut sockets: Vec<_> = files.filter(|path| path.extension().is_some_and(|end| end == "sock")).collect();
     sockets.sort();
+    if sockets.len() > 1 {
+        // Whoever was killed has left one behind, at which nobody listens.
+        sockets.retain(|path| UnixStream::connect(path).is_ok());
+    }
     match sockets.as_slice() {
         [one] => Ok(one.clone()),
         [] => Err(SetupError::new(
             what(),
             "there is none",
-            "start `handfast serve`, or name its socket with `--admin SOCKET`",
+            if geteuid().is_root() {
+                "start `handfast serve`, or name its socket with `--admin SOCKET`"
+            } else {
+                "start `handfast serve`, name its socket with `--admin SOCKET`, or `sudo handfast stats` for one that root runs"
+            },
         )),
         several => {
             let names = several.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
@@ -103,16 +112,20 @@ fn the_only_socket(folder: &Path) -> Result<PathBuf, SetupError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::net::UnixListener;
 
     #[test]
     fn the_one_socket_is_found_and_several_must_be_chosen_from() {
         let folder = std::env::temp_dir().join(format!("hf-stats-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         assert!(the_only_socket(&folder).unwrap_err().to_string().contains("there is none"));
-        std::fs::write(folder.join("eth0.sock"), "").unwrap();
+        let listen = |name: &str| UnixListener::bind(folder.join(name)).unwrap();
+        let _first = listen("eth0.sock");
         std::fs::write(folder.join("eth0.sock.123"), "").unwrap();
         assert_eq!(the_only_socket(&folder).unwrap(), folder.join("eth0.sock"));
-        std::fs::write(folder.join("eth1.sock"), "").unwrap();
+        drop(listen("eth2.sock"));
+        assert_eq!(the_only_socket(&folder).unwrap(), folder.join("eth0.sock"), "nobody listens at the other one");
+        let _second = listen("eth1.sock");
         let several = the_only_socket(&folder).unwrap_err().to_string();
         std::fs::remove_dir_all(&folder).unwrap();
         assert!(several.contains("eth0.sock") && several.contains("eth1.sock"), "{several}");

@@ -334,7 +334,7 @@ impl XdpProgram {
                 if !driver_cannot(&e) {
                     return Err(setup);
                 }
-                tracing::warn!(interface, reason = %setup.cause, "no native XDP here, attaching in generic mode");
+                tracing::warn!(interface, reason = %setup.cause, cure = %setup.cure, "no native XDP here, attaching in generic mode");
                 generic()
             }),
         }
