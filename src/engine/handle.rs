@@ -59,8 +59,7 @@ impl<M> Handle<M> {
     pub fn snapshot(&self) -> Result<Snapshot, SetupError> {
         let answers = self.shared.mailboxes.iter().map(|mailbox| {
             let (answer, answered) = bounded(1);
-            let asked = mailbox.send(Command::Snapshot(answer)).is_ok() && !mailbox.is_gone();
-            asked.then_some(answered)
+            mailbox.ask(Command::Snapshot(answer)).then_some(answered)
         });
         // Ask all before waiting for the first, so that the parts are of about the same moment.
         let answers: Vec<_> = answers.collect();

@@ -72,9 +72,14 @@ impl<M> Mailbox<M> {
         Ok(())
     }
 
-    /// Whether the worker is gone. After a command was sent: whether it may lie there for ever, and with it the channel for an
-    /// answer.
-    pub fn is_gone(&self) -> bool {
+    /// As [`Mailbox::send`], for a command that holds a channel for its answer: whether the command will be read or dropped, so
+    /// that whoever waits hears of either. What comes to a worker that has just gone may lie there for ever.
+    #[must_use]
+    pub fn ask(&self, command: Command<M>) -> bool {
+        self.send(command).is_ok() && !self.is_gone()
+    }
+
+    fn is_gone(&self) -> bool {
         fence(Ordering::SeqCst);
         self.gone.load(Ordering::SeqCst)
     }
@@ -88,7 +93,7 @@ impl<M> Inbox<M> {
 }
 
 /// A channel keeps what was sent until its last sender is gone, so whoever waits for an answer would wait in vain: what came
-/// before the mark is dropped here, and who comes after it sees it ([`Mailbox::is_gone`]).
+/// before the mark is dropped here, and who comes after it sees it ([`Mailbox::ask`]).
 impl<M> Drop for Inbox<M> {
     fn drop(&mut self) {
         self.gone.store(true, Ordering::SeqCst);
@@ -110,10 +115,11 @@ mod tests {
     fn nobody_waits_for_an_answer_of_a_worker_that_is_gone() {
         let (mailbox, inbox) = open::<()>(Arc::new(Nobody));
         let (answer, answered) = bounded(1);
-        mailbox.send(Command::Snapshot(answer)).unwrap_or_else(|_| panic!("there is room"));
-        assert!(!mailbox.is_gone());
+        assert!(mailbox.ask(Command::Snapshot(answer)));
+        inbox.gone.store(true, Ordering::SeqCst);
+        assert!(!mailbox.ask(Command::App(())), "there is room, but it comes behind the mark");
         drop(inbox);
         assert!(answered.recv().is_err(), "the question has gone with the worker");
-        assert!(mailbox.is_gone() && mailbox.send(Command::App(())).is_err());
+        assert!(!mailbox.ask(Command::App(())) && mailbox.send(Command::App(())).is_err());
     }
 }

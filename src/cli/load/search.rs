@@ -47,8 +47,7 @@ fn step(handle: &Handle<Order>, plan: SearchPlan, rate: f64, number: u32) -> Opt
     for mailbox in workers {
         let (length, settle, outcome) = (plan.step, plan.settle, tell.clone());
         let order = StepOrder { number, rate: share, length, settle, outcome };
-        mailbox.send(Command::App(Order::Step(order))).ok()?;
-        if mailbox.is_gone() {
+        if !mailbox.ask(Command::App(Order::Step(order))) {
             return None;
         }
     }
