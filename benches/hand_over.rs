@@ -6,7 +6,7 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use handfast::driver::{Driver, memory};
-use handfast::stack::steering::{LEAST_KEY, Share, Steering};
+use handfast::stack::steering::{LEAST_KEY, Search, Share, Steering};
 use handfast::wire::{Addr, FourTuple};
 use handfast::worker::Exchange;
 use std::hint::black_box;
@@ -23,7 +23,7 @@ fn owner(c: &mut Criterion) {
         group.bench_function(family, |b| {
             b.iter(|| {
                 tuple.remote_port = tuple.remote_port.wrapping_add(1);
-                share.other_owner(black_box(&tuple))
+                share.next(black_box(&tuple), None)
             });
         });
     }
@@ -40,7 +40,7 @@ fn hand_over(c: &mut Criterion) {
         group.bench_function(BenchmarkId::from_parameter(octets), |b| {
             b.iter(|| {
                 for _ in 0..BURST {
-                    assert!(giver.give(1, black_box(&frame)));
+                    assert!(giver.give(Search::begin(0, 1), black_box(&frame)));
                 }
                 giver.wake_others();
                 while let Some(mut parcel) = owner.take() {

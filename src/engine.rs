@@ -114,7 +114,7 @@ where
         port.cores = cores.iter().map(|core| core.map(|core| core.id)).collect();
         let mut opened = af_xdp::open(&port)?;
         // Only now: some drivers forget the table when a program is attached.
-        config.rss = steering::foretold(&facts.name, opened.drivers.len());
+        config.rss = steering::foretold(&facts.name, config.sharding, opened.drivers.len());
         let link = Link { mac: opened.mac, mtu: opened.mtu };
         let secrets = secrets(config.cookie_keys)?;
         let announces = config.announces;
@@ -165,7 +165,7 @@ where
     ) -> Result<Self, SetupError> {
         check_counts(&config)?;
         let count = drivers.len();
-        let steering = Arc::new(steering::of_all(config.rss.as_ref(), count)?);
+        let steering = Arc::new(steering::of_all(config.rss.as_ref(), config.sharding, count)?);
         let exchange = (count > 1).then(|| Exchange::new(drivers.iter().map(Driver::waker)));
         let (tell_ended, ended) = unbounded();
         let make_app = Arc::new(make_app);

@@ -9,8 +9,8 @@
 //! so that queued segments are answered by one acknowledgement (RFC 9293 §3.10.7.4). What needs no connection (SYN-ACK,
 //! RST, ARP, ping) is answered in the frame that asked.
 //!
-//! With several workers one more station stands beside the line: a frame of a flow that another worker owns is handed to
-//! it ([`Exchange`]), and what others have handed to us is processed after our own burst.
+//! With several workers one more station stands beside the line: a frame of a flow that another worker owns, or may own, is
+//! handed to it ([`Exchange`]), and what others have handed to us is processed after our own burst.
 #![forbid(unsafe_code)]
 
 mod exchange;
@@ -249,8 +249,8 @@ impl<D: Driver, A: App> Worker<D, A> {
             match self.stack.on_frame(now, frame.buffer(), len) {
                 Disposition::Consumed => self.driver.release(frame),
                 Disposition::Reply(reply) => self.reply(frame, reply),
-                Disposition::HandOver(owner) => {
-                    let given = self.desk.as_mut().is_some_and(|desk| desk.give(owner, frame.bytes()));
+                Disposition::HandOver(search) => {
+                    let given = self.desk.as_mut().is_some_and(|desk| desk.give(search, frame.bytes()));
                     self.stack.on_handed_over(given);
                     self.driver.release(frame);
                 }
@@ -279,8 +279,8 @@ impl<D: Driver, A: App> Worker<D, A> {
         for _ in 0..BURST {
             let Some(mut parcel) = desk.take() else { break };
             any = true;
-            let len = parcel.len();
-            match self.stack.on_taken_frame(now, parcel.buffer(), len) {
+            let (len, way) = (parcel.len(), parcel.way());
+            match self.stack.on_taken_frame(now, parcel.buffer(), len, way) {
                 Disposition::Consumed => {}
                 Disposition::Reply(len) => {
                     let reply = &parcel.buffer()[..len];
@@ -290,11 +290,15 @@ impl<D: Driver, A: App> Worker<D, A> {
                     });
                     self.stack.on_sent(sent.then_some(len));
                 }
-                // All workers agree on the owner, so this does not happen; a frame is never handed on.
-                Disposition::HandOver(_) => self.stack.on_handed_over(false),
+                // Its flow is not ours: maybe the next one's.
+                Disposition::HandOver(search) => {
+                    let given = desk.give(search, &parcel.buffer()[..len]);
+                    self.stack.on_handed_over(given);
+                }
             }
             desk.put_back(parcel);
         }
+        desk.wake_others();
         any
     }
 

@@ -3,12 +3,13 @@
 use super::defence::DefenceArgs;
 use super::interrupt::Interrupts;
 use super::secret_file::{LOOK_EVERY, SecretFile};
-use super::values::{parse_size, time};
+use super::values::{one_of, parse_size, time};
 use super::{LinkArgs, Outcome, say, stats, tables, verdict};
 use crate::SetupError;
 use crate::admin::Admin;
 use crate::engine::{Ended, Engine, EngineConfig};
 use crate::services::{Listener, Service, Services};
+use crate::stack::steering::Sharding;
 use crate::stats::Snapshot;
 use crossbeam::channel::{never, select, tick};
 use std::path::PathBuf;
@@ -47,6 +48,10 @@ pub struct Args {
     /// without that in handfast-UID in the folder for temporary files]
     #[arg(long, value_name = "SOCKET")]
     admin: Option<PathBuf>,
+    /// Whose a connection is, of several workers: by hash (the NIC's, or one of our own where that is not told), or by arrival
+    /// (the worker's at whose queue its SYN comes in), for a NIC that keeps each flow on a queue but does not tell which
+    #[arg(long, help_heading = "XDP", value_name = "HOW", default_value_t, value_parser = one_of::<Sharding>())]
+    sharding: Sharding,
     #[command(flatten)]
     defence: DefenceArgs,
     #[command(flatten)]
@@ -57,6 +62,7 @@ pub struct Args {
 pub fn run(args: Args) -> Outcome {
     let interface = args.link.interface()?.to_string();
     let mut config = args.link.engine_config()?;
+    config.sharding = args.sharding;
     config.defence = args.defence.config();
     config.tcp.idle_limit = args.defence.idle_limit;
     config.tcp.idle_octets = args.defence.idle_octets;

@@ -29,7 +29,10 @@ fn steering(facts: &InterfaceFacts, told: Option<&ReceiveSteering>) -> Finding {
     let handed_over =
         |why: &str| format!("{why}: frames are handed over to the owners of their flows, which costs a copy");
     let Some(told) = told.filter(|told| !told.table.is_empty() && !told.key.is_empty()) else {
-        let cure = format!("it works so; {} needs no hand-over, and a NIC with RSS neither", change_queues(facts, 1));
+        let cure = format!(
+            "it works so; `serve --sharding arrival` needs no hand-over where each flow keeps to its queue, and {} never does",
+            change_queues(facts, 1)
+        );
         return Finding::lack(topic, State::Warn, handed_over("the driver tells no key and table"), cure);
     };
     if let Some(why) = told.unforeseeable() {

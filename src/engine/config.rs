@@ -1,7 +1,7 @@
 //! What an engine is told at start.
 
 use super::{Interrupts, Link};
-use crate::stack::steering::Rss;
+use crate::stack::steering::{Rss, Sharding};
 use crate::stack::{
     CookieKeys, DefenceConfig, Limits, LocalAddr, Ownership, Route, RxChecksum, Secrets, StackConfig, TcpConfig,
 };
@@ -36,6 +36,8 @@ pub struct EngineConfig {
     /// How the NIC spreads flows over its queues, if that is known: then each worker owns the flows that come in on its
     /// queue. Else they are shared out by a hash of our own, and handed over.
     pub rss: Option<Rss>,
+    /// How flows are shared out among the workers.
+    pub sharding: Sharding,
     /// Whether the application opens connections. Where addresses are shared, the ports above are then taken from the
     /// host, so they should lie outside its own range (`net.ipv4.ip_local_port_range`).
     pub opens: bool,
@@ -80,6 +82,7 @@ impl EngineConfig {
             listen: Vec::new(),
             ephemeral_ports: (32_768, 60_999),
             rss: None,
+            sharding: Sharding::default(),
             opens: false,
             reach: Vec::new(),
             tcp: TcpConfig::default(),

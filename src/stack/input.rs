@@ -6,6 +6,7 @@ use super::flow_index::{Flow, Phase};
 use super::neighbours::{Learn, Station};
 use super::shard::{Shard, env};
 use super::shedding::Newcomer;
+use super::steering::Search;
 use super::{Disposition, Step};
 use crate::ledger::{DropReason, HalfOpenEnding, Handled};
 use crate::ownership::Ownership;
@@ -36,6 +37,8 @@ pub(super) struct Arrival<'a> {
     pub hash: u64,
     /// Whether a router marked it (RFC 3168 §5, CE).
     pub marked: bool,
+    /// Its way, if other workers have handed it to us.
+    pub way: Option<Search>,
 }
 
 /// Neighbours' addresses that wait to be told to the other workers.
@@ -47,25 +50,26 @@ pub(super) enum Reply {
     Echo,
     Arp(Link, Arp),
     Advertisement(Link, Addr, ndp::Advertisement),
-    /// None: the worker of this number owns the flow.
-    HandOver(usize),
+    /// None: another worker is to look at it.
+    HandOver(Search),
 }
 
 impl Shard {
-    /// Processes the first `len` octets of `buffer` as a frame; says what is to be done with it.
-    pub fn on_frame(&mut self, now: Instant, buffer: &mut [u8], len: usize) -> Disposition {
+    /// Processes the first `len` octets of `buffer` as a frame that came in here, or this way; says what is to be done with
+    /// it.
+    pub fn on_frame(&mut self, now: Instant, buffer: &mut [u8], len: usize, way: Option<Search>) -> Disposition {
         self.ledger.frames_received += 1;
         self.ledger.bytes_received += len as u64;
         let mut reply = None;
         let mut carried = Carried::none();
         let outcome = match frame::read_tcp(&buffer[..len], self.verify(), &mut carried) {
-            Ok(Content::Tcp) => self.on_segment(now, &carried, &mut reply),
-            Ok(Content::Other) => self.on_other(now, &buffer[..len], &mut reply),
+            Ok(Content::Tcp) => self.on_segment(now, &carried, way, &mut reply),
+            Ok(Content::Other) => self.on_other(now, &buffer[..len], way, &mut reply),
             Err(reason) => Err(reason),
         };
-        if let Some(Reply::HandOver(owner)) = reply {
-            // Its outcome is told when it is known whether the owner had room.
-            return Disposition::HandOver(owner);
+        if let Some(Reply::HandOver(search)) = reply {
+            // Its outcome is told when it is known whether there was room.
+            return Disposition::HandOver(search);
         }
         self.ledger.outcome(outcome);
         // Looked at where it stands: it is large.
@@ -77,7 +81,13 @@ impl Shard {
     }
 
     #[inline]
-    fn on_segment(&mut self, now: Instant, carried: &Carried<'_>, reply: &mut Option<Reply>) -> Outcome {
+    fn on_segment(
+        &mut self,
+        now: Instant,
+        carried: &Carried<'_>,
+        way: Option<Search>,
+        reply: &mut Option<Reply>,
+    ) -> Outcome {
         let Carried { link, tuple, segment, .. } = carried;
         let (hash, flow) = self.find(tuple);
         // The addresses of a flow were seen to when it came to be.
@@ -85,21 +95,44 @@ impl Shard {
             self.check_addresses(carried)?;
         }
         let marked = carried.traffic_class & CONGESTION_EXPERIENCED == CONGESTION_EXPERIENCED;
-        let arrival = Arrival { link, tuple, segment, hash, marked };
+        let arrival = Arrival { link, tuple, segment, hash, marked, way };
         match flow.map(|flow| (flow, flow.phase())) {
             Some((flow, Phase::Connection)) => self.on_connection(now, flow.place(), &arrival, reply),
             Some((flow, Phase::HalfOpen)) => self.on_half_open(now, flow.place(), &arrival, reply),
             Some((flow, _)) => self.on_time_wait(now, flow, &arrival, reply),
-            None => match self.share.other_owner(tuple) {
-                None => self.on_listener(now, &arrival, reply),
-                Some(owner) => hand_over(owner, reply),
-            },
+            None if self.share.is_part() => self.on_unknown(now, &arrival, reply),
+            None => self.on_listener(now, &arrival, reply),
         }
+    }
+
+    /// Nothing is known here of the flow, but other workers may know it.
+    #[inline(never)]
+    fn on_unknown(&mut self, now: Instant, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
+        match self.next_to_ask(now, arrival) {
+            None => self.on_listener(now, arrival, reply),
+            Some(search) => hand_over(search, reply),
+        }
+    }
+
+    /// Which worker may know the flow of a segment that fits nothing here; `None` when it is ours to answer.
+    fn next_to_ask(&self, now: Instant, arrival: &Arrival<'_>) -> Option<Search> {
+        if self.share.is_by_arrival() && self.opens_here(now, arrival) {
+            return None;
+        }
+        self.share.next(arrival.tuple, arrival.way)
+    }
+
+    /// Whether a segment opens a connection, or completes a handshake of which no worker keeps anything.
+    fn opens_here(&self, now: Instant, arrival: &Arrival<'_>) -> bool {
+        let (header, tuple) = (&arrival.segment.header, arrival.tuple);
+        let is_first = header.flags.0 & (Flags::SYN | Flags::ACK | Flags::RST).0 == Flags::SYN.0;
+        is_first && self.listens(tuple.local_port)
+            || self.may_hold_cookie(now, header.flags) && self.cookies.open(tuple, header, now).is_ok()
     }
 
     /// What is no TCP.
     #[inline(never)]
-    fn on_other(&mut self, now: Instant, octets: &[u8], reply: &mut Option<Reply>) -> Outcome {
+    fn on_other(&mut self, now: Instant, octets: &[u8], way: Option<Search>, reply: &mut Option<Reply>) -> Outcome {
         match &frame::parse_other(octets, self.verify())? {
             Other::Arp { link, arp } => {
                 self.check_station_or_group(link)?;
@@ -116,7 +149,7 @@ impl Shard {
             }
             Other::IcmpError { link, ip, error } => {
                 self.check_destination(link, ip)?;
-                self.on_icmp_error(now, error, reply)
+                self.on_icmp_error(now, error, way, reply)
             }
             Other::Ndp { link, ip, message } => {
                 self.check_station_or_group(link)?;
@@ -193,11 +226,16 @@ impl Shard {
                 self.end_half_open(place, HalfOpenEnding::Reset, now);
                 self.on_listener(now, arrival, reply)
             }
-            // The peer may have been answered with a cookie before there was room for the entry.
-            HalfOpenVerdict::AnswerReset if self.may_hold_cookie(now, arrival.segment.header.flags) => {
-                self.on_cookie(now, arrival, Some(place), reply)
-            }
-            HalfOpenVerdict::AnswerReset => self.reset(now, arrival, reply),
+            HalfOpenVerdict::AnswerReset => match self.next_to_ask(now, arrival) {
+                // Our entry may be of a SYN that was sent again, and the first one, whose answer is acknowledged here, have
+                // come in elsewhere.
+                Some(search) => hand_over(search, reply),
+                // The peer may have been answered with a cookie before there was room for the entry.
+                None if self.may_hold_cookie(now, arrival.segment.header.flags) => {
+                    self.on_cookie(now, arrival, Some(place), reply)
+                }
+                None => self.reset(now, arrival, reply),
+            },
             HalfOpenVerdict::AnswerAck(reason) => {
                 let word = self.isns.word(arrival.tuple);
                 self.answer_once(now, arrival, word).map_err(|_| reason)?;
@@ -402,10 +440,16 @@ impl Shard {
     }
 
     /// RFC 5927: an error counts only when it quotes what is in flight, and ends only a connection that does not stand yet.
-    fn on_icmp_error(&mut self, now: Instant, error: &icmp::Error, reply: &mut Option<Reply>) -> Outcome {
+    fn on_icmp_error(
+        &mut self,
+        now: Instant,
+        error: &icmp::Error,
+        way: Option<Search>,
+        reply: &mut Option<Reply>,
+    ) -> Outcome {
         let (_, flow) = self.find(&error.tuple);
-        if let (None, Some(owner)) = (flow, self.share.other_owner(&error.tuple)) {
-            return hand_over(owner, reply);
+        if let (None, Some(search)) = (flow, self.share.next(&error.tuple, way)) {
+            return hand_over(search, reply);
         }
         let index = match flow.map(|flow| (flow.phase(), flow.place())) {
             Some((Phase::Connection, index)) => index,
@@ -441,9 +485,9 @@ impl Shard {
     }
 }
 
-/// The frame is for the worker that owns its flow.
-fn hand_over(owner: usize, reply: &mut Option<Reply>) -> Outcome {
-    *reply = Some(Reply::HandOver(owner));
+/// The frame is for another worker, that owns its flow or may.
+fn hand_over(search: Search, reply: &mut Option<Reply>) -> Outcome {
+    *reply = Some(Reply::HandOver(search));
     Ok(Handled::HandedOver)
 }
 

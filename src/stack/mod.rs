@@ -87,7 +87,7 @@ use neighbours::{Learn, Station};
 use own_link::Announcer;
 pub(crate) use shard::EXPECTED;
 use shard::{Shard, env};
-use steering::Share;
+use steering::{Search, Share};
 
 /// Timers of each kind that one turn sees to, so that no storm of them holds up the frames.
 const TIMERS_PER_TURN: usize = 1024;
@@ -136,20 +136,20 @@ impl<A: App> Stack<A> {
 
     /// Processes the first `len` octets of `buffer` as a received frame, and says what is to be done with it.
     pub fn on_frame(&mut self, now: Instant, buffer: &mut [u8], len: usize) -> Disposition {
-        let what = self.shard.on_frame(now, buffer, len);
+        let what = self.shard.on_frame(now, buffer, len, None);
         self.let_read(now);
         what
     }
 
-    /// As [`Stack::on_frame`], for a frame that another worker handed over.
-    pub fn on_taken_frame(&mut self, now: Instant, buffer: &mut [u8], len: usize) -> Disposition {
+    /// As [`Stack::on_frame`], for a frame that another worker handed over, and that has come this way.
+    pub fn on_taken_frame(&mut self, now: Instant, buffer: &mut [u8], len: usize, way: Search) -> Disposition {
         self.shard.ledger.frames_taken += 1;
-        let what = self.shard.on_frame(now, buffer, len);
+        let what = self.shard.on_frame(now, buffer, len, Some(way));
         self.let_read(now);
         what
     }
 
-    /// The owner of the flow got a copy of the frame; or, `false`, there was no room for it.
+    /// The other worker got a copy of the frame; or, `false`, there was no room for it.
     pub fn on_handed_over(&mut self, given: bool) {
         self.shard.ledger.outcome(if given { Ok(Handled::HandedOver) } else { Err(DropReason::HandOverFull) });
     }
@@ -415,9 +415,8 @@ pub enum Disposition {
     Consumed,
     /// A reply of so many octets stands in its place: it is to be sent, and then told by [`Stack::on_sent`].
     Reply(usize),
-    /// It is of a flow of the worker of this number, to which a copy is to be handed; then tell by
-    /// [`Stack::on_handed_over`].
-    HandOver(usize),
+    /// It is of a flow of another worker, or may be: a copy is to be handed there; then tell by [`Stack::on_handed_over`].
+    HandOver(Search),
 }
 
 impl Disposition {

@@ -3,7 +3,7 @@
 use crate::party::{Caller, Echo};
 use crate::switch::{QUEUES, Rule, Switch, at_random, by_rss};
 use handfast::engine::{Ended, Engine, EngineConfig, Link};
-use handfast::stack::steering::Rss;
+use handfast::stack::steering::{Rss, Sharding};
 use handfast::stack::{Limits, LocalAddr};
 use handfast::time::Duration;
 use handfast::wire::{Addr, MacAddr};
@@ -28,10 +28,14 @@ fn link(last: u8) -> Link {
 
 /// Plays it through; gives what both ends left.
 fn play(rules: [Rule; 2], rss: Option<Rss>) -> (Ended<Caller>, Ended<Echo>) {
+    play_between(config(CALLER, rss.clone()), config(SERVER, rss), rules)
+}
+
+fn play_between(calling: EngineConfig, serving: EngineConfig, rules: [Rule; 2]) -> (Ended<Caller>, Ended<Echo>) {
     let (switch, [left, right]) = Switch::start(rules);
-    let server = Engine::over(config(SERVER, rss.clone()), link(2), right, |_| Echo).unwrap();
+    let server = Engine::over(serving, link(2), right, |_| Echo).unwrap();
     let caller = |_| Caller::new((SERVER, 7).into(), EACH);
-    let called = Engine::over(config(CALLER, rss), link(1), left, caller).unwrap().join().unwrap();
+    let called = Engine::over(calling, link(1), left, caller).unwrap().join().unwrap();
     server.drain(Duration::from_secs(5));
     let served = server.join().unwrap();
     drop(switch);
@@ -78,6 +82,33 @@ fn where_the_nic_steers_as_foretold_nothing_is_handed_over() {
     let (called, served) = play([by_rss(&rss(0)), by_rss(&rss(0))], Some(rss(0)));
     check(&called, &served);
     assert_eq!((handed(&called).0, handed(&served).0), (0, 0), "replies to active opens come to their workers as well");
+}
+
+/// Flows that peers open belong to the worker where they come in.
+fn by_arrival(octets: [u8; 4]) -> EngineConfig {
+    EngineConfig { sharding: Sharding::Arrival, ..config(octets, None) }
+}
+
+/// A NIC that keeps each flow on a queue, by a function that nobody knows.
+#[test]
+fn by_arrival_a_flow_is_its_queues_and_nothing_is_handed_over() {
+    let (called, served) = play_between(config(CALLER, None), by_arrival(SERVER), [by_rss(&rss(1)), by_rss(&rss(0))]);
+    check(&called, &served);
+    assert_eq!(handed(&served).0, 0);
+    for worker in &served.workers {
+        assert!(worker.snapshot.connections.passive > u64::from(EACH) / 4, "{:?}", worker.snapshot.connections);
+    }
+}
+
+#[test]
+fn by_arrival_a_frame_that_comes_in_elsewhere_is_handed_on_until_its_flow_is_found() {
+    let (called, served) = play_between(by_arrival(CALLER), by_arrival(SERVER), [at_random(14), at_random(15)]);
+    check(&called, &served);
+    let (given, arrived) = handed(&served);
+    assert!(given > arrived, "three of four frames, half of them more than once: {given} of {arrived}");
+    // Those of connections that we opened are asked after where they belong first.
+    let (given, arrived) = handed(&called);
+    assert!(given * 2 > arrived && given < arrived, "{given} of {arrived}");
 }
 
 /// As `ethtool -X` under load: first one table, then another, and so on.

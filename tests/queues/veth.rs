@@ -8,6 +8,7 @@ use handfast::driver::af_xdp::PortConfig;
 use handfast::engine::{Ended, Engine, EngineConfig};
 use handfast::lab::{LEFT, Lab, LabConfig, RIGHT};
 use handfast::stack::LocalAddr;
+use handfast::stack::steering::Sharding;
 use handfast::time::Duration;
 use handfast::wire::Addr;
 use serde_json::Value;
@@ -23,8 +24,9 @@ fn lab(test: &str) -> Option<Lab> {
     common::lab(test, &LabConfig { queues: QUEUES, ..LabConfig::default() })
 }
 
-fn serve(lab: &Lab) -> Engine<Echo> {
+fn serve(lab: &Lab, sharding: Sharding) -> Engine<Echo> {
     let mut config = EngineConfig::new(vec![LocalAddr { addr: Addr::from_v4(SERVER), prefix_len: 24 }]);
+    config.sharding = sharding;
     config.listen = vec![7];
     lab.right.inside(|| Engine::start(config, PortConfig::new(RIGHT), |_| Echo)).unwrap().unwrap()
 }
@@ -91,7 +93,7 @@ fn end(server: Engine<Echo>, connections: u64) -> Ended<Echo> {
 fn each_connection_is_served_whatever_queue_its_frames_come_in_on() {
     const COUNT: u32 = 400;
     let Some(lab) = lab("each_connection_is_served") else { return };
-    let server = serve(&lab);
+    let server = serve(&lab, Sharding::Hash);
     conversations(&lab, COUNT, Duration::ZERO, || std::thread::sleep(Duration::from_millis(20)));
     let ended = end(server, COUNT.into());
     for worker in &ended.snapshot.workers {
@@ -107,7 +109,7 @@ fn each_connection_is_served_whatever_queue_its_frames_come_in_on() {
 fn changing_the_queues_that_send_under_load_loses_no_connection() {
     const COUNT: u32 = 160;
     let Some(lab) = lab("changing_the_queues_that_send") else { return };
-    let server = serve(&lab);
+    let server = serve(&lab, Sharding::Hash);
     let mut queues = [1u32, 3, 2, 4].into_iter().cycle();
     conversations(&lab, COUNT, Duration::from_millis(20), || {
         let count = queues.next().unwrap().to_string();
@@ -115,6 +117,39 @@ fn changing_the_queues_that_send_under_load_loses_no_connection() {
         std::thread::sleep(Duration::from_millis(30));
     });
     end(server, COUNT.into());
+}
+
+/// The same where each worker owns what came to it: kernel sockets choose another queue when they send again.
+#[test]
+fn by_arrival_no_connection_is_lost_when_its_queue_changes() {
+    const COUNT: u32 = 160;
+    let Some(lab) = lab("by_arrival_no_connection_is_lost") else { return };
+    let server = serve(&lab, Sharding::Arrival);
+    let mut queues = [1u32, 3, 2, 4].into_iter().cycle();
+    conversations(&lab, COUNT, Duration::from_millis(20), || {
+        let count = queues.next().unwrap().to_string();
+        lab.left.run("ethtool", &["-L", LEFT, "tx", &count]).unwrap();
+        std::thread::sleep(Duration::from_millis(30));
+    });
+    end(server, COUNT.into());
+}
+
+/// What `load` sends on a queue of a veth comes in on the same queue of its peer, and so do the answers.
+#[test]
+fn by_arrival_load_and_serve_hand_nothing_over_on_a_veth() {
+    let Some(lab) = lab("by_arrival_load_and_serve") else { return };
+    let server = Server::start(&lab, "--service discard@9 --sharding arrival");
+    let args = ["load", "--interface", LEFT, "--address", "10.77.0.3/24", "--target", "10.77.0.2:9", "--json"];
+    let loaded = lab.left.run(HANDFAST, &[&args[..], &["--connections", "20000"]].concat());
+    let stats = server.stats();
+    let ledger = server.end();
+
+    let report: Value = serde_json::from_str(&loaded.unwrap()).unwrap();
+    assert_eq!((&report["opened"], &report["closed"]), (&20_000.into(), &20_000.into()), "{report}");
+    assert!(ledger.contains("frames handed over = taken + left"), "{ledger}");
+    for worker in stats["workers"].as_array().unwrap() {
+        assert!(worker["received"].as_u64() > Some(1_000) && worker["handed_over"] == 0, "{worker}");
+    }
 }
 
 /// Several workers at both ends, as processes: what `load` opened, `serve` has seen, and both can account for it.

@@ -1,4 +1,4 @@
-//! Which worker owns a flow: one function of the 4-tuple, the same for all workers and for as long as they run.
+//! Which worker owns a flow: by default one function of the 4-tuple, the same for all workers and for as long as they run.
 //!
 //! The function is that of receive-side scaling: a Toeplitz hash picks an entry of a table, and the entry names the
 //! worker. Where the NIC tells its key and table, they are taken as they are at start: then a frame comes in on its
@@ -8,9 +8,15 @@
 //!
 //! The owner of a flow never changes, also when the NIC's table does: what that costs is a copy for each frame that comes
 //! in elsewhere, never a connection.
+//!
+//! A NIC that keeps each flow on a queue of its own choosing, and does not tell how it chooses, leaves a third way: a flow
+//! that a peer opens belongs to the worker at whose queue its SYN came in ([`Sharding::Arrival`]). Nothing foretells that
+//! owner, so a frame that comes in elsewhere is handed from worker to worker until one knows its flow ([`Search`]).
 
+mod search;
 mod toeplitz;
 
+pub use search::Search;
 pub use toeplitz::{LEAST_KEY, Toeplitz};
 
 use crate::wire::{Addr, FourTuple};
@@ -25,11 +31,23 @@ pub struct Rss {
     pub table: Vec<u32>,
 }
 
+/// How flows are shared out among the workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, strum::Display, strum::EnumString, strum::VariantNames)]
+#[strum(serialize_all = "snake_case")]
+pub enum Sharding {
+    /// By a function of the 4-tuple.
+    #[default]
+    Hash,
+    /// A flow that a peer opens belongs to the worker at whose queue its SYN came in; one that we open, as by hash.
+    Arrival,
+}
+
 /// The function from a flow to its owner.
 pub struct Steering {
     toeplitz: Toeplitz,
     table: Vec<u16>,
     workers: usize,
+    sharding: Sharding,
 }
 
 impl Steering {
@@ -42,16 +60,21 @@ impl Steering {
             rss.table.iter().map(|queue| u16::try_from(*queue).ok().filter(|_| known(queue))).collect();
         let table = table?;
         let all_own = (0..workers).all(|worker| table.contains(&(worker as u16)));
-        all_own.then_some(Steering { toeplitz, table, workers })
+        all_own.then_some(Steering { toeplitz, table, workers, sharding: Sharding::Hash })
     }
 
     /// A function of our own with this secret key, so that nobody outside can aim at one worker.
     pub fn of_our_own(key: &[u8; LEAST_KEY], workers: usize) -> Self {
         let toeplitz = Toeplitz::new(key).expect("the key is as long as it must be");
-        Steering { toeplitz, table: (0..workers.max(1) as u16).collect(), workers }
+        Steering { toeplitz, table: (0..workers.max(1) as u16).collect(), workers, sharding: Sharding::Hash }
     }
 
-    /// The worker that owns a flow.
+    /// The same, but flows that peers open are shared out so.
+    pub fn with(self, sharding: Sharding) -> Self {
+        Steering { sharding, ..self }
+    }
+
+    /// The worker that owns a flow; where flows are shared out by arrival, one that we open.
     pub fn owner(&self, tuple: &FourTuple) -> usize {
         self.entry(self.toeplitz.hash(tuple))
     }
@@ -81,7 +104,26 @@ impl Share {
         self.0.is_some()
     }
 
-    /// The other worker that owns a flow; `None` when it is ours.
+    /// Whether a flow that a peer opens here is ours because its SYN came in here.
+    pub fn is_by_arrival(&self) -> bool {
+        self.0.as_ref().is_some_and(|(steering, _)| steering.sharding == Sharding::Arrival)
+    }
+
+    /// To whom goes a frame of a flow that we do not know, after the way that it has come, if others handed it to us;
+    /// `None` when it is ours to answer.
+    pub fn next(&self, tuple: &FourTuple, way: Option<Search>) -> Option<Search> {
+        let (steering, me) = self.0.as_ref()?;
+        let owner = steering.owner(tuple);
+        match steering.sharding {
+            Sharding::Hash => (owner != *me).then(|| Search::begin(*me, owner)),
+            Sharding::Arrival => match way {
+                None => Some(Search::begin(*me, if owner == *me { (me + 1) % steering.workers } else { owner })),
+                Some(way) => way.next(steering.workers),
+            },
+        }
+    }
+
+    /// The other worker that owns a flow that we would open; `None` when it is ours.
     pub fn other_owner(&self, tuple: &FourTuple) -> Option<usize> {
         let (steering, me) = self.0.as_ref()?;
         Some(steering.owner(tuple)).filter(|owner| owner != me)
@@ -107,6 +149,9 @@ impl Share {
         })
     }
 }
+
+#[cfg(test)]
+mod arrival_tests;
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,7 @@
 use super::shared::{ArrayQueue, Asleep, AtomicUsize, LARGEST, NEWS, Ordering, PARCELS};
 use crate::driver::Wake;
 use crate::stack::neighbours::Station;
+use crate::stack::steering::Search;
 use crate::wire::Addr;
 use crossbeam::utils::CachePadded;
 use std::sync::Arc;
@@ -12,12 +13,22 @@ use std::sync::Arc;
 pub struct Parcel {
     octets: Box<[u8; LARGEST]>,
     len: usize,
+    way: Search,
 }
 
 impl Parcel {
+    fn empty() -> Self {
+        Parcel { octets: Box::new([0; LARGEST]), len: 0, way: Search::default() }
+    }
+
     /// The frame's length.
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// How it came to us.
+    pub fn way(&self) -> Search {
+        self.way
     }
 
     /// The frame, and all the room behind it.
@@ -40,7 +51,7 @@ struct Inbox {
 impl Inbox {
     fn new(waker: Arc<dyn Wake>) -> Self {
         let (full, empty) = (ArrayQueue::new(PARCELS), ArrayQueue::new(PARCELS));
-        while empty.push(Parcel { octets: Box::new([0; LARGEST]), len: 0 }).is_ok() {}
+        while empty.push(Parcel::empty()).is_ok() {}
         Inbox { full, empty, news: ArrayQueue::new(NEWS), asleep: CachePadded::new(Asleep::new()), waker }
     }
 
@@ -88,11 +99,12 @@ pub struct Desk {
 
 impl Desk {
     /// Hands a copy of a frame to another worker; `false` when there is no room, or none of that number.
-    pub fn give(&mut self, to: usize, frame: &[u8]) -> bool {
+    pub fn give(&mut self, way: Search, frame: &[u8]) -> bool {
+        let to = way.to();
         let Some(inbox) = self.exchange.inboxes.get(to).filter(|_| frame.len() <= LARGEST) else { return false };
         let Some(mut parcel) = inbox.empty.pop() else { return false };
         parcel.octets[..frame.len()].copy_from_slice(frame);
-        parcel.len = frame.len();
+        (parcel.len, parcel.way) = (frame.len(), way);
         let given = inbox.full.push(parcel).is_ok();
         debug_assert!(given, "there are as many parcels as places");
         self.written_to[to] = true;

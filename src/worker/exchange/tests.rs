@@ -4,6 +4,7 @@ use super::desk::{Desk, Exchange};
 use super::shared::{LARGEST, NEWS, PARCELS};
 use crate::driver::{Driver, memory};
 use crate::stack::neighbours::Station;
+use crate::stack::steering::Search;
 use crate::time::Duration;
 use crate::wire::{Addr, MacAddr};
 use std::sync::Arc;
@@ -24,7 +25,7 @@ fn without_desks(workers: usize) -> (Vec<memory::MemoryDriver>, Arc<Exchange>) {
 fn frames_come_to_their_owner_in_order_and_parcels_go_round() {
     let (_drivers, mut desks) = exchange(3);
     for round in 0..5 * PARCELS as u32 {
-        assert!(desks[0].give(2, &round.to_ne_bytes()));
+        assert!(desks[0].give(Search::begin(0, 2), &round.to_ne_bytes()));
         assert!(desks[0].take().is_none() && desks[1].take().is_none());
         let mut parcel = desks[2].take().unwrap();
         assert_eq!((parcel.len(), &parcel.buffer()[..4]), (4, &round.to_ne_bytes()[..]));
@@ -36,14 +37,14 @@ fn frames_come_to_their_owner_in_order_and_parcels_go_round() {
 fn a_full_box_refuses_until_its_owner_reads() {
     let (_drivers, exchange) = without_desks(2);
     let mut desks = [exchange.desk(0), exchange.desk(1)];
-    let given = (0..2 * PARCELS).filter(|_| desks[0].give(1, &[1; 60])).count();
+    let given = (0..2 * PARCELS).filter(|_| desks[0].give(Search::begin(0, 1), &[1; 60])).count();
     assert_eq!((given, desks[1].waiting()), (PARCELS, (PARCELS as u64, PARCELS as u64)));
     let parcel = desks[1].take().unwrap();
-    assert!(!desks[0].give(1, &[1; 60]), "the parcel is still in use");
+    assert!(!desks[0].give(Search::begin(0, 1), &[1; 60]), "the parcel is still in use");
     desks[1].put_back(parcel);
-    assert!(desks[0].give(1, &[1; 60]));
-    assert!(!desks[0].give(7, &[1; 60]), "there is no such worker");
-    assert!(!desks[1].give(0, &[1; LARGEST + 1]));
+    assert!(desks[0].give(Search::begin(0, 1), &[1; 60]));
+    assert!(!desks[0].give(Search::begin(0, 7), &[1; 60]), "there is no such worker");
+    assert!(!desks[1].give(Search::begin(1, 0), &[1; LARGEST + 1]));
     assert_eq!(exchange.waiting(), PARCELS as u64);
 }
 
@@ -80,7 +81,7 @@ fn a_sleeper_is_woken_for_what_it_is_given() {
     });
     let mut given = 0;
     while given < ROUNDS {
-        given += u32::from(giver.give(0, &[1]));
+        given += u32::from(giver.give(Search::begin(1, 0), &[1]));
         giver.wake_others();
         std::thread::yield_now();
     }

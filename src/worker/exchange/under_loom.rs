@@ -64,6 +64,7 @@ mod desk;
 
 use crate::driver::Wake;
 use crate::stack::neighbours::Station;
+use crate::stack::steering::Search;
 use crate::wire::{Addr, MacAddr};
 use desk::{Desk, Exchange};
 use loom::sync::Notify;
@@ -110,7 +111,7 @@ fn a_frame_wakes_its_owner() {
         let (mut events, mut desks) = desks(2);
         let (event, mut owner, mut giver) = (events.remove(0), desks.remove(0), desks.remove(0));
         let giving = loom::thread::spawn(move || {
-            assert!(giver.give(0, &[7, 7]));
+            assert!(giver.give(Search::begin(1, 0), &[7, 7]));
             giver.wake_others();
             giver
         });
@@ -150,7 +151,7 @@ fn two_who_give_at_once_are_both_heard() {
             .zip(desks)
             .map(|(octet, mut giver)| {
                 loom::thread::spawn(move || {
-                    assert!(giver.give(0, &[octet; 2]));
+                    assert!(giver.give(Search::begin(1, 0), &[octet; 2]));
                     giver.wake_others();
                     giver
                 })
@@ -173,7 +174,7 @@ fn who_waits_for_the_others_learns_that_all_are_done_and_misses_no_frame() {
         let (mut events, mut desks) = desks(2);
         let (event, mut owner, mut giver) = (events.remove(0), desks.remove(0), desks.remove(0));
         let giving = loom::thread::spawn(move || {
-            assert!(giver.give(0, &[9, 9]));
+            assert!(giver.give(Search::begin(1, 0), &[9, 9]));
             giver.set_done();
             giver
         });
