@@ -1,6 +1,7 @@
 //! The ceiling: bare AF_XDP, no protocol. One end keeps frames of 60 octets going, the other sends each one back as it is.
 //! What an end receives and sends there, together, is about all that any AF_XDP stack can on this link.
 
+use crate::cores;
 use crate::site::Outcome;
 use clap::Args;
 use handfast::Ownership;
@@ -31,9 +32,12 @@ pub struct Options {
     peer_mac: Vec<u8>,
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
-    /// Frames under way
+    /// Frames under way on each queue
     #[arg(long, default_value_t = 512)]
     in_flight: usize,
+    /// The other end runs on the same cores: let it
+    #[arg(long)]
+    give_way: bool,
 }
 
 pub fn hex(octet: &str) -> Result<u8, std::num::ParseIntError> {
@@ -49,67 +53,87 @@ fn open_port(options: &Options) -> Outcome<Port> {
 
 /// Sends back every frame that comes, until killed.
 pub fn reflect(options: &Options) -> Outcome<()> {
-    let mut port = open_port(options)?;
-    let driver = &mut port.drivers[0];
+    let port = open_port(options)?;
     println!("reflecting");
-    let mut burst = Vec::with_capacity(BURST);
-    loop {
-        turn(driver, &mut burst, send_back)?;
-    }
+    cores::each(port.drivers, |driver| {
+        let mut end = End::new(driver, options);
+        loop {
+            end.turn(send_back)?;
+        }
+    })
+    .map(|_: Vec<()>| ())
 }
 
 /// Keeps frames going round for so long, and prints how many came back.
 pub fn blast(options: &Options) -> Outcome<()> {
-    let mut port = open_port(options)?;
+    let port = open_port(options)?;
     let peer = options.peer.ok_or("blast needs --peer")?;
     let mac: [u8; 6] = options.peer_mac.clone().try_into().map_err(|_| "blast needs --peer-mac")?;
     let template = template(port.mac.0, mac, options.address, peer);
-    let driver = &mut port.drivers[0];
     let start = Instant::now();
-    let until = start + Duration::from_secs_f64(options.seconds);
-    let mut burst = Vec::with_capacity(BURST);
-    let (mut back, mut under_way, mut heard_at) = (0u64, 0, start);
-    loop {
-        let now = Instant::now();
-        if now >= until {
-            break;
-        }
-        // Frames that were lost do not come back: after a silence they are given up.
-        if now - heard_at > Duration::from_millis(20) {
-            under_way = 0;
-        }
-        while under_way < options.in_flight {
-            let Some(mut frame) = driver.alloc() else { break };
-            frame.buffer()[..LEN].copy_from_slice(&template);
-            frame.set_len(LEN);
-            if let Err(frame) = driver.send(frame) {
-                driver.release(frame);
-                break;
-            }
-            under_way += 1;
-        }
-        let come = turn(driver, &mut burst, |driver, frame| driver.release(frame))?;
-        if come > 0 {
-            heard_at = now;
-            back += come as u64;
-            under_way = under_way.saturating_sub(come);
-        }
-    }
-    let seconds = start.elapsed().as_secs_f64();
+    let back = cores::each(port.drivers, |driver| End::new(driver, options).keep_going(&template, start))?;
+    let (back, seconds) = (back.iter().sum::<u64>(), start.elapsed().as_secs_f64());
     println!("{}", json!({ "frames": back, "seconds": seconds, "frames_per_second": back as f64 / seconds }));
     Ok(())
 }
 
-fn turn<D>(driver: &mut AfXdp, burst: &mut Vec<D>, each: impl Fn(&mut AfXdp, D)) -> Outcome<usize>
-where
-    AfXdp: Driver<Frame = D>,
-{
-    let come = driver.receive(burst, BURST);
-    for frame in burst.drain(..) {
-        each(driver, frame);
+/// One queue of an end, and what its core does with it.
+struct End<'a> {
+    driver: AfXdp,
+    options: &'a Options,
+    burst: Vec<<AfXdp as Driver>::Frame>,
+}
+
+impl End<'_> {
+    fn new(driver: AfXdp, options: &Options) -> End<'_> {
+        End { driver, options, burst: Vec::with_capacity(BURST) }
     }
-    driver.flush()?;
-    Ok(come)
+
+    /// Has frames under way until the time is over; gives how many came back.
+    fn keep_going(mut self, template: &[u8; LEN], start: Instant) -> Outcome<u64> {
+        let until = start + Duration::from_secs_f64(self.options.seconds);
+        let (mut back, mut under_way, mut heard_at) = (0u64, 0, start);
+        loop {
+            let now = Instant::now();
+            if now >= until {
+                return Ok(back);
+            }
+            // Frames that were lost do not come back: after a silence they are given up.
+            if now - heard_at > Duration::from_millis(20) {
+                under_way = 0;
+            }
+            while under_way < self.options.in_flight && self.begin(template) {
+                under_way += 1;
+            }
+            let come = self.turn(|driver, frame| driver.release(frame))?;
+            if come > 0 {
+                heard_at = now;
+                back += come as u64;
+                under_way = under_way.saturating_sub(come);
+            }
+        }
+    }
+
+    /// Sends one more frame; `false` when there is no room.
+    fn begin(&mut self, template: &[u8; LEN]) -> bool {
+        let Some(mut frame) = self.driver.alloc() else { return false };
+        frame.buffer()[..LEN].copy_from_slice(template);
+        frame.set_len(LEN);
+        self.driver.send(frame).map_err(|frame| self.driver.release(frame)).is_ok()
+    }
+
+    /// Receives a burst, does that with each frame, and sends what is to go.
+    fn turn(&mut self, each: impl Fn(&mut AfXdp, <AfXdp as Driver>::Frame)) -> Outcome<usize> {
+        let come = self.driver.receive(&mut self.burst, BURST);
+        for frame in self.burst.drain(..) {
+            each(&mut self.driver, frame);
+        }
+        self.driver.flush()?;
+        if self.options.give_way && matches!(come, 0 | BURST) {
+            std::thread::yield_now();
+        }
+        Ok(come)
+    }
 }
 
 /// Swaps the addresses of both layers and sends the frame.

@@ -1,8 +1,9 @@
-//! Connections a second in every pairing of the kernel's TCP and Handfast, and the ceiling of the link, round by round.
+//! Connections a second in every pairing of the kernel's TCP and Handfast, and the ceiling of the link, round by round: with
+//! a core for each end, and with a queue of both ends on each core.
 
 use crate::machine;
 use crate::plot::{self, Bars, Panel};
-use crate::site::{self, CLIENT_CORE, CLIENTS, Outcome, PORT, Program, SERVER, SERVER_CORE, Site, Tcp};
+use crate::site::{self, CLIENTS, Outcome, PORT, Placement, SERVER, Site, Tcp};
 use crate::spread::{Spread, thousands};
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
@@ -63,19 +64,27 @@ impl Client {
     }
 }
 
-/// Who plays whom.
+/// Who plays whom, and where.
 struct Pairing {
     name: &'static str,
     client: Client,
     server: Tcp,
     fin: Fin,
+    placement: Placement,
     /// Connections under way, unless as asked for; where they are too many for usual rings, these are larger.
     concurrency: Option<u32>,
 }
 
 impl Pairing {
+    /// A core for each end.
     const fn new(name: &'static str, client: Client, server: Tcp, fin: Fin, concurrency: Option<u32>) -> Pairing {
-        Pairing { name, client, server, fin, concurrency }
+        Pairing { name, client, server, fin, placement: Placement::Apart, concurrency }
+    }
+
+    /// A queue of both ends on each core.
+    const fn together(name: &'static str, both: Tcp, fin: Fin) -> Pairing {
+        let placement = Placement::Together;
+        Pairing { name, client: Client::Tcp(both), server: both, fin, placement, concurrency: None }
     }
 
     /// `--ring`, where a burst of all that are under way is more than a ring takes by default.
@@ -91,8 +100,8 @@ const STACK: Client = Client::Tcp(Tcp::Handfast);
 const SOCKETS: Client = Client::Tcp(Tcp::Kernel);
 /// More connections under way than this have rings made for them.
 const MANY: u32 = 1_024;
-/// The last ones show whether bursts of very many stall the server.
-const PAIRINGS: [Pairing; 10] = [
+/// Those with very many under way show whether bursts stall the server.
+const PAIRINGS: [Pairing; 13] = [
     Pairing::new("kernel client, kernel server", SOCKETS, Tcp::Kernel, Fin::Merged, None),
     Pairing::new("handfast load, kernel server", STACK, Tcp::Kernel, Fin::Merged, None),
     Pairing::new("kernel client, handfast serve", SOCKETS, Tcp::Handfast, Fin::Merged, None),
@@ -109,10 +118,23 @@ const PAIRINGS: [Pairing; 10] = [
         Some(4_096),
     ),
     Pairing::new("handfast both, merged, 4096 under way, ring 8192", STACK, Tcp::Handfast, Fin::Merged, Some(4_096)),
+    Pairing::together("kernel both, both cores", Tcp::Kernel, Fin::Merged),
+    Pairing::together("handfast both, 7 frames, both cores", Tcp::Handfast, Fin::Separate),
+    Pairing::together("handfast both, merged, both cores", Tcp::Handfast, Fin::Merged),
 ];
-const KERNEL: usize = 0;
-const TEXTBOOK: usize = 3;
-const MERGED: usize = 4;
+
+/// What is compared with what: lines of [`PAIRINGS`].
+struct Match {
+    placement: Placement,
+    kernel: usize,
+    textbook: usize,
+    merged: usize,
+}
+
+const MATCHES: [Match; 2] = [
+    Match { placement: Placement::Apart, kernel: 0, textbook: 3, merged: 4 },
+    Match { placement: Placement::Together, kernel: 10, textbook: 11, merged: 12 },
+];
 
 /// What the rounds gave for one pairing.
 #[derive(Serialize)]
@@ -131,30 +153,44 @@ struct Report {
     machine: String,
     command: String,
     rows: Vec<Row>,
+    placements: Vec<Standing>,
+}
+
+/// How Handfast stands beside the kernel and the link, of the same placement.
+#[derive(Serialize)]
+struct Standing {
+    placement: &'static str,
     ceiling_frames_per_second: Spread,
-    /// What any AF_XDP stack could reach with 7 frames a life, and with 5.
-    ceiling_textbook: f64,
-    ceiling_merged: f64,
-    share_of_ceiling_textbook: f64,
-    share_of_ceiling_merged: f64,
-    times_kernel_textbook: f64,
-    times_kernel_merged: f64,
+    textbook: Share,
+    merged: Share,
+}
+
+/// Of lives of so many frames.
+#[derive(Serialize)]
+struct Share {
+    frames: u32,
+    /// Lives a second that any AF_XDP stack could reach.
+    ceiling: f64,
+    of_ceiling: f64,
+    times_kernel: f64,
 }
 
 /// Measures, prints a table, and writes JSON when asked.
 pub fn run(options: &Options) -> Outcome<()> {
     let mut lives: Vec<Vec<Value>> = PAIRINGS.iter().map(|_| Vec::new()).collect();
-    let mut ceiling = Vec::new();
+    let mut ceilings = MATCHES.map(|_| Vec::new());
     for round in 1..=options.rounds {
         eprintln!("round {round} of {}", options.rounds);
-        ceiling.push(reflection(options)?);
+        for (ceiling, one) in ceilings.iter_mut().zip(&MATCHES) {
+            ceiling.push(reflection(options, one.placement)?);
+        }
         for (number, pairing) in PAIRINGS.iter().enumerate() {
             let one = measure(pairing, options)?;
             eprintln!("  {:<40} {}", pairing.name, thousands(figure(&one, "/connections_per_second")));
             lives[number].push(one);
         }
     }
-    let report = Report::new(lives, &ceiling);
+    let report = Report::new(lives, &ceilings);
     print!("{report}");
     if let Some(path) = &options.json {
         std::fs::write(path, serde_json::to_string_pretty(&report)?)?;
@@ -167,13 +203,13 @@ pub fn run(options: &Options) -> Outcome<()> {
 
 fn measure(pairing: &Pairing, options: &Options) -> Outcome<Value> {
     let concurrency = pairing.concurrency.unwrap_or(options.concurrency);
-    let site = Site::new(pairing.client.tcp(), pairing.server)?;
+    let site = Site::new(pairing.client.tcp(), pairing.server, pairing.placement)?;
     let mut server = match pairing.server {
         Tcp::Kernel => {
             let args = ["kernel-server", "--address", SERVER, "--port", &PORT.to_string()].map(String::from);
-            Program::own(site.right(), SERVER_CORE, &args)?
+            site.own_server(&args)?
         }
-        Tcp::Handfast => Program::handfast(site.right(), SERVER_CORE, &serve_flags(pairing))?,
+        Tcp::Handfast => site.handfast_server(&serve_flags(pairing))?,
     };
     server.wait_until_ready()?;
     if pairing.client == Client::Raw && pairing.server == Tcp::Kernel {
@@ -184,10 +220,10 @@ fn measure(pairing: &Pairing, options: &Options) -> Outcome<Value> {
             let target = format!("{SERVER}:{PORT}");
             let (concurrency, seconds) = (concurrency.to_string(), options.seconds.to_string());
             let args = ["kernel-client", "--target", &target, "--concurrency", &concurrency, "--seconds", &seconds];
-            Program::own(site.left(), CLIENT_CORE, &args.map(String::from))?
+            site.own_client(&args.map(String::from))?
         }
-        STACK => Program::handfast(site.left(), CLIENT_CORE, &load_flags(options, concurrency, pairing))?,
-        Client::Raw => Program::own(site.left(), CLIENT_CORE, &raw_flags(&site, options, concurrency)?)?,
+        STACK => site.handfast_client(&load_flags(options, concurrency, pairing))?,
+        Client::Raw => site.own_client(&raw_flags(&site, options, concurrency)?)?,
     };
     let result = client.result()?;
     server.end();
@@ -196,7 +232,10 @@ fn measure(pairing: &Pairing, options: &Options) -> Outcome<Value> {
 
 fn serve_flags(pairing: &Pairing) -> Vec<String> {
     let separate = (pairing.fin == Fin::Separate).then(|| "--separate-fin".into());
-    site::serve_flags().into_iter().chain(separate).chain(pairing.ring_flags()).collect()
+    // What comes in on a queue of a veth was sent on the same queue of its peer, whose answers are to come there as well.
+    let stay = (pairing.placement == Placement::Together).then_some(["--sharding", "arrival"]);
+    let stay = stay.into_iter().flatten().map(String::from);
+    site::serve_flags().into_iter().chain(separate).chain(stay).chain(pairing.ring_flags()).collect()
 }
 
 fn load_flags(options: &Options, concurrency: u32, pairing: &Pairing) -> Vec<String> {
@@ -217,19 +256,27 @@ fn raw_flags(site: &Site, options: &Options, concurrency: u32) -> Outcome<Vec<St
 }
 
 /// Frames a second that bare AF_XDP carries there and back.
-fn reflection(options: &Options) -> Outcome<f64> {
-    let site = Site::new(Tcp::Handfast, Tcp::Handfast)?;
+fn reflection(options: &Options, placement: Placement) -> Outcome<f64> {
+    let site = Site::new(Tcp::Handfast, Tcp::Handfast, placement)?;
     let mac = site.server_mac()?;
-    let reflect = ["reflect", "--interface", RIGHT, "--address", SERVER].map(String::from);
-    let mut reflector = Program::own(site.right(), SERVER_CORE, &reflect)?;
+    let give_way = (placement == Placement::Together).then_some("--give-way");
+    let flags = |flags: &[&str]| flags.iter().copied().chain(give_way).map(String::from).collect::<Vec<_>>();
+    let mut reflector = site.own_server(&flags(&["reflect", "--interface", RIGHT, "--address", SERVER]))?;
     reflector.wait_until_ready()?;
     let (ours, seconds) = (site::client(0), options.seconds.to_string());
     let blast =
         ["blast", "--interface", LEFT, "--address", &ours, "--peer", SERVER, "--peer-mac", &mac, "--seconds", &seconds];
-    let result = Program::own(site.left(), CLIENT_CORE, &blast.map(String::from))?.result()?;
+    let result = site.own_client(&flags(&blast))?.result()?;
     let frames = figure(&result, "/frames_per_second");
-    eprintln!("  {:<40} {} frames", "bare reflection", thousands(frames));
+    eprintln!("  {:<40} {} frames", format!("bare reflection, {}", name(placement)), thousands(frames));
     Ok(frames)
+}
+
+fn name(placement: Placement) -> &'static str {
+    match placement {
+        Placement::Apart => "a core each",
+        Placement::Together => "both cores",
+    }
 }
 
 /// A number in a result; 0 where it has none.
@@ -238,33 +285,26 @@ pub fn figure(result: &Value, path: &str) -> f64 {
 }
 
 impl Report {
-    fn new(lives: Vec<Vec<Value>>, ceiling: &[f64]) -> Report {
+    fn new(lives: Vec<Vec<Value>>, ceilings: &[Vec<f64>]) -> Report {
         let rows: Vec<Row> =
             PAIRINGS.iter().zip(lives).map(|(pairing, rounds)| Row::new(pairing.name, rounds)).collect();
-        let ceiling = Spread::of(ceiling);
-        let rate = |row: usize| rows[row].connections_per_second.median;
-        // A reflected frame costs each end two: one that comes and one that goes. A life costs each end all of its frames.
-        let (ceiling_textbook, ceiling_merged) = (2.0 * ceiling.median / 7.0, 2.0 * ceiling.median / 5.0);
-        Report {
-            machine: machine::describe(),
-            command: machine::command("veth"),
-            ceiling_frames_per_second: ceiling,
-            ceiling_textbook,
-            ceiling_merged,
-            share_of_ceiling_textbook: rate(TEXTBOOK) / ceiling_textbook,
-            share_of_ceiling_merged: rate(MERGED) / ceiling_merged,
-            times_kernel_textbook: rate(TEXTBOOK) / rate(KERNEL),
-            times_kernel_merged: rate(MERGED) / rate(KERNEL),
-            rows,
-        }
+        let placements =
+            MATCHES.iter().zip(ceilings).map(|(one, ceiling)| Standing::new(one, &rows, ceiling)).collect();
+        Report { machine: machine::describe(), command: machine::command("veth"), placements, rows }
     }
 
     fn draw(&self, path: &Path) -> Outcome<()> {
-        let ceilings = [("7 frames", self.ceiling_textbook), ("5 frames", self.ceiling_merged)]
-            .map(|(frames, rate)| (format!("ceiling of the link, {frames}"), (rate, rate, rate)));
+        let ceilings = self.placements.iter().flat_map(|standing| {
+            [&standing.textbook, &standing.merged].map(|Share { frames, ceiling, .. }| {
+                (
+                    format!("ceiling of the link, {frames} frames, {}", standing.placement),
+                    (*ceiling, *ceiling, *ceiling),
+                )
+            })
+        });
         let bar = |row: &Row| (row.pairing.to_string(), row.connections_per_second.times(1.0));
         let bars = self.rows.iter().map(bar).chain(ceilings).collect();
-        let title = "Connections a second, opened and closed, one core each".into();
+        let title = "Connections a second, opened and closed, on two cores".into();
         plot::write(path, &[Panel::Bars(Bars { title, bars })], &self.note())
     }
 
@@ -272,6 +312,38 @@ impl Report {
     fn note(&self) -> String {
         let rounds = self.rows[0].rounds.len();
         format!("copy mode, veth; median (least–most) of {rounds} rounds; {}; {}", self.machine, self.command)
+    }
+}
+
+impl Standing {
+    fn new(one: &Match, rows: &[Row], ceiling: &[f64]) -> Standing {
+        let ceiling = Spread::of(ceiling);
+        let rate = |row: usize| rows[row].connections_per_second.median;
+        let share = |row: usize, frames: u32| {
+            // A reflected frame costs each end two: one that comes and one that goes. A life costs each end all of its
+            // frames.
+            let most = 2.0 * ceiling.median / f64::from(frames);
+            Share { frames, ceiling: most, of_ceiling: rate(row) / most, times_kernel: rate(row) / rate(one.kernel) }
+        };
+        let (textbook, merged) = (share(one.textbook, 7), share(one.merged, 5));
+        Standing { placement: name(one.placement), ceiling_frames_per_second: ceiling, textbook, merged }
+    }
+}
+
+impl std::fmt::Display for Standing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "{}: bare AF_XDP reflection {} frames/s each way", self.placement, self.ceiling_frames_per_second)?;
+        for share in [&self.textbook, &self.merged] {
+            writeln!(
+                f,
+                "  handfast, {} frames: {:.0} % of the {} connections/s that these can carry, {:.2} times the kernel",
+                share.frames,
+                share.of_ceiling * 100.0,
+                thousands(share.ceiling),
+                share.times_kernel
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -313,19 +385,8 @@ impl std::fmt::Display for Report {
             column.set_cell_alignment(CellAlignment::Right);
         }
         writeln!(f, "{table}")?;
-        writeln!(
-            f,
-            "bare AF_XDP reflection: {} frames/s each way, so about {} connections/s at 7 frames a life, {} at 5, \
-                     is all that can be carried",
-            self.ceiling_frames_per_second,
-            thousands(self.ceiling_textbook),
-            thousands(self.ceiling_merged)
-        )?;
-        for (what, share, times) in [
-            ("7 frames", self.share_of_ceiling_textbook, self.times_kernel_textbook),
-            ("merged", self.share_of_ceiling_merged, self.times_kernel_merged),
-        ] {
-            writeln!(f, "handfast, {what}: {:.0} % of the ceiling, {times:.2} times the kernel", share * 100.0)?;
+        for standing in &self.placements {
+            write!(f, "{standing}")?;
         }
         writeln!(f, "{}", self.note())
     }

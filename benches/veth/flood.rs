@@ -7,7 +7,7 @@
 use crate::compare::figure;
 use crate::machine;
 use crate::plot::{self, Curve, Curves, Measured, Panel, SeriesLabelPosition};
-use crate::site::{self, CLIENT_CORE, CLIENTS, Outcome, PORT, Program, SERVER, SERVER_CORE, Site, Tcp};
+use crate::site::{self, CLIENTS, Outcome, PORT, Placement, Program, SERVER, Site, Tcp};
 use crate::spread::{Spread, thousands};
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
@@ -110,13 +110,13 @@ fn combinations() -> impl Iterator<Item = (&'static str, f64)> {
 /// Honest connections beside a flood of so many SYNs a second.
 fn measure(server_is: &str, flood: f64, options: &Options) -> Outcome<Value> {
     let tcp = if server_is == KERNEL { Tcp::Kernel } else { Tcp::Handfast };
-    let site = Site::new(Tcp::Handfast, tcp)?;
+    let site = Site::new(Tcp::Handfast, tcp, Placement::Apart)?;
     site.thread_napi()?;
     let server = match tcp {
         Tcp::Kernel => flooded_kernel(&site)?,
         Tcp::Handfast => flooded_handfast(&site, server_is)?,
     };
-    let load = Program::handfast(site.left(), CLIENT_CORE, &load_flags(flood, options))?;
+    let load = site.handfast_client(&load_flags(flood, options))?;
     // The client's own XDP program may have started its threads anew.
     std::thread::sleep(Duration::from_millis(300));
     site.pin_napi()?;
@@ -135,7 +135,7 @@ fn flooded_kernel(site: &Site) -> Outcome<Program> {
     site.tell_the_server_its_neighbours()?;
     site.right().run("ip", &["route", "add", SPOOFED, "via", &site::client(0), "dev", RIGHT])?;
     let args = ["kernel-server", "--address", SERVER, "--port", &PORT.to_string()].map(String::from);
-    let mut server = Program::own(site.right(), SERVER_CORE, &args)?;
+    let mut server = site.own_server(&args)?;
     server.wait_until_ready()?;
     Ok(server)
 }
@@ -143,7 +143,7 @@ fn flooded_kernel(site: &Site) -> Outcome<Program> {
 fn flooded_handfast(site: &Site, mode: &str) -> Outcome<Program> {
     let mut flags = site::serve_flags();
     flags.extend(["--gateway".into(), site::client(0), "--syn-defence".into(), mode.into()]);
-    let mut server = Program::handfast(site.right(), SERVER_CORE, &flags)?;
+    let mut server = site.handfast_server(&flags)?;
     server.wait_until_ready()?;
     Ok(server)
 }

@@ -1,6 +1,8 @@
-//! The kernel's TCP at both ends, by epoll: the baseline. One thread, non-blocking sockets, batches of events; the client
-//! names its own address and port for each connection, which spares the kernel the search for one.
+//! The kernel's TCP at both ends, by epoll: the baseline. A thread a core, each with a listener of its own that takes what
+//! its core received (SO_REUSEPORT, SO_INCOMING_CPU), non-blocking sockets, batches of events; the client names its own
+//! address and port for each connection, which spares the kernel the search for one.
 
+use crate::cores;
 use crate::site::{self, Outcome};
 use clap::Args;
 use hdrhistogram::Histogram;
@@ -46,16 +48,26 @@ pub struct ClientOptions {
     request: bool,
 }
 
-/// Serves until it is killed: whoever asks gets an answer, and whoever closes is closed.
+/// Serves on every core until it is killed: whoever asks gets an answer, and whoever closes is closed.
 pub fn serve(options: &ServerOptions) -> Outcome<()> {
+    let listeners = cores::ours().iter().map(|core| listen(options, core.id as u32)).collect::<Outcome<_>>()?;
+    println!("serving");
+    cores::each(listeners, serve_on).map(drop)
+}
+
+fn listen(options: &ServerOptions, core: u32) -> Outcome<OwnedFd> {
     let listener = tcp_socket()?;
     sockopt::set_socket_reuseaddr(&listener, true)?;
     sockopt::set_socket_reuseport(&listener, true)?;
+    sockopt::set_socket_incoming_cpu(&listener, core)?;
     rustix::net::bind(&listener, &SocketAddrV4::new(options.address, options.port))?;
     rustix::net::listen(&listener, 65_535)?;
+    Ok(listener)
+}
+
+fn serve_on(listener: OwnedFd) -> Outcome<()> {
     let poll = epoll::create(CreateFlags::CLOEXEC)?;
     epoll::add(&poll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
-    println!("serving");
     let mut connections: HashMap<u64, OwnedFd> = HashMap::new();
     let mut events = Vec::with_capacity(EVENTS);
     loop {
@@ -113,20 +125,46 @@ struct Client<'a> {
     options: &'a ClientOptions,
     poll: OwnedFd,
     lives: HashMap<u64, Life>,
-    /// The next local address and port.
+    /// The next local address and port; every `step`th address is this core's.
     next: (u8, u16),
+    first: u8,
+    step: u8,
     handshake_ns: Histogram<u64>,
     closed: u64,
     failed: u64,
 }
 
-/// Keeps connections under way for so long, and prints what came of it.
+/// Keeps connections under way on every core for so long, and prints what came of it.
 pub fn connect(options: &ClientOptions) -> Outcome<()> {
+    let step = cores::ours().len() as u8;
+    let start = Instant::now();
+    let clients = cores::each((0..step).collect(), |first| connect_on(options, first, step))?;
+    let seconds = start.elapsed().as_secs_f64();
+    let mut handshake_ns = Histogram::<u64>::new(3)?;
+    for client in &clients {
+        handshake_ns.add(&client.handshake_ns)?;
+    }
+    let at = |quantile| handshake_ns.value_at_quantile(quantile) as f64 / 1e3;
+    let closed: u64 = clients.iter().map(|client| client.closed).sum();
+    let report = json!({
+        "closed": closed,
+        "failed": clients.iter().map(|client| client.failed).sum::<u64>(),
+        "seconds": seconds,
+        "connections_per_second": closed as f64 / seconds,
+        "handshake_us": { "p50": at(0.5), "p99": at(0.99) },
+    });
+    println!("{report}");
+    Ok(())
+}
+
+fn connect_on(options: &ClientOptions, first: u8, step: u8) -> Outcome<Client<'_>> {
     let mut client = Client {
         options,
         poll: epoll::create(CreateFlags::CLOEXEC)?,
         lives: HashMap::new(),
-        next: (0, FIRST_PORT),
+        next: (first, FIRST_PORT),
+        first,
+        step,
         handshake_ns: Histogram::new(3)?,
         closed: 0,
         failed: 0,
@@ -135,7 +173,7 @@ pub fn connect(options: &ClientOptions) -> Outcome<()> {
     let until = start + Duration::from_secs_f64(options.seconds);
     let mut events = Vec::with_capacity(EVENTS);
     while Instant::now() < until {
-        while client.lives.len() < options.concurrency {
+        while client.lives.len() < options.concurrency.div_ceil(step.into()) {
             client.open()?;
         }
         events.clear();
@@ -144,17 +182,7 @@ pub fn connect(options: &ClientOptions) -> Outcome<()> {
             client.on_event({ event.data }.u64(), event.flags)?;
         }
     }
-    let seconds = start.elapsed().as_secs_f64();
-    let at = |quantile| client.handshake_ns.value_at_quantile(quantile) as f64 / 1e3;
-    let report = json!({
-        "closed": client.closed,
-        "failed": client.failed,
-        "seconds": seconds,
-        "connections_per_second": client.closed as f64 / seconds,
-        "handshake_us": { "p50": at(0.5), "p99": at(0.99) },
-    });
-    println!("{report}");
-    Ok(())
+    Ok(client)
 }
 
 impl Client<'_> {
@@ -162,10 +190,10 @@ impl Client<'_> {
         let fd = tcp_socket()?;
         sockopt::set_socket_reuseaddr(&fd, true)?;
         let (number, port) = self.next;
-        self.next = if number + 1 < site::CLIENTS {
-            (number + 1, port)
+        self.next = if number + self.step < site::CLIENTS {
+            (number + self.step, port)
         } else {
-            (0, port.checked_add(1).unwrap_or(FIRST_PORT))
+            (self.first, port.checked_add(1).unwrap_or(FIRST_PORT))
         };
         rustix::net::bind(&fd, &SocketAddrV4::new(site::client(number).parse()?, port))?;
         let start = Instant::now();

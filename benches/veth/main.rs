@@ -6,6 +6,7 @@
 
 mod ceiling;
 mod compare;
+mod cores;
 mod flood;
 mod kernel;
 #[path = "../shared/machine.rs"]

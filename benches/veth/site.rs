@@ -1,4 +1,4 @@
-//! A veth pair with a program at each end, the server's on core 0 and the client's on core 1.
+//! A veth pair with a program at each end.
 
 use handfast::lab::{LEFT, Lab, LabConfig, Namespace, RIGHT};
 use serde_json::Value;
@@ -47,22 +47,61 @@ pub enum Tcp {
     Handfast,
 }
 
+/// Where the two ends run, on the same two cores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// A core for each end, one queue: every frame crosses from core to core.
+    Apart,
+    /// Two queues, and each end has a thread on either core: a queue's frames stay on their core, and the work of both ends
+    /// is shared out evenly.
+    Together,
+}
+
+impl Placement {
+    pub const fn queues(self) -> u32 {
+        match self {
+            Placement::Apart => 1,
+            Placement::Together => 2,
+        }
+    }
+
+    /// As `taskset` takes them, in the order of the queues.
+    pub const fn server_cores(self) -> &'static str {
+        match self {
+            Placement::Apart => "0",
+            Placement::Together => "0,1",
+        }
+    }
+
+    pub const fn client_cores(self) -> &'static str {
+        match self {
+            Placement::Apart => "1",
+            Placement::Together => "0,1",
+        }
+    }
+}
+
 /// The two namespaces, made for one measurement: nothing of an earlier one is left in them.
 pub struct Site {
     lab: Lab,
+    placement: Placement,
 }
 
 impl Site {
     /// A pair whose ends are set up for who speaks there: the client left, the server right.
-    pub fn new(client_is: Tcp, server_is: Tcp) -> Outcome<Site> {
+    pub fn new(client_is: Tcp, server_is: Tcp, placement: Placement) -> Outcome<Site> {
         let left_addresses = match client_is {
             Tcp::Kernel => (0..CLIENTS).map(|i| format!("{}/{PREFIX_LEN}", client(i))).collect(),
             Tcp::Handfast => vec![],
         };
         // A kernel leaves its checksums to an offload that only another kernel does without.
         let both_kernels = client_is == Tcp::Kernel && server_is == Tcp::Kernel;
-        let lab = Lab::create(&LabConfig { left_addresses, left_checksum_offload: both_kernels, queues: 1 })?;
-        let site = Site { lab };
+        let lab = Lab::create(&LabConfig {
+            left_addresses,
+            left_checksum_offload: both_kernels,
+            queues: placement.queues(),
+        })?;
+        let site = Site { lab, placement };
         if server_is == Tcp::Kernel {
             site.lab.right.run("ip", &["addr", "add", &format!("{SERVER}/{PREFIX_LEN}"), "dev", RIGHT])?;
             if client_is == Tcp::Handfast {
@@ -77,12 +116,29 @@ impl Site {
         if both_kernels {
             site.thread_napi()?;
             site.pin_napi()?;
+            site.keep_sending_on_its_core()?;
         }
         Ok(site)
     }
 
-    pub fn left(&self) -> &Namespace {
-        &self.lab.left
+    /// Starts this benchmark's own binary as the server.
+    pub fn own_server(&self, args: &[String]) -> Outcome<Program> {
+        Program::own(&self.lab.right, self.placement.server_cores(), args)
+    }
+
+    /// And as the client.
+    pub fn own_client(&self, args: &[String]) -> Outcome<Program> {
+        Program::own(&self.lab.left, self.placement.client_cores(), args)
+    }
+
+    /// Starts `handfast` as the server.
+    pub fn handfast_server(&self, args: &[String]) -> Outcome<Program> {
+        Program::start(&self.lab.right, self.placement.server_cores(), HANDFAST, args)
+    }
+
+    /// And as the client.
+    pub fn handfast_client(&self, args: &[String]) -> Outcome<Program> {
+        Program::start(&self.lab.left, self.placement.client_cores(), HANDFAST, args)
     }
 
     pub fn right(&self) -> &Namespace {
@@ -112,15 +168,26 @@ impl Site {
         Ok(())
     }
 
-    /// Those threads on their sides' cores.
+    /// Those threads on their sides' cores, each queue's on its own.
     pub fn pin_napi(&self) -> Outcome<()> {
-        pin_napi(LEFT, CLIENT_CORE)?;
-        pin_napi(RIGHT, SERVER_CORE)
+        pin_napi(LEFT, self.placement.client_cores())?;
+        pin_napi(RIGHT, self.placement.server_cores())
+    }
+
+    /// What a core sends goes by its queue (XPS).
+    fn keep_sending_on_its_core(&self) -> Outcome<()> {
+        if self.placement == Placement::Apart {
+            return Ok(());
+        }
+        for (namespace, link) in [(&self.lab.left, LEFT), (&self.lab.right, RIGHT)] {
+            for queue in 0..self.placement.queues() {
+                let mask = format!("echo {:x} > /sys/class/net/{link}/queues/tx-{queue}/xps_cpus", 1 << queue);
+                namespace.run("sh", &["-c", &mask])?;
+            }
+        }
+        Ok(())
     }
 }
-
-pub const SERVER_CORE: usize = 0;
-pub const CLIENT_CORE: usize = 1;
 
 fn mac(namespace: &Namespace, link: &str) -> Outcome<String> {
     Ok(namespace.run("cat", &[&format!("/sys/class/net/{link}/address")])?.trim().to_string())
@@ -142,24 +209,31 @@ fn tune(namespace: &Namespace) -> Outcome<()> {
     Ok(())
 }
 
-/// Binds the NAPI threads of a link to a core; their names begin with the link's.
-fn pin_napi(link: &str, core: usize) -> Outcome<()> {
+/// Binds the NAPI threads of a link, a queue's each, to a core each; their names begin with the link's.
+fn pin_napi(link: &str, cores: &str) -> Outcome<()> {
     let name = format!("napi/{link}-");
-    // The newest ones are ours: links of other labs may have the same name.
-    let mut found = None;
+    let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc")?.flatten() {
         let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
         let comm = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
         if comm.starts_with(&name) {
-            found = found.max(Some(pid));
+            found.push(pid);
         }
     }
-    let pid = found.ok_or_else(|| format!("no NAPI thread of {link}: does this kernel know threaded NAPI?"))?;
-    let done = Command::new("taskset").args(["-pc", &core.to_string(), &pid.to_string()]).output()?;
-    if done.status.success() { Ok(()) } else { Err(format!("taskset could not pin {pid} to core {core}").into()) }
+    // The newest ones are ours, in the order of their queues: links of other labs may have the same name.
+    found.sort_unstable();
+    for core in cores.rsplit(',') {
+        let pid =
+            found.pop().ok_or_else(|| format!("no NAPI thread of {link}: does this kernel know threaded NAPI?"))?;
+        let done = Command::new("taskset").args(["-pc", core, &pid.to_string()]).output()?;
+        if !done.status.success() {
+            return Err(format!("taskset could not pin {pid} to core {core}").into());
+        }
+    }
+    Ok(())
 }
 
-/// A program in a namespace and on a core.
+/// A program in a namespace and on its cores.
 pub struct Program {
     child: Child,
     out: BufReader<ChildStdout>,
@@ -167,20 +241,14 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts this benchmark's own binary.
-    pub fn own(namespace: &Namespace, core: usize, args: &[String]) -> Outcome<Program> {
+    fn own(namespace: &Namespace, cores: &str, args: &[String]) -> Outcome<Program> {
         let own = std::env::current_exe()?;
-        Self::start(namespace, core, &own.to_string_lossy(), args)
+        Self::start(namespace, cores, &own.to_string_lossy(), args)
     }
 
-    /// Starts `handfast`.
-    pub fn handfast(namespace: &Namespace, core: usize, args: &[String]) -> Outcome<Program> {
-        Self::start(namespace, core, HANDFAST, args)
-    }
-
-    fn start(namespace: &Namespace, core: usize, program: &str, args: &[String]) -> Outcome<Program> {
+    fn start(namespace: &Namespace, cores: &str, program: &str, args: &[String]) -> Outcome<Program> {
         let mut child = Command::new("ip")
-            .args(["netns", "exec", namespace.name(), "taskset", "-c", &core.to_string(), program])
+            .args(["netns", "exec", namespace.name(), "taskset", "-c", cores, program])
             .args(args)
             .stdout(Stdio::piped())
             .env("RUST_LOG", "error")
