@@ -10,6 +10,9 @@ use strum::IntoEnumIterator;
 /// Counters and gauges of one worker, or the sum over several.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
 pub struct Snapshot {
+    /// What serves, and since when; entered by whoever does so, as no worker knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving: Option<Serving>,
     /// Connections and entries in each state of RFC 9293 §3.3.2, by [`State::key`](crate::tcp::State::key).
     pub states: BTreeMap<String, u64>,
     /// How many connections were opened, and how they ended.
@@ -43,6 +46,17 @@ pub struct Snapshot {
     pub xdp: BTreeMap<String, u64>,
     /// Whether each law of the ledger holds; a text for each that does not.
     pub ledger: LedgerCheck,
+}
+
+/// What serves, and since when.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct Serving {
+    /// The interface's name, as it was at start.
+    pub interface: String,
+    /// When it began: UTC, as RFC 3339 writes it.
+    pub since: String,
+    /// How long it has run: by a clock that nobody sets.
+    pub uptime_seconds: f64,
 }
 
 /// How many connections were opened, and how they ended.
@@ -254,6 +268,11 @@ impl Snapshot {
         add_map(&mut self.xdp, &other.xdp);
         self.ledger.exact &= other.ledger.exact;
         self.ledger.broken.extend(other.ledger.broken.iter().cloned());
+    }
+
+    /// The snapshot's own time in nanoseconds: that of the worker that has run longest.
+    pub fn alive_ns(&self) -> u64 {
+        self.workers.iter().map(|worker| worker.alive_ns).max().unwrap_or(0)
     }
 
     /// Enters what the XDP program did: every verdict in [`Snapshot::xdp`]; and each frame that it dropped counts as

@@ -333,6 +333,8 @@ fn a_file_that_is_no_socket() {
 fn an_admin_socket_where_nobody_serves() {
     refused("stats --admin /nowhere/h.sock", &["/nowhere/h.sock", "handfast serve"]);
     refused("stats --admin /nowhere/h.sock --json", &["/nowhere/h.sock"]);
+    refused("stats --admin /nowhere/h.sock --every 1s", &["/nowhere/h.sock", "handfast serve"]);
+    refused("stats --every 1ms", &["1ms", "too short", "100ms"]);
 }
 
 #[test]

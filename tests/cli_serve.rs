@@ -2,13 +2,13 @@
 
 mod common;
 
-use common::server::{HANDFAST, Server, Site, read_all};
+use common::server::{HANDFAST, PATIENCE, Server, Site, read_all};
 use handfast::lab::{LEFT, LabConfig, RIGHT};
 use handfast::tcp::State;
-use rustix::process::Signal;
-use std::io::{Read, Write};
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use strum::IntoEnumIterator;
 
@@ -97,6 +97,58 @@ fn stats_has_a_key_for_each_state_and_the_demanded_counters() {
     assert_eq!((&stats["chunks"]["receiving"], &stats["chunks"]["total"]), (&128.into(), &512.into()), "{stats}");
     drop(open);
     assert_eq!(end(served, Signal::INT).0, Some(0));
+}
+
+#[test]
+fn stats_watches_until_a_signal_its_reader_or_the_stack_ends() {
+    let Some(served) = Site::start("watch", "--service echo@7") else { return };
+    let serving = served.server.stats()["serving"].clone();
+    assert_eq!(serving["interface"], RIGHT, "{serving}");
+    assert!(serving["uptime_seconds"].as_f64().is_some_and(|up| up > 0.0), "{serving}");
+    assert!(serving["since"].as_str().is_some_and(|since| since.ends_with('Z')), "{serving}");
+
+    let (mut table, mut lines) = watch(&served, &[]);
+    let headings = [lines.next().unwrap(), lines.next().unwrap()];
+    assert!(headings[0].contains("now") && headings[1].contains("TIME-WAIT"), "{headings:?}");
+    let _held = connect_to_echo(&served);
+    let open = |line: &String| line.split_whitespace().next() == Some("1");
+    let seen = lines.by_ref().take(100).find(open);
+    assert!(seen.is_some(), "the connection is in no line");
+    kill_process(Pid::from_child(&table), Signal::INT).unwrap();
+    assert_eq!((lines.last().is_none_or(|line| line.len() <= 80), code_of(&mut table)), (true, Some(0)));
+
+    let (mut left, lines) = watch(&served, &["--json"]);
+    let looks: Vec<serde_json::Value> = lines.take(3).map(|line| serde_json::from_str(&line).unwrap()).collect();
+    assert!(looks[0]["per_second"].is_null() && looks[0]["states"]["established"] == 1, "{}", looks[0]);
+    assert!(looks.iter().skip(1).all(|look| look["per_second"]["opened"].is_f64()), "{}", looks[2]);
+    assert_eq!(code_of(&mut left), Some(0), "its reader has gone");
+
+    let (mut bereft, mut lines) = watch(&served, &[]);
+    lines.next().unwrap();
+    assert_eq!(end(served, Signal::TERM).0, Some(0));
+    assert_eq!(code_of(&mut bereft), Some(2), "the stack has gone");
+}
+
+/// Of a process that should end by itself.
+fn code_of(child: &mut Child) -> Option<i32> {
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        match child.try_wait().unwrap() {
+            Some(status) => return status.code(),
+            None => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
+    child.kill().unwrap();
+    panic!("it goes on and on")
+}
+
+/// `handfast stats --every 100ms` beside it, with its lines.
+fn watch(served: &Site, flags: &[&str]) -> (Child, impl Iterator<Item = String> + use<>) {
+    let mut command = Command::new(HANDFAST);
+    command.args(["stats", "--every", "100ms", "--admin"]).arg(served.server.admin()).args(flags);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    (child, lines)
 }
 
 /// A connection that stands for the server, too: the ACK that our kernel's connect ends with may still be on its way, and a

@@ -24,11 +24,13 @@ use crate::SetupError;
 use crate::host::huge_pages;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use jiff::Timestamp;
 use link::LinkArgs;
 use refusal::Refusal;
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 /// What a command ends with: an exit code, or the line that says what went wrong.
 pub type Outcome = Result<ExitCode, SetupError>;
@@ -162,12 +164,19 @@ fn log_to_stderr(level: &str) {
 /// # Errors
 /// The text is lost: the disk is full, for example.
 pub(crate) fn say(text: &str) -> Result<(), SetupError> {
+    say_or_gone(text).map(drop)
+}
+
+/// As [`say`]; tells whether the reader is still there.
+///
+/// # Errors
+/// As there.
+fn say_or_gone(text: &str) -> Result<bool, SetupError> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(SetupError::new("writing to stdout", e.to_string(), "make room, or send the output elsewhere"))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(e) => Err(SetupError::new("writing to stdout", e.to_string(), "make room, or send the output elsewhere")),
     }
 }
 
@@ -178,13 +187,19 @@ fn verdict(well: bool) -> ExitCode {
 
 /// Prints one JSON object on stdout.
 pub(crate) fn print_json<T: serde::Serialize>(value: &T) -> Outcome {
-    match serde_json::to_string_pretty(value) {
-        Ok(text) => {
-            say(&format!("{text}\n"))?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Err(e) => Err(SetupError::new("writing the report as JSON", e.to_string(), "please report this as a bug")),
-    }
+    say(&format!("{}\n", as_json(value, serde_json::to_string_pretty)?))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn as_json<T>(value: &T, write: impl Fn(&T) -> serde_json::Result<String>) -> Result<String, SetupError> {
+    write(value)
+        .map_err(|e| SetupError::new("writing the report as JSON", e.to_string(), "please report this as a bug"))
+}
+
+/// A time of day in UTC as RFC 3339 writes it; a clock that stands beyond the year 9999 says so by itself.
+fn utc(at: SystemTime) -> String {
+    let seconds = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    Timestamp::from_second(i64::try_from(seconds).unwrap_or(i64::MAX)).unwrap_or(Timestamp::MAX).to_string()
 }
 
 #[cfg(test)]
@@ -194,5 +209,11 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_date_is_one_that_programs_read() {
+        let at = SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1_795_914_246_700);
+        assert_eq!(utc(at), "2026-11-29T01:04:06Z");
     }
 }

@@ -4,16 +4,16 @@ use super::defence::DefenceArgs;
 use super::interrupt::Interrupts;
 use super::secret_file::{LOOK_EVERY, SecretFile};
 use super::values::{one_of, parse_size, time};
-use super::{LinkArgs, Outcome, say, stats, tables, verdict};
+use super::{LinkArgs, Outcome, say, stats, tables, utc, verdict};
 use crate::SetupError;
 use crate::admin::Admin;
 use crate::engine::{Ended, Engine, EngineConfig};
 use crate::services::{Listener, Service, Services};
 use crate::stack::steering::Sharding;
-use crate::stats::Snapshot;
+use crate::stats::{Serving, Snapshot};
 use crossbeam::channel::{never, select, tick};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 const USAGE: &str = "handfast serve --interface IF --address CIDR --service NAME@PORT [FLAGS]";
 
@@ -79,7 +79,14 @@ pub fn run(args: Args) -> Outcome {
     let app = app_maker(&args, &config);
     let engine = Engine::start(config, port, app)?;
     let handle = engine.handle();
-    let admin = match Admin::serve(&path, move || handle.snapshot()) {
+    let (began, since, name) = (Instant::now(), utc(SystemTime::now()), interface.clone());
+    let look = move || {
+        let mut snapshot = handle.snapshot()?;
+        let uptime_seconds = began.elapsed().as_millis() as f64 / 1e3;
+        snapshot.serving = Some(Serving { interface: name.clone(), since: since.clone(), uptime_seconds });
+        Ok(snapshot)
+    };
+    let admin = match Admin::serve(&path, look) {
         Ok(admin) => admin,
         Err(e) => {
             // Nothing was promised yet: end at once, and detach.

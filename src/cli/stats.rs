@@ -1,5 +1,8 @@
 //! `handfast stats`: states, counters and the ledger of a running stack.
 
+mod watch;
+
+use super::values::tenth_of_a_second;
 use super::{Outcome, print_json, say, tables};
 use crate::SetupError;
 use crate::admin;
@@ -9,18 +12,22 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Flags of `handfast stats`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  handfast stats\n  handfast stats --admin /run/handfast/eth1.sock --json | jq .states"
+    after_help = "Examples:\n  handfast stats\n  handfast stats --every 1s\n  handfast stats --admin /run/handfast/eth1.sock --json | jq .states"
 )]
 pub struct Args {
     /// Socket of the stack [default: the one socket in /run/handfast; for others than root in $XDG_RUNTIME_DIR/handfast, or
     /// without that in handfast-UID in the folder for temporary files]
     #[arg(long, value_name = "SOCKET")]
     admin: Option<PathBuf>,
-    /// Print one JSON object
+    /// Look again and again, until interrupted: a line each time with what there is, and with rates since the look before
+    #[arg(long, value_name = "TIME", value_parser = tenth_of_a_second)]
+    every: Option<Duration>,
+    /// Print one JSON object; with `--every` one a line, each whole, and all but the first with rates
     #[arg(long)]
     json: bool,
 }
@@ -35,6 +42,9 @@ pub fn run(args: Args) -> Outcome {
             the_only_socket(&folder)?
         }
     };
+    if let Some(every) = args.every {
+        return watch::run(&socket, every, args.json);
+    }
     let snapshot = admin::ask(&socket)?;
     if args.json {
         return print_json(&snapshot);

@@ -1,7 +1,8 @@
 //! Tables for people.
 
-use crate::stats::Snapshot;
+use crate::stats::{Serving, Snapshot};
 use crate::tcp::State;
+use crate::time::Duration;
 use comfy_table::{CellAlignment, Table, presets};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -9,7 +10,7 @@ use strum::IntoEnumIterator;
 
 /// A snapshot as a page of tables; empty counters are left out, states are not.
 pub(super) fn snapshot(snapshot: &Snapshot) -> String {
-    let mut page = String::new();
+    let mut page = snapshot.serving.as_ref().map(serving).unwrap_or_default();
     let states: Vec<_> = State::iter().filter(|state| *state != State::Closed).collect();
     let states = states.iter().map(|s| (s.rfc_name(), snapshot.states.get(s.key()).copied().unwrap_or(0)));
     section(&mut page, "State", states);
@@ -74,6 +75,12 @@ pub(super) fn snapshot(snapshot: &Snapshot) -> String {
     );
     page.push_str(&ledger(snapshot));
     page
+}
+
+/// One line: what serves, and since when.
+fn serving(Serving { interface, since, uptime_seconds }: &Serving) -> String {
+    let uptime = humantime::format_duration(Duration::from_secs(*uptime_seconds as u64));
+    format!("serving on {interface} for {uptime}, since {since}\n\n")
 }
 
 /// The sums of the ledger, a line each, and the verdict.

@@ -32,6 +32,15 @@ pub(super) fn some_time(text: &str) -> Result<Duration, String> {
     Ok(time)
 }
 
+/// As [`time`], and at least a tenth of a second.
+pub(super) fn tenth_of_a_second(text: &str) -> Result<Duration, String> {
+    let time = time(text)?;
+    if time < Duration::from_millis(100) {
+        return Err(format!("`{text}` is too short; write 100ms at least"));
+    }
+    Ok(time)
+}
+
 /// As [`some_time`], and an hour at most.
 pub(super) fn up_to_an_hour(text: &str) -> Result<Duration, String> {
     let time = some_time(text)?;

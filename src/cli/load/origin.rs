@@ -1,8 +1,8 @@
 //! Where a report comes from: what it takes to do the run again.
 
+use crate::cli::utc;
 use crate::host::{InterfaceFacts, Machine};
 use crate::load::{Origin, Plan};
-use jiff::Timestamp;
 use std::ffi::OsString;
 use std::time::SystemTime;
 
@@ -10,7 +10,7 @@ use std::time::SystemTime;
 pub fn origin(command: &[OsString], plan: &Plan, facts: &InterfaceFacts) -> Origin {
     Origin {
         version: env!("CARGO_PKG_VERSION"),
-        began: written(SystemTime::now()),
+        began: utc(SystemTime::now()),
         command: line(command),
         concurrency: plan.schedule.room(),
         interface: facts.name.clone(),
@@ -18,12 +18,6 @@ pub fn origin(command: &[OsString], plan: &Plan, facts: &InterfaceFacts) -> Orig
         mtu: facts.mtu,
         machine: Machine::this(),
     }
-}
-
-/// As RFC 3339 writes it; a clock that stands beyond the year 9999 says so by itself.
-fn written(at: SystemTime) -> String {
-    let seconds = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    Timestamp::from_second(i64::try_from(seconds).unwrap_or(i64::MAX)).unwrap_or(Timestamp::MAX).to_string()
 }
 
 /// The arguments as a shell reads them; the path of the program stays out, which is another one elsewhere.
@@ -45,11 +39,5 @@ mod tests {
         let mut expected: Vec<String> = typed.map(String::from).into();
         expected[0] = "handfast".into();
         assert_eq!(shlex::split(&line), Some(expected), "{line}");
-    }
-
-    #[test]
-    fn the_date_is_one_that_programs_read() {
-        let at = SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1_795_914_246_700);
-        assert_eq!(written(at), "2026-11-29T01:04:06Z");
     }
 }

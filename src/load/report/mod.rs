@@ -285,9 +285,7 @@ impl Limits {
         let Setting { frame_ceiling, measured, .. } = setting;
         let whole = results.measured().as_secs_f64();
         let busiest = measured.unwrap_or(snapshot);
-        // A snapshot's own time: that of the worker that has run longest.
-        let alive_ns = |of: &Snapshot| of.workers.iter().map(|worker| worker.alive_ns).max();
-        let seconds = measured.and_then(alive_ns).map_or(whole, |ns| ns as f64 / 1e9);
+        let seconds = measured.map_or(whole, |measured| measured.alive_ns() as f64 / 1e9);
         let per_second = |frames: u64| rounded(ratio(frames as f64, seconds), 1);
         let (sent, received) = (per_second(busiest.frames.sent), per_second(busiest.frames.received));
         Limits {
