@@ -15,7 +15,7 @@ mod steering;
 pub use answering::defence_of;
 pub use config::EngineConfig;
 pub use handle::Handle;
-pub use placement::Interrupts;
+pub use placement::{Interrupts, usable_cores};
 
 use crate::SetupError;
 use crate::driver::Driver;

@@ -286,6 +286,11 @@ fn what_a_load_cannot_be_is_refused_before_anything_is_touched() {
     ] {
         refused(&format!("{load} {flags}"), &parts);
     }
+    for flags in [format!("serve --interface lo {ADDRESS} {ECHO}"), load] {
+        let cores = "--first-core 1023: it is not among the cores that we may use: ";
+        refused(&format!("{flags} --first-core 1023"), &[cores, "`taskset`"]);
+        refused(&format!("{flags} --first-core 0 --no-pin"), &["--first-core: it contradicts `--no-pin`"]);
+    }
     let own_table =
         format!("load --interface lo {ADDRESS} --target 10.77.0.1:80 --concurrency 64 --max-connections 10");
     refused(&own_table, &["--concurrency: up to 64 are to be under way", "`--max-connections` allows 10"]);

@@ -53,6 +53,15 @@ fn a_kernel_client_is_served_and_sigterm_ends_it_with_an_exact_ledger() {
 }
 
 #[test]
+fn the_first_worker_runs_on_the_core_asked_for() {
+    let core = *handfast::engine::usable_cores().last().unwrap();
+    let Some(served) = Site::start("core", &format!("--service echo@7 --first-core {core}")) else { return };
+    let greeting = served.server.greeting();
+    assert!(greeting.contains(&format!("queue 0 on core {core} (")), "{greeting}");
+    assert_eq!(end(served, Signal::TERM).0, Some(0));
+}
+
+#[test]
 fn tables_are_on_huge_pages_where_they_are_asked_for_and_to_be_had() {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let given = !read("/sys/kernel/mm/transparent_hugepage/enabled").contains("[never]");

@@ -5,7 +5,7 @@ use super::values::{cidr, ip, one_of, parse_size, power_of_two, some_time, timer
 use crate::SetupError;
 use crate::driver::AttachMode;
 use crate::driver::af_xdp::{ChecksumOffload, PortConfig, RING, ZeroCopy};
-use crate::engine::{EngineConfig, Interrupts};
+use crate::engine::{EngineConfig, Interrupts, usable_cores};
 use crate::stack::{Limits, LocalAddr, Ownership, RxChecksum};
 use crate::tcp::congestion::Algorithm;
 use crate::wire::{Addr, Dscp};
@@ -66,6 +66,10 @@ pub(super) struct LinkArgs {
     /// Move each queue's interrupt to its worker's core [default: workers run where the interrupts are]
     #[arg(long, help_heading = "XDP", conflicts_with = "no_pin")]
     pub irq: bool,
+    /// Core of the first worker; the others follow, core by core. For queues whose interrupt is not told, as on a veth: else
+    /// workers run where the interrupts are [default: the first that we may use]
+    #[arg(long, help_heading = "XDP", value_name = "N", conflicts_with_all = ["no_pin", "irq"], value_parser = whole::<usize>(0..=1023))]
+    pub first_core: Option<usize>,
     /// How long TIME-WAIT lasts, at least 1ms (2 MSL, RFC 9293 section 3.4.2)
     #[arg(long, help_heading = "TCP", value_name = "TIME", default_value = "240s", value_parser = some_time)]
     pub time_wait: std::time::Duration,
@@ -178,6 +182,7 @@ impl LinkArgs {
         config.limits.buffer_bytes = self.buffer_memory;
         config.idle = self.idle;
         config.pin = !self.no_pin;
+        config.first_core = self.first_core.map_or(Ok(0), |core| place_of(core, &usable_cores()))?;
         config.interrupts = if self.irq { Interrupts::Move } else { Interrupts::Follow };
         Ok(config)
     }
@@ -233,6 +238,18 @@ impl LinkArgs {
         }
         Ok(addresses)
     }
+}
+
+/// The place of a core among those that we may use.
+fn place_of(core: usize, usable: &[usize]) -> Result<usize, SetupError> {
+    usable.iter().position(|usable| *usable == core).ok_or_else(|| {
+        let list = usable.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+        SetupError::new(
+            format!("--first-core {core}"),
+            format!("it is not among the cores that we may use: {list}"),
+            "give one of these, or allow it with `taskset` or the container's cpuset",
+        )
+    })
 }
 
 /// Addresses that never cross a link as such.
@@ -312,6 +329,14 @@ mod tests {
         for (flags, ring, chunks) in [("", 2_048, 8_192), ("--ring 4096", 4_096, 16_384)] {
             assert_eq!((port(flags).ring, port(flags).chunks), (ring, chunks));
         }
+    }
+
+    #[test]
+    fn the_first_core_is_named_as_the_kernel_numbers_it() {
+        let usable = [2, 3, 8];
+        assert_eq!([2, 8].map(|core| place_of(core, &usable).unwrap()), [0, 2]);
+        let refused = place_of(1, &usable).unwrap_err().to_string();
+        assert!(refused.starts_with("--first-core 1: ") && refused.contains("2, 3, 8; "), "{refused}");
     }
 
     #[test]

@@ -14,6 +14,11 @@ pub enum Interrupts {
     Move,
 }
 
+/// The numbers of the cores that we may use.
+pub fn usable_cores() -> Vec<usize> {
+    core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect()
+}
+
 /// The cores for the workers on the first `count` queues of an interface, with the interrupts moved if they are to be.
 ///
 /// # Errors
@@ -27,6 +32,9 @@ pub(super) fn on_interface(
     let irqs = host::queue_interrupts(interface);
     let ours = core_affinity::get_core_ids().unwrap_or_default();
     if how == Interrupts::Follow {
+        if first > 0 && !irqs.is_empty() {
+            tracing::warn!("workers run where their queues' interrupts come, not from the first core asked for on");
+        }
         return Ok(follow(&ours, first, count, &irqs));
     }
     let cores = in_turn(&nearest_first(ours, host::near_cores(interface)), first, count);

@@ -87,7 +87,8 @@ impl Server {
         let (admin, log) = (file("sock"), file("log"));
         let mut child = Command::new("ip")
             .args(["netns", "exec", lab.right.name(), HANDFAST, "serve"])
-            .args(["--interface", RIGHT, "--address", "10.77.0.2/24", "--no-pin"])
+            .args(["--interface", RIGHT, "--address", "10.77.0.2/24"])
+            .args((!flags.contains("--first-core")).then_some("--no-pin"))
             .args(flags.split_whitespace())
             .arg("--admin")
             .arg(&admin)
