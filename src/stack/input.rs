@@ -37,8 +37,6 @@ pub(super) struct Arrival<'a> {
     pub hash: u64,
     /// Whether a router marked it (RFC 3168 §5, CE).
     pub marked: bool,
-    /// Its way, if other workers have handed it to us.
-    pub way: Option<Search>,
 }
 
 /// Neighbours' addresses that wait to be told to the other workers.
@@ -55,16 +53,24 @@ pub(super) enum Reply {
 }
 
 impl Shard {
-    /// Processes the first `len` octets of `buffer` as a frame that came in here, or this way; says what is to be done with
-    /// it.
-    pub fn on_frame(&mut self, now: Instant, buffer: &mut [u8], len: usize, way: Option<Search>) -> Disposition {
+    /// As [`Shard::on_frame`], for a frame that came this way.
+    pub fn on_taken_frame(&mut self, now: Instant, buffer: &mut [u8], len: usize, way: Search) -> Disposition {
+        self.ledger.frames_taken += 1;
+        self.way = Some(way);
+        let what = self.on_frame(now, buffer, len);
+        self.way = None;
+        what
+    }
+
+    /// Processes the first `len` octets of `buffer` as a frame; says what is to be done with it.
+    pub fn on_frame(&mut self, now: Instant, buffer: &mut [u8], len: usize) -> Disposition {
         self.ledger.frames_received += 1;
         self.ledger.bytes_received += len as u64;
         let mut reply = None;
         let mut carried = Carried::none();
         let outcome = match frame::read_tcp(&buffer[..len], self.verify(), &mut carried) {
-            Ok(Content::Tcp) => self.on_segment(now, &carried, way, &mut reply),
-            Ok(Content::Other) => self.on_other(now, &buffer[..len], way, &mut reply),
+            Ok(Content::Tcp) => self.on_segment(now, &carried, &mut reply),
+            Ok(Content::Other) => self.on_other(now, &buffer[..len], &mut reply),
             Err(reason) => Err(reason),
         };
         if let Some(Reply::HandOver(search)) = reply {
@@ -81,13 +87,7 @@ impl Shard {
     }
 
     #[inline]
-    fn on_segment(
-        &mut self,
-        now: Instant,
-        carried: &Carried<'_>,
-        way: Option<Search>,
-        reply: &mut Option<Reply>,
-    ) -> Outcome {
+    fn on_segment(&mut self, now: Instant, carried: &Carried<'_>, reply: &mut Option<Reply>) -> Outcome {
         let Carried { link, tuple, segment, .. } = carried;
         let (hash, flow) = self.find(tuple);
         // The addresses of a flow were seen to when it came to be.
@@ -95,7 +95,7 @@ impl Shard {
             self.check_addresses(carried)?;
         }
         let marked = carried.traffic_class & CONGESTION_EXPERIENCED == CONGESTION_EXPERIENCED;
-        let arrival = Arrival { link, tuple, segment, hash, marked, way };
+        let arrival = Arrival { link, tuple, segment, hash, marked };
         match flow.map(|flow| (flow, flow.phase())) {
             Some((flow, Phase::Connection)) => self.on_connection(now, flow.place(), &arrival, reply),
             Some((flow, Phase::HalfOpen)) => self.on_half_open(now, flow.place(), &arrival, reply),
@@ -119,7 +119,7 @@ impl Shard {
         if self.share.is_by_arrival() && self.opens_here(now, arrival) {
             return None;
         }
-        self.share.next(arrival.tuple, arrival.way)
+        self.share.next(arrival.tuple, self.way)
     }
 
     /// Whether a segment opens a connection, or completes a handshake of which no worker keeps anything.
@@ -132,7 +132,7 @@ impl Shard {
 
     /// What is no TCP.
     #[inline(never)]
-    fn on_other(&mut self, now: Instant, octets: &[u8], way: Option<Search>, reply: &mut Option<Reply>) -> Outcome {
+    fn on_other(&mut self, now: Instant, octets: &[u8], reply: &mut Option<Reply>) -> Outcome {
         match &frame::parse_other(octets, self.verify())? {
             Other::Arp { link, arp } => {
                 self.check_station_or_group(link)?;
@@ -149,7 +149,7 @@ impl Shard {
             }
             Other::IcmpError { link, ip, error } => {
                 self.check_destination(link, ip)?;
-                self.on_icmp_error(now, error, way, reply)
+                self.on_icmp_error(now, error, reply)
             }
             Other::Ndp { link, ip, message } => {
                 self.check_station_or_group(link)?;
@@ -440,15 +440,9 @@ impl Shard {
     }
 
     /// RFC 5927: an error counts only when it quotes what is in flight, and ends only a connection that does not stand yet.
-    fn on_icmp_error(
-        &mut self,
-        now: Instant,
-        error: &icmp::Error,
-        way: Option<Search>,
-        reply: &mut Option<Reply>,
-    ) -> Outcome {
+    fn on_icmp_error(&mut self, now: Instant, error: &icmp::Error, reply: &mut Option<Reply>) -> Outcome {
         let (_, flow) = self.find(&error.tuple);
-        if let (None, Some(search)) = (flow, self.share.next(&error.tuple, way)) {
+        if let (None, Some(search)) = (flow, self.share.next(&error.tuple, self.way)) {
             return hand_over(search, reply);
         }
         let index = match flow.map(|flow| (flow.phase(), flow.place())) {

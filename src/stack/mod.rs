@@ -136,15 +136,14 @@ impl<A: App> Stack<A> {
 
     /// Processes the first `len` octets of `buffer` as a received frame, and says what is to be done with it.
     pub fn on_frame(&mut self, now: Instant, buffer: &mut [u8], len: usize) -> Disposition {
-        let what = self.shard.on_frame(now, buffer, len, None);
+        let what = self.shard.on_frame(now, buffer, len);
         self.let_read(now);
         what
     }
 
     /// As [`Stack::on_frame`], for a frame that another worker handed over, and that has come this way.
     pub fn on_taken_frame(&mut self, now: Instant, buffer: &mut [u8], len: usize, way: Search) -> Disposition {
-        self.shard.ledger.frames_taken += 1;
-        let what = self.shard.on_frame(now, buffer, len, Some(way));
+        let what = self.shard.on_taken_frame(now, buffer, len, way);
         self.let_read(now);
         what
     }

@@ -51,7 +51,7 @@ fn hand(shard: &mut Shard, now: Instant, tuple: &FourTuple, header: &Header) -> 
     let envelope = Envelope { link, tuple: theirs, hop_limit: 64, traffic_class: 0, checksum: TxChecksum::Full };
     let mut buffer = [0; 256];
     let len = frame::emit_tcp(&mut buffer, &envelope, header, 0, |_| {});
-    let Disposition::Reply(len) = shard.on_frame(now, &mut buffer, len, None) else { return None };
+    let Disposition::Reply(len) = shard.on_frame(now, &mut buffer, len) else { return None };
     match frame::parse(&buffer[..len], VerifyChecksum::Yes) {
         Ok(Incoming::Tcp { segment, .. }) => Some(segment.header),
         other => panic!("{other:?}"),

@@ -20,7 +20,7 @@ use super::rate::{AnswerLimit, ReplyLimits};
 use super::routes::Routes;
 use super::senders::Senders;
 use super::slab::Slab;
-use super::steering::Share;
+use super::steering::{Search, Share};
 use super::strays::Strays;
 use super::time_wait_table::{PackedV4, PackedV6, TimeWaitTable};
 use super::timer_queue::TimerQueue;
@@ -69,6 +69,8 @@ pub(crate) struct Shard {
     pub ports: Ports,
     /// Which flows are ours.
     pub share: Share,
+    /// How the frame that is being processed came to us, if other workers have handed it over.
+    pub way: Option<Search>,
     /// Neighbours' addresses that came in here and the other workers have not been told.
     pub heard: VecDeque<(Addr, Station)>,
     /// Soft errors that the application has yet to be told.
@@ -165,6 +167,7 @@ impl Shard {
             neighbours,
             ports: Ports::new(config.ephemeral_ports, share.clone()),
             share,
+            way: None,
             heard: VecDeque::new(),
             soft_errors: VecDeque::new(),
             listening,

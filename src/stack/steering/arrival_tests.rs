@@ -46,7 +46,12 @@ fn arrive(shards: &mut [Shard], at: usize, now: Instant, header: &Header) -> Fat
     loop {
         let mut buffer = [0; 256];
         let len = frame::emit_tcp(&mut buffer, &envelope, header, 0, |_| {});
-        let answer = match shards[worker].on_frame(now, &mut buffer, len, way) {
+        let shard = &mut shards[worker];
+        let what = match way {
+            None => shard.on_frame(now, &mut buffer, len),
+            Some(way) => shard.on_taken_frame(now, &mut buffer, len, way),
+        };
+        let answer = match what {
             Disposition::HandOver(search) => {
                 (worker, way, asked) = (search.to(), Some(search), asked + 1);
                 continue;

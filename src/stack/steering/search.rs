@@ -2,36 +2,37 @@
 
 /// Who has been asked whether a frame's flow is his: the others in turn, from the first on, until one knows it or all have
 /// been asked.
+///
+/// Sixteen bits each for the worker whose queue the frame came in on, who was asked first, and who is asked now: in one
+/// word, as what becomes of a frame goes by registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Search {
-    /// Whose queue the frame came in on.
-    from: u16,
-    /// Who was asked first.
-    first: u16,
-    /// Who is asked now.
-    to: u16,
-}
+pub struct Search(u64);
 
 impl Search {
     /// From the worker whose queue the frame came in on, to another one.
     pub fn begin(from: usize, first: usize) -> Self {
         debug_assert!(from != first);
-        Search { from: from as u16, first: first as u16, to: first as u16 }
+        Self::of(from, first, first)
+    }
+
+    fn of(from: usize, first: usize, to: usize) -> Self {
+        Search((from as u64) << 32 | (first as u64) << 16 | to as u64)
     }
 
     /// The worker to which the frame goes.
     pub fn to(self) -> usize {
-        usize::from(self.to)
+        usize::from(self.0 as u16)
     }
 
     /// One further, of so many workers; `None` when all have been asked.
     pub fn next(self, workers: usize) -> Option<Self> {
-        let after = |worker: u16| ((usize::from(worker) + 1) % workers) as u16;
-        let to = match after(self.to) {
-            to if to == self.from => after(to),
+        let (from, first) = (usize::from((self.0 >> 32) as u16), usize::from((self.0 >> 16) as u16));
+        let after = |worker: usize| (worker + 1) % workers;
+        let to = match after(self.to()) {
+            to if to == from => after(to),
             to => to,
         };
-        (to != self.first).then_some(Search { to, ..self })
+        (to != first).then_some(Self::of(from, first, to))
     }
 }
 
