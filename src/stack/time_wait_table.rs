@@ -32,6 +32,8 @@ pub trait Packed: Copy {
     fn pack(entry: &TimeWait, local: u16) -> Self;
     /// Back to plain values.
     fn unpack(&self, locals: &Locals, has_timestamps: bool) -> TimeWait;
+    /// Whether it is this tuple's.
+    fn is_of(&self, tuple: &FourTuple, locals: &Locals) -> bool;
 }
 
 /// What an entry of either family keeps, aligned so that nothing is lost between two of them.
@@ -71,6 +73,10 @@ impl<const N: usize> PackedEntry<N> {
         }
     }
 
+    fn has_ports_of(&self, tuple: &FourTuple) -> bool {
+        self.ports == [tuple.local_port, tuple.remote_port]
+    }
+
     fn entry(&self, locals: &Locals, remote_addr: Addr, has_timestamps: bool) -> TimeWait {
         let [local_port, remote_port] = self.ports;
         TimeWait {
@@ -93,6 +99,13 @@ impl Packed for PackedV4 {
     fn unpack(&self, locals: &Locals, has_timestamps: bool) -> TimeWait {
         self.entry(locals, Addr::from_v4(self.remote), has_timestamps)
     }
+
+    fn is_of(&self, tuple: &FourTuple, locals: &Locals) -> bool {
+        // The ports tell nearly all apart.
+        self.has_ports_of(tuple)
+            && tuple.remote_addr == Addr::from_v4(self.remote)
+            && tuple.local_addr == locals.addr(self.local)
+    }
 }
 
 impl Packed for PackedV6 {
@@ -105,6 +118,12 @@ impl Packed for PackedV6 {
 
     fn unpack(&self, locals: &Locals, has_timestamps: bool) -> TimeWait {
         self.entry(locals, Addr::from_v6(self.remote), has_timestamps)
+    }
+
+    fn is_of(&self, tuple: &FourTuple, locals: &Locals) -> bool {
+        self.has_ports_of(tuple)
+            && tuple.remote_addr == Addr::from_v6(self.remote)
+            && tuple.local_addr == locals.addr(self.local)
     }
 }
 
@@ -256,6 +275,13 @@ impl<E: Packed> TimeWaitTable<E> {
     pub fn get(&self, place: u32) -> TimeWait {
         let (segment, at) = self.of(place);
         segment.entries[at].unpack(&self.locals, segment.has_timestamps >> at & 1 == 1)
+    }
+
+    /// Whether the entry at `place` is this tuple's.
+    #[inline]
+    pub fn is_of(&self, place: u32, tuple: &FourTuple) -> bool {
+        let (segment, at) = self.of(place);
+        segment.entries[at].is_of(tuple, &self.locals)
     }
 
     /// Shows the entry at `place`, if one waits there; says whether there may be others from there on.
