@@ -2,7 +2,7 @@
 
 use handfast::driver::memory::{self, MemoryDriver};
 use handfast::engine::{Ended, Engine, EngineConfig, Link};
-use handfast::load::flood::{Flood, FloodGauge, Flooding, Kind};
+use handfast::load::flood::{Answers, Flood, FloodGauge, Flooding, Kind};
 use handfast::load::{Gauge, LoadApp, Order, Plan, Results, Span, Until};
 use handfast::services::{Listener, Service, Services};
 use handfast::stack::{Limits, LocalAddr};
@@ -177,7 +177,7 @@ fn a_flood_takes_what_room_is_left() {
     let ended = Engine::over(config(CLIENT), link(1), vec![driver], app).unwrap().join().unwrap();
     let counts = results(&ended).counts;
     assert!(counts.closed > 50 && counts.closed == counts.opened, "{counts:?}");
-    let report = flood.report(std::slice::from_ref(&gauge), 0);
+    let report = flood.report(std::slice::from_ref(&gauge), Answers { counted: Some(0), way_back: None });
     assert!(report.sent > 100 && run.is_measured(), "{report:?}");
     server.drain(Duration::from_secs(1));
     let served = server.join().unwrap().snapshot;

@@ -169,6 +169,24 @@ fn a_flood_goes_beside_honest_connections_and_both_are_reported() {
 }
 
 #[test]
+fn a_flood_of_syns_says_why_none_of_them_is_answered() {
+    let Some(lab) = lab("a_flood_of_syns_says_why") else { return };
+    let Some(_nginx) = Nginx::start(&lab, "unanswered") else { return };
+    let flags = "--address 10.77.0.2/24 --target 10.77.0.1:80 --rate 50 --duration 1s --flood syn --flood-rate 1k";
+    let report = load(&lab, flags);
+    let why = report["flood"]["why_none"].as_str().unwrap_or_default();
+    let (before, cure) = why.split_once('`').unwrap_or_default();
+    let cure = cure.split('`').next().unwrap();
+    assert!(before.contains("not one SYN was answered"), "{report}");
+    // And its cure is one.
+    let (program, args) = cure.split_once(' ').unwrap();
+    lab.left.run(program, &args.split(' ').collect::<Vec<_>>()).unwrap();
+    let report = load(&lab, flags);
+    assert!(report["flood"]["answers"].as_u64().is_some_and(|answers| answers > 100), "{report}");
+    assert!(report["flood"]["why_none"].is_null(), "{report}");
+}
+
+#[test]
 fn a_signal_gives_the_report_of_what_ran() {
     let Some(lab) = lab("a_signal_gives_the_report_of_what_ran") else { return };
     let Some(_nginx) = Nginx::start(&lab, "signal") else { return };

@@ -19,7 +19,7 @@ use crate::driver::af_xdp::PortConfig;
 use crate::driver::{OwnFlood, Verdict};
 use crate::engine::{Engine, EngineConfig};
 use crate::host::{self, InterfaceFacts};
-use crate::load::flood::{Flood, FloodGauge, Flooding};
+use crate::load::flood::{Answers, Flood, FloodGauge, Flooding};
 use crate::load::{LoadApp, Report, Results, Search};
 use crate::{Ownership, SetupError};
 use page::PageFile;
@@ -53,7 +53,8 @@ pub fn run(args: Args, command: &[OsString]) -> Outcome {
     let plan = room::fit(plan, args.asks_concurrency(), workers, config.limits.connections)?;
     let interrupts = Interrupts::listen(PATIENCE)?;
     let run = Run::new(&plan, workers);
-    let floods = Floods::new(flood, workers);
+    let way_back = config.addresses.iter().find_map(|local| local.addr.v4()).map(Ipv4Addr::from);
+    let floods = Floods { way_back, are_counted: port.own_flood.is_some(), ..Floods::new(flood, workers) };
     let origin = origin::origin(command, &plan, &facts);
     let engine = floods.start(&run, config, port)?;
     let search = args.search().map(|plan| search::start(engine.handle(), plan)).transpose().map_err(thread_error)?;
@@ -81,8 +82,9 @@ fn report(
     if let Some(search) = search {
         report.searched(search);
     }
-    let answers = finished.ended.snapshot.xdp.get(<&str>::from(Verdict::FloodAnswer)).copied();
-    report.flood = floods.flood.map(|flood| flood.report(&floods.gauges, answers.unwrap_or(0)));
+    let answers = finished.ended.snapshot.xdp.get(<&str>::from(Verdict::FloodAnswer)).copied().unwrap_or(0);
+    let answers = Answers { counted: floods.are_counted.then_some(answers), way_back: floods.way_back };
+    report.flood = floods.flood.map(|flood| flood.report(&floods.gauges, answers));
     Ok((report, results))
 }
 
@@ -100,12 +102,16 @@ fn thread_error(e: std::io::Error) -> SetupError {
 struct Floods {
     flood: Option<Flood>,
     gauges: Vec<Arc<FloodGauge>>,
+    /// Whether the answers are ours, and counted.
+    are_counted: bool,
+    /// One of our addresses, by way of which a target answers to us.
+    way_back: Option<Ipv4Addr>,
 }
 
 impl Floods {
     fn new(flood: Option<Flood>, workers: u32) -> Self {
         let gauges = (0..if flood.is_some() { workers.max(1) } else { 0 }).map(|_| Arc::default()).collect();
-        Floods { flood, gauges }
+        Floods { flood, gauges, are_counted: false, way_back: None }
     }
 
     /// Starts the workers, each with its share of the flood behind its driver.

@@ -6,15 +6,16 @@
 
 mod driver;
 mod frames;
+mod report;
 
 pub use driver::{FloodGauge, Flooding};
 pub use frames::Frames;
+pub use report::{Answers, FloodReport};
 
 use crate::driver::OwnFlood;
 use ipnet::{IpNet, Ipv4Net};
 use serde::Serialize;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::sync::Arc;
 
 /// Segments of which kind.
 #[derive(
@@ -128,34 +129,6 @@ impl Flood {
     pub fn own_flood(&self) -> OwnFlood {
         OwnFlood { target: self.target, sources: self.sources }
     }
-
-    /// What came of it, with so many answers.
-    pub fn report(&self, gauges: &[Arc<FloodGauge>], answers: u64) -> FloodReport {
-        let sum = |of: fn(&FloodGauge) -> u64| gauges.iter().map(|gauge| of(gauge)).sum::<u64>();
-        let (sent, held_back) = (sum(FloodGauge::sent), sum(FloodGauge::held_back));
-        let seconds = gauges.iter().map(|gauge| gauge.seconds()).fold(0.0, f64::max);
-        let per_second = if seconds > 0.0 { (sent as f64 / seconds).round() } else { 0.0 };
-        FloodReport { kind: self.kind, asked_per_second: self.rate, per_second, sent, held_back, answers, seconds }
-    }
-}
-
-/// What came of a flood.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct FloodReport {
-    /// Of which kind.
-    pub kind: Kind,
-    /// Frames a second that were asked for.
-    pub asked_per_second: f64,
-    /// Frames a second that were sent.
-    pub per_second: f64,
-    /// Frames sent.
-    pub sent: u64,
-    /// Frames whose time came while there was no room for them, or the worker was late.
-    pub held_back: u64,
-    /// Frames of TCP that the target sent back to its sources, as far as they came to the interface.
-    pub answers: u64,
-    /// How long it went on.
-    pub seconds: f64,
 }
 
 #[cfg(test)]

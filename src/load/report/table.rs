@@ -152,10 +152,14 @@ fn flood_rows(flood: &FloodReport) -> Vec<(String, String)> {
         grouped(flood.per_second as u64)
     );
     let frames = format!("{} / {}", grouped(flood.sent), grouped(flood.held_back));
+    let answers = match &flood.why_none {
+        Some(why) => format!("{}: {why}", grouped(flood.answers)),
+        None => grouped(flood.answers),
+    };
     vec![
         ("flood".into(), rates),
         ("flood frames sent / held back".into(), frames),
-        ("flood frames answered".into(), grouped(flood.answers)),
+        ("flood frames answered".into(), answers),
     ]
 }
 
