@@ -91,6 +91,7 @@ fn nginx_answers_every_request() {
     let report = load(&lab, &format!("{from} --http / --exchanges 3"));
     assert_eq!(counts(&report), (1_000, 1_000, 0), "{report}");
     assert!(report["latency_us"]["answer"]["p50"].as_f64().unwrap() > 0.0, "{report}");
+    assert_eq!(report["http"]["2xx"], 3_000, "{report}");
     assert_eq!(report["limits"]["ports"]["limit"], 253 * 64_512, "every host but the target: {report}");
     assert_eq!(report["limits"]["time_wait"]["used"], 1_000, "we closed first: {report}");
     let report = load(&lab, &format!("{from} --http / --closes server"));
@@ -99,6 +100,7 @@ fn nginx_answers_every_request() {
     let report = load(&lab, &format!("{from} --http /nowhere"));
     assert_eq!(report["failed"]["bad_answer"], 1_000, "{report}");
     assert_eq!(report["bad_answer"], "an HTTP status of 400 or more");
+    assert_eq!(report["http"], serde_json::json!({"2xx": 0, "3xx": 0, "4xx": 1_000, "5xx": 0, "first_error": 404}));
 }
 
 #[test]

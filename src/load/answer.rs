@@ -1,6 +1,7 @@
 //! Reading an answer, stretch by stretch, until it is whole. Nothing of it is kept but an HTTP head that came in pieces.
 
 use super::life::Answer;
+use super::statuses::Statuses;
 use httparse::Status;
 
 /// The longest HTTP head that is read, in octets.
@@ -64,8 +65,8 @@ impl Reading {
     }
 
     /// Takes from the front of `come`; says how many octets, and how far the answer has come. `place` is that of the
-    /// connection in `pieces`.
-    pub fn take(&mut self, come: &[u8], place: u32, pieces: &mut Pieces) -> (usize, Come) {
+    /// connection in `pieces`; the status of an HTTP response is entered into `statuses`.
+    pub fn take(&mut self, come: &[u8], place: u32, pieces: &mut Pieces, statuses: &mut Statuses) -> (usize, Come) {
         match &mut self.0 {
             Rest::ToTheEnd => (come.len(), Come::More),
             Rest::Octets(left) => {
@@ -73,7 +74,7 @@ impl Reading {
                 *left -= taken as u64;
                 (taken, if *left == 0 { Come::Whole } else { Come::More })
             }
-            Rest::Head => self.take_head(come, place, pieces),
+            Rest::Head => self.take_head(come, place, pieces, statuses),
             Rest::Chunks(chunk) => take_chunks(chunk, come),
         }
     }
@@ -83,7 +84,7 @@ impl Reading {
         matches!(self.0, Rest::ToTheEnd)
     }
 
-    fn take_head(&mut self, come: &[u8], place: u32, pieces: &mut Pieces) -> (usize, Come) {
+    fn take_head(&mut self, come: &[u8], place: u32, pieces: &mut Pieces, statuses: &mut Statuses) -> (usize, Come) {
         let before = pieces.get(&place).map_or(0, Vec::len);
         let outcome = if before == 0 {
             head(come)
@@ -100,17 +101,30 @@ impl Reading {
                 }
                 (come.len(), Come::More)
             }
-            Ok(Some((len, rest))) => {
+            Ok(Some(Head { len, status, rest })) => {
                 pieces.remove(&place);
                 self.0 = rest;
+                // An interim response is not yet the answer.
+                if status >= 200 && statuses.enter(status) {
+                    return (come.len(), Come::Wrong("an HTTP status of 400 or more"));
+                }
                 (len - before, if rest == Rest::Octets(0) { Come::Whole } else { Come::More })
             }
         }
     }
 }
 
-/// Reads a head; `None` when it is not whole yet. Says how long it is and what follows (RFC 9112 §6.3).
-fn head(octets: &[u8]) -> Result<Option<(usize, Rest)>, &'static str> {
+/// The head of an HTTP response.
+struct Head {
+    /// In octets.
+    len: usize,
+    status: u16,
+    /// What follows (RFC 9112 §6.3).
+    rest: Rest,
+}
+
+/// Reads a head; `None` when it is not whole yet.
+fn head(octets: &[u8]) -> Result<Option<Head>, &'static str> {
     let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
     let mut response = httparse::Response::new(&mut fields);
     let len = match response.parse(octets) {
@@ -120,13 +134,13 @@ fn head(octets: &[u8]) -> Result<Option<(usize, Rest)>, &'static str> {
         Ok(Status::Complete(len)) => len,
     };
     let status = response.code.unwrap_or(0);
-    if status >= 400 {
-        return Err("an HTTP status of 400 or more");
-    }
     let field = |name: &str| response.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name));
     let rest = if status < 200 {
         // An interim response: the real head follows.
         Rest::Head
+    } else if status >= 400 {
+        // Nobody reads it.
+        Rest::ToTheEnd
     } else if status == 204 || status == 304 {
         Rest::Octets(0)
     } else if field("transfer-encoding").is_some() {
@@ -137,7 +151,7 @@ fn head(octets: &[u8]) -> Result<Option<(usize, Rest)>, &'static str> {
     } else {
         Rest::ToTheEnd
     };
-    Ok(Some((len, rest)))
+    Ok(Some(Head { len, status, rest }))
 }
 
 fn take_chunks(chunk: &mut Chunk, come: &[u8]) -> (usize, Come) {
@@ -187,13 +201,13 @@ mod tests {
 
     /// Reads `octets` in pieces of these lengths; what was left over, and how it ended.
     fn read(answer: Answer, octets: &[u8], pieces_of: &[usize]) -> (usize, Come) {
-        let (mut reading, mut pieces) = (Reading::new(answer), Pieces::new());
+        let (mut reading, mut pieces, mut statuses) = (Reading::new(answer), Pieces::new(), Statuses::default());
         let (mut at, mut cut) = (0, pieces_of.iter().cycle());
         let mut end = 0;
         while end < octets.len() {
             end = (end + cut.next().unwrap()).min(octets.len());
             while at < end {
-                let (taken, come) = reading.take(&octets[at..end], 9, &mut pieces);
+                let (taken, come) = reading.take(&octets[at..end], 9, &mut pieces, &mut statuses);
                 at += taken;
                 if come != Come::More {
                     return (octets.len() - at, come);
@@ -236,10 +250,31 @@ mod tests {
     }
 
     #[test]
+    fn each_response_enters_its_status_once_however_its_head_was_cut() {
+        for cut in [1, 7, 1_000] {
+            let (mut pieces, mut statuses) = (Pieces::new(), Statuses::default());
+            for response in
+                ["103 Early\r\n\r\nHTTP/1.1 204 No", "302 Found\r\nContent-Length: 0", "404 Not Found", "503 No"]
+            {
+                let (mut reading, octets) = (Reading::new(Answer::Http), format!("HTTP/1.1 {response}\r\n\r\n"));
+                let mut left = octets.as_bytes();
+                while !left.is_empty() {
+                    let piece = &left[..cut.min(left.len())];
+                    let (taken, _) = reading.take(piece, 0, &mut pieces, &mut statuses);
+                    left = &left[taken..];
+                }
+            }
+            let one_each =
+                Statuses { successful: 1, redirections: 1, client_errors: 1, server_errors: 1, first_error: Some(404) };
+            assert_eq!(statuses, one_each, "pieces of {cut}");
+        }
+    }
+
+    #[test]
     fn without_a_length_the_peers_end_is_the_answers() {
-        let (mut reading, mut pieces) = (Reading::new(Answer::Http), Pieces::new());
+        let (mut reading, mut pieces, mut statuses) = (Reading::new(Answer::Http), Pieces::new(), Statuses::default());
         assert!(!reading.ends_with_the_peer());
-        assert_eq!(reading.take(b"HTTP/1.1 200 OK\r\n\r\nx", 0, &mut pieces), (19, Come::More));
+        assert_eq!(reading.take(b"HTTP/1.1 200 OK\r\n\r\nx", 0, &mut pieces, &mut statuses), (19, Come::More));
         assert!(reading.ends_with_the_peer());
     }
 }

@@ -1,11 +1,12 @@
 //! Why not one connection went well, as far as what came in tells, and what may help. Pure.
 
-use super::results::Counts;
+use super::results::{Counts, Results};
 use crate::ledger::{DropReason, Handled};
 use crate::stats::Snapshot;
 
 /// What is wrong, where no connection went well and something can be named.
-pub(super) fn why_none(counts: &Counts, snapshot: &Snapshot) -> Option<&'static str> {
+pub(super) fn why_none(results: &Results, snapshot: &Snapshot) -> Option<&'static str> {
+    let counts = &results.counts;
     if counts.closed > 0 || counts.failed() == 0 {
         return None;
     }
@@ -30,6 +31,9 @@ pub(super) fn why_none(counts: &Counts, snapshot: &Snapshot) -> Option<&'static 
         Counts { refused, .. } if all(*refused) => "every SYN was refused; does anything listen at the target's port?",
         Counts { reset, .. } if all(*reset) => "every connection was reset by the target",
         Counts { cut_short, .. } if all(*cut_short) => "the target closed every connection before its time",
+        Counts { bad_answer, .. } if all(*bad_answer) && results.statuses.errors() == *bad_answer => {
+            "every response had an HTTP status of 400 or more; is what `--http` names there?"
+        }
         Counts { bad_answer, .. } if all(*bad_answer) => "not one answer was as it should be",
         _ => return None,
     })
@@ -39,6 +43,10 @@ pub(super) fn why_none(counts: &Counts, snapshot: &Snapshot) -> Option<&'static 
 mod tests {
     use super::*;
 
+    fn of(counts: Counts) -> Results {
+        Results { counts, ..Results::default() }
+    }
+
     /// What is said of ten connections that ended so, after so many frames sent and these received.
     fn why(counts: Counts, sent: u64, received: &[(Handled, u64)], bad_checksums: u64) -> Option<&'static str> {
         let mut snapshot = Snapshot::default();
@@ -47,7 +55,7 @@ mod tests {
             snapshot.frames.handled.insert(<&str>::from(*what).into(), *count);
         }
         snapshot.frames.dropped.insert(<&str>::from(DropReason::TcpChecksum).into(), bad_checksums);
-        why_none(&Counts { opened: 10, ..counts }, &snapshot)
+        why_none(&of(Counts { opened: 10, ..counts }), &snapshot)
     }
 
     #[test]
@@ -71,6 +79,20 @@ mod tests {
     }
 
     #[test]
+    fn responses_that_are_all_errors_are_told_from_those_that_are_none() {
+        let mut results = of(Counts { opened: 2, bad_answer: 2, ..Counts::default() });
+        let mut snapshot = Snapshot::default();
+        snapshot.frames.handled.insert(<&str>::from(Handled::Segment).into(), 10);
+        results.statuses.enter(404);
+        assert!(
+            why_none(&results, &snapshot).is_some_and(|why| why.contains("not one answer")),
+            "one was something else"
+        );
+        results.statuses.enter(503);
+        assert!(why_none(&results, &snapshot).is_some_and(|why| why.contains("400 or more")));
+    }
+
+    #[test]
     fn nothing_is_named_where_it_is_not_plain() {
         let answered = [(Handled::Segment, 10)];
         for counts in [
@@ -85,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_single_connection_that_only_asked_for_its_neighbour_is_told_from_one_that_nobody_answered() {
-        let counts = Counts { opened: 1, timeout: 1, ..Counts::default() };
+        let counts = of(Counts { opened: 1, timeout: 1, ..Counts::default() });
         let mut snapshot = Snapshot::default();
         for (octets, part) in [(42, "Ethernet address"), (74, "nothing came back")] {
             (snapshot.frames.sent, snapshot.frames.bytes_sent) = (3, 3 * octets);

@@ -114,7 +114,7 @@ impl LoadApp {
                 self.results.talk.octets_received += octets as u64;
                 return cx.consume(conn, octets);
             }
-            let (taken, progress) = slot.reading.take(come, index, &mut self.pieces);
+            let (taken, progress) = slot.reading.take(come, index, &mut self.pieces, &mut self.results.statuses);
             cx.consume(conn, taken);
             self.results.talk.octets_received += taken as u64;
             match progress {

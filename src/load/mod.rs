@@ -28,6 +28,7 @@ mod search;
 mod slots;
 mod sources;
 mod starting;
+mod statuses;
 mod step;
 mod timeline;
 mod verdict;
@@ -46,6 +47,7 @@ pub use report::{
 pub use results::{Counts, Ended, Results, Talk, Waits};
 pub use schedule::{Arrivals, Rate, Spacing};
 pub use search::{Goal, Search, Tried};
+pub use statuses::Statuses;
 pub use step::{StepOrder, StepOutcome};
 pub use timeline::{Sample, Timeline};
 pub use verdict::{Bound, Evidence, Verdict};

@@ -1,6 +1,7 @@
 //! What a run has gathered.
 
 use super::latency::Latencies;
+use super::statuses::Statuses;
 use crate::stack::TupleRoom;
 use crate::time::{Duration, Instant};
 
@@ -148,6 +149,8 @@ pub struct Results {
     pub counts: Counts,
     /// What was said on them.
     pub talk: Talk,
+    /// What HTTP responses said of themselves.
+    pub statuses: Statuses,
     /// How long it took.
     pub latencies: Latencies,
     /// What held connections back.
@@ -195,6 +198,7 @@ impl Results {
     pub fn merge(&mut self, other: Results) {
         self.counts.merge(&other.counts);
         self.talk.merge(&other.talk);
+        self.statuses.merge(&other.statuses);
         self.latencies.merge(&other.latencies);
         self.waits.merge(&other.waits);
         self.started = [self.started, other.started].into_iter().flatten().min();
@@ -238,6 +242,7 @@ mod tests {
             r.counts.end(Ended::Closed);
             r.waits.late = 3;
             r.talk = Talk { answers: 1, octets_sent: 2, octets_received: 3 };
+            r.statuses.enter(404);
             r.end_measurement(Instant::from_millis(to));
             r
         };
@@ -248,6 +253,7 @@ mod tests {
         assert_eq!(sum.latencies.of(Span::Handshake).len(), 2);
         let twice = Talk { answers: 2, octets_sent: 4, octets_received: 6 };
         assert_eq!((sum.talk, sum.talk_measured), (twice, twice));
+        assert_eq!(sum.statuses.errors(), 2);
     }
 
     #[test]

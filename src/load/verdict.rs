@@ -154,7 +154,7 @@ impl Evidence {
             lost: snapshot.kernel.rx_ring_full + snapshot.kernel.rx_dropped,
             received: snapshot.frames.received,
             late: results.waits.late,
-            why_none: why_none(counts, snapshot),
+            why_none: why_none(results, snapshot),
             ceiling_share: limits.frame_ceiling_share,
         }
     }

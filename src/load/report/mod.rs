@@ -9,6 +9,7 @@ use super::flood::FloodReport;
 use super::latency::Span;
 use super::results::Results;
 use super::search::{Goal, Search, Tried};
+use super::statuses::Statuses;
 use super::verdict::{Evidence, Verdict};
 use crate::stats::{Frames, Pool, Snapshot};
 use crate::time::Duration;
@@ -55,6 +56,9 @@ pub struct Report {
     pub connections_per_second: f64,
     /// What was said on connections, all zero where a life says nothing.
     pub talk: TalkReport,
+    /// HTTP responses by the class of their status, where there were any. A status of 400 or more is a bad answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<Statuses>,
     /// From the intended start to ESTABLISHED.
     pub handshake_us: Micros,
     /// Every span that was measured, by [`Span::key`].
@@ -342,6 +346,7 @@ impl Report {
             seconds: rounded(seconds, 6),
             connections_per_second: rounded(ratio(results.closed_measured as f64, seconds), 1),
             talk: TalkReport::of(results, seconds),
+            http: Some(results.statuses).filter(|statuses| statuses.all() > 0),
             handshake_us: Micros::of(results.latencies.of(Span::Handshake)),
             latency_us: spans.map(|span| (span.key(), Micros::of(results.latencies.of(span)))).collect(),
             bad_answer: results.bad_answer,

@@ -4,6 +4,7 @@ use super::super::progress::people_time;
 use super::{Micros, RateReport, Report, SearchReport};
 use crate::load::Span;
 use crate::load::flood::FloodReport;
+use crate::load::statuses::Statuses;
 use crate::stats::{LedgerCheck, Pool};
 use comfy_table::presets::{NOTHING, UTF8_FULL_CONDENSED};
 use comfy_table::{CellAlignment, ContentArrangement, Table, TableStyle};
@@ -34,6 +35,7 @@ impl Report {
             ("connections per second".into(), grouped(self.connections_per_second.round() as u64)),
         ]);
         rows.extend(self.talk_rows());
+        rows.extend(self.http.iter().flat_map(http_rows));
         rows.extend(self.limit_rows());
         rows.extend(self.drivers.iter().map(|driver| ("driver".into(), driver.clone())));
         let (exact, broken) = (self.ledger_exact, self.ledger_broken.clone());
@@ -142,6 +144,17 @@ fn search_rows(search: &SearchReport) -> Vec<(String, String)> {
     let (well, slo) = (search.success * 100.0, people_time((search.slo_us * 1e3) as u64));
     let goal = format!("{well:.1} % well, p99 at most {slo}");
     [("goal of the search".into(), goal), ("highest rate".into(), best)].into_iter().chain(tried).collect()
+}
+
+/// The second row says what wrk(1) says in these words.
+fn http_rows(http: &Statuses) -> Vec<(String, String)> {
+    let classes = [http.successful, http.redirections, http.client_errors, http.server_errors];
+    let mut rows = vec![("HTTP 2xx / 3xx / 4xx / 5xx".into(), classes.map(grouped).join(" / "))];
+    if let Some(first) = http.first_error {
+        let text = format!("{}, the first of them {first}: bad answers", grouped(http.errors()));
+        rows.push(("Non-2xx or 3xx responses".into(), text));
+    }
+    rows
 }
 
 fn flood_rows(flood: &FloodReport) -> Vec<(String, String)> {
@@ -275,6 +288,24 @@ mod tests {
         assert_eq!(json["talk"], expected);
         let page = report(&r).page(&r.latencies, &Timeline::new(Duration::from_millis(100))).unwrap();
         assert!(page.contains("answers / s") && page.contains("4.00 MiB"), "{page}");
+    }
+
+    #[test]
+    fn statuses_are_told_where_there_were_responses_and_errors_apart() {
+        let mut r = results();
+        let report = |r: &_| Report::new("t", r, &Snapshot::default(), Setting::default());
+        assert!(report(&r).http.is_none() && !report(&r).to_string().contains("HTTP"));
+        r.statuses.enter(200);
+        let table = report(&r).to_string();
+        assert!(table.contains("1 / 0 / 0 / 0") && !table.contains("Non-2xx"), "{table}");
+        for error in [404, 404, 503] {
+            r.statuses.enter(error);
+        }
+        let table = report(&r).to_string();
+        assert!(table.contains("1 / 0 / 2 / 1"), "{table}");
+        assert!(table.contains("Non-2xx or 3xx responses") && table.contains("3, the first of them 404"), "{table}");
+        let json = serde_json::to_value(report(&r)).unwrap();
+        assert_eq!(json["http"], serde_json::json!({"2xx": 1, "3xx": 0, "4xx": 2, "5xx": 1, "first_error": 404}));
     }
 
     #[test]
