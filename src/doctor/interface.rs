@@ -18,6 +18,9 @@ pub(super) fn examine(facts: &InterfaceFacts) -> Vec<Finding> {
         findings.push(veth_checksums(facts));
         findings.push(veth_answers());
     }
+    if facts.loopback {
+        findings.push(loopback_checksums());
+    }
     let sockets = host::xdp_sockets();
     let held = sockets.as_ref().map(|all| all.iter().filter(|s| s.if_index == facts.index).collect::<Vec<_>>());
     findings.push(match &held {
@@ -47,7 +50,7 @@ fn link(facts: &InterfaceFacts) -> Finding {
     }
     if facts.mtu > u32::from(af_xdp::MAX_MTU) {
         let found = format!("{found}, which is more than a chunk takes");
-        return Finding::lack("interface", State::Bad, found, format!("`ip link set {name} mtu 1500`"));
+        return Finding::lack("interface", State::Bad, found, af_xdp::mtu_cure(facts));
     }
     if !facts.carrier {
         let cure = "plug the cable in, or set the other end up";
@@ -89,6 +92,11 @@ fn veth_checksums(facts: &InterfaceFacts) -> Finding {
         ),
         "`ethtool -K PEER tx off` on the other end, or `--rx-checksum trust`",
     )
+}
+
+fn loopback_checksums() -> Finding {
+    let found = "a loopback leaves them undone, and nothing changes that";
+    Finding::lack("checksums on a loopback", State::Warn, found, "`--rx-checksum trust`, or a veth pair instead")
 }
 
 /// A frame that is sent by XDP_TX waits in the peer's ring until the peer's NAPI is called, which is done for an XDP program
@@ -151,7 +159,10 @@ fn trial(facts: &InterfaceFacts) -> Vec<Finding> {
     let generic = got.contains("generic");
     let bound = if generic {
         let found = format!("{got}: every frame becomes a socket buffer first");
-        let cure = format!("where the driver has native XDP: {}; else another interface", native_cure(&facts.name));
+        let cure = match facts.loopback {
+            true => "another interface, as a veth pair: a loopback has no native XDP".into(),
+            false => format!("where the driver has native XDP: {}; else another interface", native_cure(&facts.name)),
+        };
         Finding::lack("AF_XDP", State::Warn, found, cure)
     } else {
         Finding::good("AF_XDP", format!("{got} on {} queues", port.drivers.len()))
@@ -217,6 +228,17 @@ mod tests {
         assert_eq!(of("AF_XDP").state, State::Unknown);
         assert!(of("AF_XDP").found.contains("cannot carry it"));
         assert!(link(&InterfaceFacts { name: "lo".into(), ..Default::default() }).found.starts_with("lo: no driver, "));
+    }
+
+    /// A smaller MTU there is one for all that the host says to itself.
+    #[test]
+    fn a_loopback_is_better_left_as_it_is() {
+        let of = |loopback| {
+            let facts = InterfaceFacts { name: "lo".into(), mtu: 65_536, up: true, loopback, ..Default::default() };
+            link(&facts).cure.unwrap()
+        };
+        assert_eq!(of(false), "`ip link set lo mtu 1500`");
+        assert!(of(true).starts_with("take a NIC, or a veth pair (`ip link add "), "{}", of(true));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod interface;
 mod memory;
 mod nic;
 
+use crate::SetupError;
 use crate::driver::XdpProgram;
 use crate::driver::af_xdp;
 use crate::driver::errno::{OLDEST_KERNEL, privilege};
@@ -66,12 +67,13 @@ pub fn examine(interface: Option<&str>) -> Vec<Finding> {
     let facts = interface.map(host::interface).transpose();
     let driver = facts.as_ref().ok().and_then(Option::as_ref).map_or("", |facts| &facts.driver);
     let umem = af_xdp::umem_octets(driver);
+    let program = XdpProgram::load();
     let mut findings = vec![
         kernel(),
         capabilities(umem),
         memory::locked(umem),
-        bpf_jit(),
-        xdp_program(),
+        bpf_jit(program.as_ref().ok().and_then(XdpProgram::is_compiled), is_in_the_hosts_network()),
+        xdp_program(program.err()),
         memory::huge_pages(umem),
         cores(),
     ];
@@ -131,20 +133,31 @@ fn effective_capabilities(status: &str) -> Option<u64> {
     u64::from_str_radix(line.trim(), 16).ok()
 }
 
-fn bpf_jit() -> Finding {
+/// What became of the program tells it in every namespace; the switch is shown in the host's own one alone.
+fn bpf_jit(compiled: Option<bool>, in_the_hosts_network: bool) -> Finding {
     let topic = "BPF JIT";
-    let cure = "`sysctl -w net.core.bpf_jit_enable=1`";
-    match fs::read_to_string("/proc/sys/net/core/bpf_jit_enable").as_deref().map(str::trim) {
-        Ok("0") => Finding::lack(topic, State::Warn, "off: the XDP program is interpreted", cure),
-        Ok(_) => Finding::good(topic, "on"),
-        Err(_) => Finding::lack(topic, State::Unknown, "this namespace does not show it", cure),
+    let switch = "sysctl -w net.core.bpf_jit_enable=1";
+    let cure = match in_the_hosts_network {
+        true => format!("`{switch}`"),
+        false => {
+            format!("`nsenter -t 1 -n {switch}`, outside of any container: this network namespace has no such switch")
+        }
+    };
+    match compiled {
+        Some(true) => Finding::good(topic, "on: the XDP program is compiled"),
+        Some(false) => Finding::lack(topic, State::Warn, "off: the XDP program is interpreted", cure),
+        None => Finding::lack(topic, State::Unknown, "not known, as the XDP program was not loaded", "see XDP program"),
     }
 }
 
-fn xdp_program() -> Finding {
-    match XdpProgram::load() {
-        Ok(_) => Finding::good("XDP program", "loads"),
-        Err(e) => Finding::lack("XDP program", State::Bad, format!("{}: {}", e.what, e.cause), e.cure),
+fn is_in_the_hosts_network() -> bool {
+    fs::exists("/proc/sys/net/core/bpf_jit_enable").unwrap_or(false)
+}
+
+fn xdp_program(refusal: Option<SetupError>) -> Finding {
+    match refusal {
+        None => Finding::good("XDP program", "loads"),
+        Some(e) => Finding::lack("XDP program", State::Bad, format!("{}: {}", e.what, e.cause), e.cure),
     }
 }
 
@@ -188,6 +201,17 @@ mod tests {
         for (lockable, missing) in [(Some(UMEM - 1), &["cap_ipc_lock"][..]), (Some(UMEM), &[]), (None, &[])] {
             assert_eq!(missing_capabilities(others, lockable, UMEM), missing, "{lockable:?}");
         }
+    }
+
+    #[test]
+    fn the_jit_is_switched_on_where_the_switch_is() {
+        let of = |compiled, in_the_hosts_network| bpf_jit(compiled, in_the_hosts_network);
+        assert_eq!(of(Some(true), false).state, State::Good);
+        let interpreted = of(Some(false), true);
+        assert_eq!(interpreted.state, State::Warn);
+        assert_eq!(interpreted.cure.unwrap(), "`sysctl -w net.core.bpf_jit_enable=1`");
+        assert!(of(Some(false), false).cure.unwrap().starts_with("`nsenter -t 1 -n sysctl -w "));
+        assert_eq!(of(None, true).state, State::Unknown);
     }
 
     #[test]

@@ -195,6 +195,11 @@ impl XdpProgram {
         self.program().info().ok().map(|info| info.id())
     }
 
+    /// Whether the kernel has compiled it, or interprets it; `None` where it does not tell.
+    pub fn is_compiled(&self) -> Option<bool> {
+        self.program().info().ok().map(|info| info.size_jitted() > 0)
+    }
+
     /// Where the program runs.
     pub fn attached(&self) -> Attached {
         self.attached

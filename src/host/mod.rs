@@ -52,6 +52,8 @@ pub struct InterfaceFacts {
     pub up: bool,
     /// Whether there is a carrier.
     pub carrier: bool,
+    /// Whether it is the loopback, which leads nowhere but back.
+    pub loopback: bool,
     /// The kernel's addresses on it, with their prefix lengths.
     pub addresses: Vec<(Addr, u8)>,
     /// Queues that receive.
@@ -146,6 +148,7 @@ fn link_of(message: &Message) -> Option<InterfaceFacts> {
         index: link.header.index,
         up: link.header.flags.contains(LinkFlags::Up),
         carrier: link.header.flags.contains(LinkFlags::LowerUp),
+        loopback: link.header.flags.contains(LinkFlags::Loopback),
         ..Default::default()
     };
     for attribute in &link.attributes {
@@ -250,7 +253,7 @@ mod tests {
     fn the_loopback_interface_is_known_to_everyone() {
         let facts = interface("lo").unwrap();
         assert_eq!((facts.name.as_str(), facts.index, facts.mac), ("lo", 1, MacAddr::default()));
-        assert!(facts.rx_queues >= 1 && facts.mtu > 1500, "{facts:?}");
+        assert!(facts.loopback && facts.rx_queues >= 1 && facts.mtu > 1500, "{facts:?}");
     }
 
     #[test]

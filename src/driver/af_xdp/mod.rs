@@ -20,7 +20,7 @@ mod umem;
 pub use frame::{CHUNK, XskFrame};
 pub use offload::ChecksumOffload;
 pub(crate) use offload::SINCE as CHECKSUMS_SINCE;
-pub(crate) use port::{MAX_MTU, RING, kernel_version, umem_octets};
+pub(crate) use port::{MAX_MTU, RING, kernel_version, mtu_cure, umem_octets};
 pub use port::{Port, PortConfig, ZeroCopy, open};
 pub(crate) use umem::HUGE_PAGE;
 

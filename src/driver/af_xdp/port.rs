@@ -184,7 +184,7 @@ fn check(config: &PortConfig, facts: &InterfaceFacts) -> Result<u32, SetupError>
     }
     if facts.mtu > u32::from(MAX_MTU) {
         let cause = format!("its MTU of {} is more than a chunk takes ({MAX_MTU})", facts.mtu);
-        return Err(SetupError::new(what(), cause, format!("`ip link set {interface} mtu 1500`")));
+        return Err(SetupError::new(what(), cause, mtu_cure(facts)));
     }
     if !config.ring.is_power_of_two() || config.chunks / 3 < config.ring {
         let cause = format!("a ring of {} does not go with {} chunks", config.ring, config.chunks);
@@ -194,6 +194,18 @@ fn check(config: &PortConfig, facts: &InterfaceFacts) -> Result<u32, SetupError>
         Some(workers) if workers != facts.rx_queues => Err(wrong_workers(workers, facts)),
         _ => Ok(facts.rx_queues),
     }
+}
+
+/// What makes the MTU small enough. The host's own traffic goes over its loopback, and would suffer for it.
+pub(crate) fn mtu_cure(facts: &InterfaceFacts) -> String {
+    let shorter = format!("`ip link set {} mtu 1500`", facts.name);
+    if !facts.loopback {
+        return shorter;
+    }
+    format!(
+        "take a NIC, or a veth pair (`ip link add eth1 type veth peer name eth2`); in a namespace where nobody else needs it, \
+         {shorter} with `--rx-checksum trust`"
+    )
 }
 
 /// How large chunks this driver needs. Some take the size of their receive buffers in whole KiB: of a chunk of 2,048 octets,
