@@ -1,6 +1,6 @@
 //! `handfast doctor`: what this host and NIC can do, and what mends each lack.
 
-use super::{Outcome, print_json, say};
+use super::{Outcome, columns, print_json, say};
 use crate::doctor::{Finding, State, examine};
 use comfy_table::{ContentArrangement, Table, presets};
 use std::process::ExitCode;
@@ -38,16 +38,18 @@ pub fn run(args: Args) -> Outcome {
     if args.json {
         print_json(&report)?;
     } else {
-        say(&page(&report))?;
+        say(&page(&report, columns()))?;
     }
     Ok(if report.works { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn page(report: &Report) -> String {
+fn page(report: &Report, columns: Option<u16>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(["", "looked at", "found"]);
-    // On a terminal long findings are broken to its width; in a pipe each keeps its line.
-    table.set_content_arrangement(ContentArrangement::Dynamic);
+    // On a terminal long findings are broken to its width; in a pipe each keeps its line. Commands below stay whole anyhow.
+    if let Some(columns) = columns {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(columns);
+    }
     for finding in &report.findings {
         table.add_row([mark(finding.state), &finding.topic, &finding.found]);
     }
@@ -77,7 +79,19 @@ mod tests {
     fn each_lack_is_shown_with_its_cure() {
         let cure = Some("`ulimit -l unlimited`".to_string());
         let lack = Finding { topic: "locked memory".into(), state: State::Bad, found: "8 MiB".into(), cure };
-        let page = page(&Report { works: false, findings: vec![lack] });
+        let report = Report { works: false, findings: vec![lack] };
+        let page = page(&report, None);
         assert!(page.contains("BAD locked memory: `ulimit -l unlimited`\n") && page.contains("8 MiB"), "{page}");
+    }
+
+    #[test]
+    fn findings_are_broken_between_words_to_the_width_of_a_terminal() {
+        let found = "more words than there is room for in one line of a narrow terminal".to_string();
+        let finding = Finding { topic: "words".into(), state: State::Good, found: found.clone(), cure: None };
+        let report = Report { works: true, findings: vec![finding] };
+        assert!(page(&report, None).contains(&found));
+        let page = page(&report, Some(40));
+        assert!(page.lines().all(|line| line.chars().count() <= 40), "{page}");
+        assert!(page.split_whitespace().collect::<Vec<_>>().join(" ").ends_with(&found), "{page}");
     }
 }

@@ -159,6 +159,12 @@ fn log_to_stderr(level: &str) {
         .try_init();
 }
 
+/// The width of the terminal that stdout is; `None` where it is none: in a pipe or file each sentence keeps its line.
+fn columns() -> Option<u16> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    Some(size.ws_col).filter(|columns| *columns > 0)
+}
+
 /// Writes to stdout; a reader that has gone (EPIPE) has seen what it wanted.
 ///
 /// # Errors

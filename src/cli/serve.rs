@@ -4,7 +4,7 @@ use super::defence::DefenceArgs;
 use super::interrupt::Interrupts;
 use super::secret_file::{LOOK_EVERY, SecretFile};
 use super::values::{one_of, parse_size, time};
-use super::{LinkArgs, Outcome, say, stats, tables, utc, verdict};
+use super::{LinkArgs, Outcome, columns, say, stats, tables, utc, verdict};
 use crate::SetupError;
 use crate::admin::Admin;
 use crate::engine::{Ended, Engine, EngineConfig};
@@ -194,6 +194,6 @@ fn report(ended: &Ended<Services>) -> Outcome {
     if refused > 0 {
         tracing::warn!("{refused} http connections were aborted: too many had something pending");
     }
-    say(&tables::ledger(&ended.snapshot))?;
+    say(&tables::ledger(&ended.snapshot, columns()))?;
     Ok(verdict(ended.snapshot.ledger.exact))
 }

@@ -3,7 +3,7 @@
 mod watch;
 
 use super::values::tenth_of_a_second;
-use super::{Outcome, print_json, say, tables};
+use super::{Outcome, columns, print_json, say, tables};
 use crate::SetupError;
 use crate::admin;
 use rustix::process::geteuid;
@@ -49,7 +49,7 @@ pub fn run(args: Args) -> Outcome {
     if args.json {
         return print_json(&snapshot);
     }
-    say(&tables::snapshot(&snapshot))?;
+    say(&tables::snapshot(&snapshot, columns()))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -3,13 +3,13 @@
 use crate::stats::{Serving, Snapshot};
 use crate::tcp::State;
 use crate::time::Duration;
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use strum::IntoEnumIterator;
 
-/// A snapshot as a page of tables; empty counters are left out, states are not.
-pub(super) fn snapshot(snapshot: &Snapshot) -> String {
+/// A snapshot as a page of tables; empty counters are left out, states are not. Sentences are broken to so many columns.
+pub(super) fn snapshot(snapshot: &Snapshot, columns: Option<u16>) -> String {
     let mut page = snapshot.serving.as_ref().map(serving).unwrap_or_default();
     let states: Vec<_> = State::iter().filter(|state| *state != State::Closed).collect();
     let states = states.iter().map(|s| (s.rfc_name(), snapshot.states.get(s.key()).copied().unwrap_or(0)));
@@ -54,7 +54,7 @@ pub(super) fn snapshot(snapshot: &Snapshot) -> String {
     ] {
         section(&mut page, title, counted(map));
     }
-    defence(&mut page, snapshot);
+    defence(&mut page, snapshot, columns);
     let k = &snapshot.kernel;
     let lost = [
         ("dropped", k.rx_dropped),
@@ -73,7 +73,7 @@ pub(super) fn snapshot(snapshot: &Snapshot) -> String {
         "octets each, all in: half-open {}, connection {}, TIME-WAIT {} (IPv6: {})",
         b.half_open, b.established, b.time_wait, b.time_wait_v6
     );
-    page.push_str(&ledger(snapshot));
+    page.push_str(&ledger(snapshot, columns));
     page
 }
 
@@ -83,15 +83,28 @@ fn serving(Serving { interface, since, uptime_seconds }: &Serving) -> String {
     format!("serving on {interface} for {uptime}, since {since}\n\n")
 }
 
-/// The sums of the ledger, a line each, and the verdict.
-pub(super) fn ledger(snapshot: &Snapshot) -> String {
-    let mut lines = String::new();
-    for law in snapshot.laws() {
-        let _ = writeln!(lines, "ledger: {law}");
-    }
+/// The sums of the ledger, a sentence each, and the verdict.
+pub(super) fn ledger(snapshot: &Snapshot, columns: Option<u16>) -> String {
     let plea = if snapshot.ledger.exact { "" } else { "; please report this as a bug" };
-    let _ = writeln!(lines, "ledger: {}{plea}", snapshot.ledger);
-    lines
+    let verdict = format!("{}{plea}", snapshot.ledger);
+    let said = snapshot.laws().into_iter().map(|law| law.to_string()).chain([verdict]);
+    sentences(columns, said.map(|said| ("ledger:", said)))
+}
+
+/// Sentences behind a word.
+fn sentences(columns: Option<u16>, rows: impl IntoIterator<Item = (&'static str, String)>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    if let Some(columns) = columns {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(columns);
+    }
+    for (word, sentence) in rows {
+        table.add_row([word.to_string(), sentence]);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 1));
+    }
+    if table.is_empty() { String::new() } else { format!("{}\n", table.trim_fmt()) }
 }
 
 fn counted(map: &BTreeMap<String, u64>) -> impl Iterator<Item = (&str, u64)> {
@@ -107,7 +120,7 @@ fn section<'a>(page: &mut String, title: &str, rows: impl IntoIterator<Item = (&
 }
 
 /// Where the defence stands and why, and what it has done.
-fn defence(page: &mut String, snapshot: &Snapshot) {
+fn defence(page: &mut String, snapshot: &Snapshot, columns: Option<u16>) {
     let d = &snapshot.defence;
     section(page, "SYN cookies", counted(&d.cookies));
     section(page, "SYN budgets of prefixes", counted(&d.budgets));
@@ -117,9 +130,8 @@ fn defence(page: &mut String, snapshot: &Snapshot) {
         table.add_row([step.clone(), workers.to_string(), format!("{:.1}", ms as f64 / 1e3)]);
     }
     finish(page, table, 1);
-    for (why, workers) in &d.why {
-        let _ = writeln!(page, "SYN defence: {why} ({workers} workers, {} switches in all)", d.switches);
-    }
+    let why = |(why, workers): (&String, &u64)| format!("{why} ({workers} workers, {} switches in all)", d.switches);
+    page.push_str(&sentences(columns, d.why.iter().map(|reason| ("SYN defence:", why(reason)))));
 }
 
 fn pools(page: &mut String, snapshot: &Snapshot) {
@@ -171,7 +183,7 @@ mod tests {
     use crate::stats::WorkerInfo;
 
     #[test]
-    fn no_table_is_wider_than_a_terminal_of_80_columns() {
+    fn no_line_is_wider_than_a_terminal_of_80_columns() {
         let mut s = Snapshot::sum([]);
         s.chunks.free = 4_194_304;
         s.workers = vec![WorkerInfo {
@@ -183,10 +195,21 @@ mod tests {
             taken: 1 << 40,
             ..WorkerInfo::default()
         }];
-        let page = snapshot(&s);
-        let tables = page.lines().filter(|line| !line.starts_with("ledger"));
-        assert!(tables.clone().all(|line| line.chars().count() <= 80), "{page}");
-        assert!(tables.clone().any(|line| line.contains("handed over")) && page.contains("4194304"), "{page}");
+        (s.chunks.total, s.chunks.receiving, s.chunks.sending) = (4_194_304 * 3, 4_194_304, 4_194_304);
+        (s.frames.received, s.connections.opened) = (u64::MAX / 2, u64::MAX / 2);
+        s.frames.handled.insert("segment".into(), u64::MAX / 4);
+        s.frames.dropped.insert("truncated".into(), u64::MAX / 4 + 1);
+        s.defence.why.insert("cookie: more SYNs in a second than `--xdp-above` bears, without a handshake".into(), 1);
+        s.audit();
+        let page = snapshot(&s, Some(80));
+        assert!(page.lines().all(|line| line.chars().count() <= 80), "{page}");
+        assert!(page.contains("handed over") && page.contains("4194304"), "{page}");
+        let words: Vec<_> = page.split_whitespace().collect();
+        let whole =
+            "ledger: chunks = free + receiving + sending + held: 12582912 = 4194304 + 4194304 + 4194304 + 0 holds";
+        assert!(words.join(" ").contains(whole), "{page}");
+        assert!(page.contains("\n        "), "what goes on stands below what it goes on from: {page}");
+        assert!(snapshot(&s, None).contains(whole), "in a pipe it keeps its line");
     }
 
     #[test]
@@ -194,13 +217,13 @@ mod tests {
         let mut s = Snapshot::sum([]);
         s.frames.received = 3;
         s.audit();
-        let page = snapshot(&s);
+        let page = snapshot(&s, None);
         for state in State::iter().filter(|state| *state != State::Closed) {
             assert!(page.contains(state.rfc_name()), "{page}");
         }
         assert!(page.contains("frames received = of use + dropped: 3 = 0 + 0 DOES NOT HOLD"), "{page}");
         assert!(page.contains("NOT EXACT"));
         let s = Snapshot::sum([]);
-        assert!(ledger(&s).ends_with("ledger: exact\n"));
+        assert!(ledger(&s, None).ends_with("ledger: exact\n"));
     }
 }
