@@ -111,6 +111,7 @@ where
             }
             false => Vec::new(),
         };
+        placement::tell_shared(&cores);
         port.cores = cores.iter().map(|core| core.map(|core| core.id)).collect();
         let mut opened = af_xdp::open(&port)?;
         // Only now: some drivers forget the table when a program is attached.
@@ -185,7 +186,7 @@ where
             let make_app = make_app.clone();
             let (tell_mailbox, mailbox) = bounded(1);
             let thread = std::thread::Builder::new()
-                .name(format!("hf-worker-{index}"))
+                .name(format!("{}{index}", host::WORKER))
                 .spawn(move || run_worker(plan, driver, &*make_app, tell_mailbox));
             match thread {
                 Ok(thread) => threads.push(thread),

@@ -58,6 +58,9 @@ fn the_first_worker_runs_on_the_core_asked_for() {
     let Some(served) = Site::start("core", &format!("--service echo@7 --first-core {core}")) else { return };
     let greeting = served.server.greeting();
     assert!(greeting.contains(&format!("queue 0 on core {core} (")), "{greeting}");
+    let other = Site::start("core-too", &format!("--service echo@7 --first-core {core}")).unwrap();
+    assert!(other.server.log().contains("has this core as well; `--first-core N`"), "{}", other.server.log());
+    assert_eq!(end(other, Signal::TERM).0, Some(0));
     assert_eq!(end(served, Signal::TERM).0, Some(0));
 }
 

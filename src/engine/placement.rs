@@ -53,6 +53,15 @@ pub(super) fn on_interface(
     Ok(cores)
 }
 
+/// A line in the log where another program's worker has one of these cores: both are slower than they could be, and nothing
+/// else says why.
+pub(super) fn tell_shared(cores: &[Option<CoreId>]) {
+    let others = cores.iter().flatten().find_map(|core| Some((core.id, host::worker_pinned_to(core.id)?)));
+    if let Some((core, other)) = others {
+        tracing::warn!(core, "a worker of {other} has this core as well; `--first-core N` gives this stack others");
+    }
+}
+
 fn cannot_move(interface: &str, irq: &QueueInterrupt, core: CoreId, e: &std::io::Error) -> SetupError {
     SetupError::new(
         format!("moving interrupt {} of {interface} queue {} to core {}", irq.irq, irq.queue, core.id),

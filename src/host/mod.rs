@@ -11,6 +11,7 @@ mod link_watch;
 mod machine;
 mod neighbours;
 mod netlink;
+mod pinned;
 mod rss;
 mod watch;
 mod xdp_sockets;
@@ -20,8 +21,10 @@ pub use interrupts::{QueueInterrupt, move_interrupt, near_cores, queue_interrupt
 pub use link_watch::link_watch;
 pub use machine::Machine;
 pub use neighbours::{neighbour_watch, neighbours, resolve};
+pub use pinned::{WORKER, worker_pinned_to};
 pub use rss::{ReceiveSteering, receive_steering};
 pub use watch::Watch;
+use xdp_sockets::process_name;
 pub use xdp_sockets::{XdpSocket, xdp_holders, xdp_sockets};
 
 pub use crate::Route;

@@ -91,7 +91,7 @@ fn is_fill_ring(line: &str) -> bool {
     line.contains(" socket:[") && offset == Some(libc::XDP_UMEM_PGOFF_FILL_RING)
 }
 
-fn process_name(path: &Path, pid: u32) -> String {
+pub(super) fn process_name(path: &Path, pid: u32) -> String {
     let name = std::fs::read_to_string(path.join("comm")).unwrap_or_default();
     format!("{} (pid {pid})", name.trim())
 }
