@@ -23,7 +23,7 @@ fn owner(c: &mut Criterion) {
         group.bench_function(family, |b| {
             b.iter(|| {
                 tuple.remote_port = tuple.remote_port.wrapping_add(1);
-                share.next(black_box(&tuple), None)
+                share.next(black_box(&tuple), true, None)
             });
         });
     }

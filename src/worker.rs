@@ -232,9 +232,9 @@ impl<D: Driver, A: App> Worker<D, A> {
             self.tend_at = now + TEND_EVERY;
             self.driver.tend(now)?;
         }
-        Ok(match received {
-            BURST => Turn::Full,
-            0 if !(commands || taken || sent) => Turn::Empty,
+        Ok(match received.max(taken) {
+            BURST.. => Turn::Full,
+            0 if !(commands || sent) => Turn::Empty,
             _ => Turn::Some,
         })
     }
@@ -266,21 +266,21 @@ impl<D: Driver, A: App> Worker<D, A> {
         received
     }
 
-    /// Processes what other workers have handed to us. Replies leave by our own queue.
-    fn take_over(&mut self, now: Instant) -> bool {
-        let Some(desk) = &mut self.desk else { return false };
+    /// Processes what other workers have handed to us; says how much that was. Replies leave by our own queue.
+    fn take_over(&mut self, now: Instant) -> usize {
+        let Some(desk) = &mut self.desk else { return 0 };
         let mut out = Output { driver: &mut self.driver, any: false };
-        let mut any = false;
+        let mut taken = 0;
         for _ in 0..BURST {
             let Some((addr, station)) = desk.take_news() else { break };
-            any = true;
+            taken += 1;
             self.stack.on_heard(now, addr, station);
         }
         for _ in 0..BURST {
             let Some(mut parcel) = desk.take() else { break };
-            any = true;
-            let (len, way) = (parcel.len(), parcel.way());
-            match self.stack.on_taken_frame(now, parcel.buffer(), len, way) {
+            taken += 1;
+            let (len, search) = (parcel.len(), parcel.search());
+            match self.stack.on_taken_frame(now, parcel.buffer(), len, search) {
                 Disposition::Consumed => {}
                 Disposition::Reply(len) => {
                     let reply = &parcel.buffer()[..len];
@@ -299,7 +299,7 @@ impl<D: Driver, A: App> Worker<D, A> {
             desk.put_back(parcel);
         }
         desk.wake_others();
-        any
+        taken
     }
 
     /// A reply stands where the question was: the chunk goes from the rx to the tx ring.

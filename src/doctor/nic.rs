@@ -30,7 +30,7 @@ fn steering(facts: &InterfaceFacts, told: Option<&ReceiveSteering>) -> Finding {
         |why: &str| format!("{why}: frames are handed over to the owners of their flows, which costs a copy");
     let Some(told) = told.filter(|told| !told.table.is_empty() && !told.key.is_empty()) else {
         let cure = format!(
-            "it works so; `serve --sharding arrival` needs no hand-over where each flow keeps to its queue, and {} never does",
+            "it works so; `serve --sharding arrival` serves each flow that keeps to its queue there, and {} leaves nothing to hand over",
             change_queues(facts, 1)
         );
         return Finding::lack(topic, State::Warn, handed_over("the driver tells no key and table"), cure);

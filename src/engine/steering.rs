@@ -40,8 +40,8 @@ pub(super) fn of_all(rss: Option<&Rss>, sharding: Sharding, workers: usize) -> R
         match Steering::of_nic(rss, workers) {
             Some(steering) => return Ok(steering.with(sharding)),
             None => tracing::warn!(
-                "flows are shared out by a hash of our own and handed over: the NIC's table leaves one of {workers} \
-                 workers without any, or its key is short"
+                "flows are shared out by {}: the NIC's table leaves one of {workers} workers without any, or its key is short",
+                without_rss(sharding)
             ),
         }
     }

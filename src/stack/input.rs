@@ -53,12 +53,12 @@ pub(super) enum Reply {
 }
 
 impl Shard {
-    /// As [`Shard::on_frame`], for a frame that came this way.
-    pub fn on_taken_frame(&mut self, now: Instant, buffer: &mut [u8], len: usize, way: Search) -> Disposition {
+    /// As [`Shard::on_frame`], for a frame that others have handed to us in this search.
+    pub fn on_taken_frame(&mut self, now: Instant, buffer: &mut [u8], len: usize, search: Search) -> Disposition {
         self.ledger.frames_taken += 1;
-        self.way = Some(way);
+        self.search = Some(search);
         let what = self.on_frame(now, buffer, len);
-        self.way = None;
+        self.search = None;
         what
     }
 
@@ -108,26 +108,25 @@ impl Shard {
     /// Nothing is known here of the flow, but other workers may know it.
     #[inline(never)]
     fn on_unknown(&mut self, now: Instant, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
-        match self.next_to_ask(now, arrival) {
+        match self.next_to_ask(arrival) {
             None => self.on_listener(now, arrival, reply),
             Some(search) => hand_over(search, reply),
         }
     }
 
-    /// Which worker may know the flow of a segment that fits nothing here; `None` when it is ours to answer.
-    fn next_to_ask(&self, now: Instant, arrival: &Arrival<'_>) -> Option<Search> {
-        if self.share.is_by_arrival() && self.opens_here(now, arrival) {
-            return None;
-        }
-        self.share.next(arrival.tuple, self.way)
+    /// Which worker may know the flow of a segment that nothing here fits; `None` when it is ours to answer.
+    fn next_to_ask(&self, arrival: &Arrival<'_>) -> Option<Search> {
+        let flags = arrival.segment.header.flags;
+        let is_first = flags.0 & (Flags::SYN | Flags::ACK | Flags::RST).0 == Flags::SYN.0;
+        let opens_here = is_first && self.share.is_by_arrival() && self.listens(arrival.tuple.local_port);
+        if opens_here { None } else { self.next_for(arrival.tuple) }
     }
 
-    /// Whether a segment opens a connection, or completes a handshake of which no worker keeps anything.
-    fn opens_here(&self, now: Instant, arrival: &Arrival<'_>) -> bool {
-        let (header, tuple) = (&arrival.segment.header, arrival.tuple);
-        let is_first = header.flags.0 & (Flags::SYN | Flags::ACK | Flags::RST).0 == Flags::SYN.0;
-        is_first && self.listens(tuple.local_port)
-            || self.may_hold_cookie(now, header.flags) && self.cookies.open(tuple, header, now).is_ok()
+    /// The same for any tuple.
+    fn next_for(&self, tuple: &FourTuple) -> Option<Search> {
+        // Where nobody listens there are only flows that we have opened.
+        let may_be_peers = self.draining || self.listens(tuple.local_port);
+        self.share.next(tuple, may_be_peers, self.search)
     }
 
     /// What is no TCP.
@@ -208,6 +207,12 @@ impl Shard {
     fn on_half_open(&mut self, now: Instant, place: u32, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
         let entry = self.half_open.get(place).expect(INDEXED);
         let verdict = entry.on_segment(arrival.segment, &env!(self, now));
+        // The entry may be of a SYN that was sent again, and the connection of the first one be another worker's.
+        if matches!(verdict, HalfOpenVerdict::AnswerReset | HalfOpenVerdict::AnswerAck(_) | HalfOpenVerdict::Drop(_))
+            && let Some(search) = self.next_to_ask(arrival)
+        {
+            return hand_over(search, reply);
+        }
         match verdict {
             HalfOpenVerdict::Establish => {
                 let index = self.promote(arrival, place, now)?;
@@ -226,16 +231,11 @@ impl Shard {
                 self.end_half_open(place, HalfOpenEnding::Reset, now);
                 self.on_listener(now, arrival, reply)
             }
-            HalfOpenVerdict::AnswerReset => match self.next_to_ask(now, arrival) {
-                // Our entry may be of a SYN that was sent again, and the first one, whose answer is acknowledged here, have
-                // come in elsewhere.
-                Some(search) => hand_over(search, reply),
-                // The peer may have been answered with a cookie before there was room for the entry.
-                None if self.may_hold_cookie(now, arrival.segment.header.flags) => {
-                    self.on_cookie(now, arrival, Some(place), reply)
-                }
-                None => self.reset(now, arrival, reply),
-            },
+            // The peer may have been answered with a cookie before there was room for the entry.
+            HalfOpenVerdict::AnswerReset if self.may_hold_cookie(now, arrival.segment.header.flags) => {
+                self.on_cookie(now, arrival, Some(place), reply)
+            }
+            HalfOpenVerdict::AnswerReset => self.reset(now, arrival, reply),
             HalfOpenVerdict::AnswerAck(reason) => {
                 let word = self.isns.word(arrival.tuple);
                 self.answer_once(now, arrival, word).map_err(|_| reason)?;
@@ -257,7 +257,14 @@ impl Shard {
             *reply = Some(shard.segment(arrival, header));
             Ok(())
         };
-        match entry.on_segment(arrival.segment) {
+        let verdict = entry.on_segment(arrival.segment);
+        // A connection that came after it may be another worker's.
+        if matches!(verdict, TimeWaitVerdict::Acknowledge(_) | TimeWaitVerdict::Drop(_))
+            && let Some(search) = self.next_to_ask(arrival)
+        {
+            return hand_over(search, reply);
+        }
+        match verdict {
             TimeWaitVerdict::AcknowledgeAndRestart => {
                 self.restart_time_wait(arrival.hash, flow, now);
                 ack(self, self.isns.word(arrival.tuple), reply)?;
@@ -442,13 +449,21 @@ impl Shard {
     /// RFC 5927: an error counts only when it quotes what is in flight, and ends only a connection that does not stand yet.
     fn on_icmp_error(&mut self, now: Instant, error: &icmp::Error, reply: &mut Option<Reply>) -> Outcome {
         let (_, flow) = self.find(&error.tuple);
-        if let (None, Some(search)) = (flow, self.share.next(&error.tuple, self.way)) {
+        if flow.is_none()
+            && let Some(search) = self.next_for(&error.tuple)
+        {
             return hand_over(search, reply);
         }
         let index = match flow.map(|flow| (flow.phase(), flow.place())) {
             Some((Phase::Connection, index)) => index,
             Some((Phase::HalfOpen, place)) => {
-                if self.half_open.get(place).expect(INDEXED).on_icmp_error(error)? {
+                let judged = self.half_open.get(place).expect(INDEXED).on_icmp_error(error);
+                if judged.is_err()
+                    && let Some(search) = self.next_for(&error.tuple)
+                {
+                    return hand_over(search, reply);
+                }
+                if judged? {
                     self.end_half_open(place, HalfOpenEnding::Reset, now);
                 }
                 return Ok(Handled::IcmpError);

@@ -141,9 +141,9 @@ impl<A: App> Stack<A> {
         what
     }
 
-    /// As [`Stack::on_frame`], for a frame that another worker handed over, and that has come this way.
-    pub fn on_taken_frame(&mut self, now: Instant, buffer: &mut [u8], len: usize, way: Search) -> Disposition {
-        let what = self.shard.on_taken_frame(now, buffer, len, way);
+    /// As [`Stack::on_frame`], for a frame that another worker handed over in this search.
+    pub fn on_taken_frame(&mut self, now: Instant, buffer: &mut [u8], len: usize, search: Search) -> Disposition {
+        let what = self.shard.on_taken_frame(now, buffer, len, search);
         self.let_read(now);
         what
     }

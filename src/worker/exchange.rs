@@ -1,4 +1,4 @@
-//! What crosses from worker to worker: frames of flows that another worker owns, and neighbours' addresses.
+//! What crosses from worker to worker: frames of flows that another worker owns, or may own, and neighbours' addresses.
 //!
 //! Each worker has an inbox: a bounded queue of parcels, and the empty parcels that fit into it. A giver takes an empty
 //! parcel, copies the frame (its chunk stays with its driver) and puts the parcel into the queue; the owner reads it in

@@ -69,8 +69,8 @@ pub(crate) struct Shard {
     pub ports: Ports,
     /// Which flows are ours.
     pub share: Share,
-    /// How the frame that is being processed came to us, if other workers have handed it over.
-    pub way: Option<Search>,
+    /// The search in which others have handed us the frame that is being processed.
+    pub search: Option<Search>,
     /// Neighbours' addresses that came in here and the other workers have not been told.
     pub heard: VecDeque<(Addr, Station)>,
     /// Soft errors that the application has yet to be told.
@@ -167,7 +167,7 @@ impl Shard {
             neighbours,
             ports: Ports::new(config.ephemeral_ports, share.clone()),
             share,
-            way: None,
+            search: None,
             heard: VecDeque::new(),
             soft_errors: VecDeque::new(),
             listening,

@@ -4,7 +4,7 @@ use super::{Search, Sharding, Share, Steering};
 use crate::stack::shard::Shard;
 use crate::stack::{CookieKeys, DefenceConfig, Disposition, LocalAddr, Secrets, StackConfig, SynDefence};
 use crate::tcp::state::State;
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 use crate::wire::frame::{self, Envelope, Incoming, Link, TxChecksum, VerifyChecksum};
 use crate::wire::tcp::{Flags, Header};
 use crate::wire::{Addr, FourTuple, MacAddr, SeqNum};
@@ -25,35 +25,40 @@ fn shards(mode: SynDefence) -> Vec<Shard> {
     (0..WORKERS).map(|worker| Shard::new(config.clone(), Share::new(&steering, worker), Instant::ZERO)).collect()
 }
 
-/// What came of a segment: who answered, after how many others, and what.
+/// What came of a segment: whose it was or who answered, how often it was handed over, and the answer.
 struct Fate {
     worker: usize,
     asked: usize,
     answer: Option<Header>,
 }
 
-/// Has a segment to our port 80 come in at that worker, and carries it from worker to worker as they do.
+/// Has a segment to the port on which we listen come in at that worker.
 fn arrive(shards: &mut [Shard], at: usize, now: Instant, header: &Header) -> Fate {
+    arrive_for(80, shards, at, now, header)
+}
+
+/// Has a segment to a port come in at a worker, and carries it from worker to worker as they do.
+fn arrive_for(port: u16, shards: &mut [Shard], at: usize, now: Instant, header: &Header) -> Fate {
     let theirs = FourTuple {
         local_addr: Addr::from_v4([10, 0, 0, 9]),
         remote_addr: Addr::from_v4([10, 0, 0, 1]),
         local_port: 999,
-        remote_port: 80,
+        remote_port: port,
     };
     let link = Link { src: MacAddr([2, 0, 0, 0, 0, 9]), dst: OURS, vlan: None };
     let envelope = Envelope { link, tuple: theirs, hop_limit: 64, traffic_class: 0, checksum: TxChecksum::Full };
-    let (mut worker, mut way, mut asked): (usize, Option<Search>, usize) = (at, None, 0);
+    let (mut worker, mut search, mut asked): (usize, Option<Search>, usize) = (at, None, 0);
     loop {
         let mut buffer = [0; 256];
         let len = frame::emit_tcp(&mut buffer, &envelope, header, 0, |_| {});
         let shard = &mut shards[worker];
-        let what = match way {
+        let what = match search {
             None => shard.on_frame(now, &mut buffer, len),
-            Some(way) => shard.on_taken_frame(now, &mut buffer, len, way),
+            Some(search) => shard.on_taken_frame(now, &mut buffer, len, search),
         };
         let answer = match what {
-            Disposition::HandOver(search) => {
-                (worker, way, asked) = (search.to(), Some(search), asked + 1);
+            Disposition::HandOver(next) => {
+                (worker, search, asked) = (next.to(), Some(next), asked + 1);
                 continue;
             }
             Disposition::Consumed => None,
@@ -89,30 +94,48 @@ fn a_syn_is_answered_where_it_comes_in() {
 }
 
 #[test]
-fn what_no_worker_knows_is_answered_once_after_all_were_asked() {
+fn what_no_worker_knows_is_answered_where_it_came_in_after_all_were_asked() {
     for at in 0..WORKERS {
         let mut shards = shards(SynDefence::Table);
         let fate = arrive(&mut shards, at, Instant::ZERO, &segment(Flags::ACK, 100, SeqNum(5)));
-        assert_eq!(fate.asked, WORKERS - 1);
-        assert!(fate.worker != at && fate.answer.unwrap().flags.has(Flags::RST));
+        assert_eq!((fate.worker, fate.asked), (at, WORKERS));
+        assert!(fate.answer.unwrap().flags.has(Flags::RST));
     }
 }
 
-/// A kernel's sockets choose another queue when they send again: the second SYN makes an entry beside the first one, and
-/// the peer acknowledges whichever it heard of first, from the new queue.
+/// Two entries of one SYN: a kernel's sockets choose another queue when they send again. Gives both SYN-ACKs.
+fn syn_twice(shards: &mut [Shard], later: Instant) -> [Header; 2] {
+    let first = arrive(shards, 0, Instant::ZERO, &syn()).answer.unwrap();
+    let second = arrive(shards, 1, later, &syn()).answer.unwrap();
+    assert_ne!(first.seq, second.seq);
+    [first, second]
+}
+
+const LATER: Instant = Instant::from_millis(1_000);
+
 #[test]
 fn a_syn_sent_again_to_another_worker_does_not_cost_the_connection() {
     for heard in [0, 1] {
         let mut shards = shards(SynDefence::Table);
-        let later = Instant::ZERO + Duration::from_secs(1);
-        let first = arrive(&mut shards, 0, Instant::ZERO, &syn()).answer.unwrap();
-        let second = arrive(&mut shards, 1, later, &syn()).answer.unwrap();
-        assert_ne!(first.seq, second.seq);
-        let ack = segment(Flags::ACK, 101, [first, second][heard].seq + 1);
-        let fate = arrive(&mut shards, 1, later, &ack);
+        let answers = syn_twice(&mut shards, LATER);
+        let fate = arrive(&mut shards, 1, LATER, &segment(Flags::ACK, 101, answers[heard].seq + 1));
         assert_eq!((fate.worker, fate.answer), (heard, None));
         assert_eq!(established(&shards[heard]), 1);
     }
+}
+
+/// Whatever the second entry would say of it.
+#[test]
+fn a_segment_of_the_first_syns_connection_gets_past_the_second_ones_entry() {
+    let mut shards = shards(SynDefence::Table);
+    let [first, _] = syn_twice(&mut shards, LATER);
+    arrive(&mut shards, 1, LATER, &segment(Flags::ACK, 101, first.seq + 1));
+    // Beyond the window that the entry offered, so that the entry would acknowledge and drop it; so does the connection.
+    let beyond = arrive(&mut shards, 1, LATER, &segment(Flags::ACK, 101 + (1 << 24), first.seq + 1));
+    assert_eq!(beyond.worker, 0);
+    // In the window, but not the next number: the entry would challenge it.
+    let reset = arrive(&mut shards, 1, LATER, &segment(Flags::RST, 111, first.seq + 1));
+    assert_eq!(reset.worker, 0);
 }
 
 #[test]
@@ -120,8 +143,34 @@ fn a_cookie_opens_where_it_comes_in() {
     let mut shards = shards(SynDefence::Cookie);
     let cookie = arrive(&mut shards, 2, Instant::ZERO, &syn()).answer.unwrap();
     let guess = arrive(&mut shards, 2, Instant::ZERO, &segment(Flags::ACK, 101, cookie.seq + 2));
-    assert!(guess.asked == WORKERS - 1 && guess.answer.unwrap().flags.has(Flags::RST));
+    assert!(guess.worker == 2 && guess.answer.unwrap().flags.has(Flags::RST));
     let fate = arrive(&mut shards, 2, Instant::ZERO, &segment(Flags::ACK, 101, cookie.seq + 1));
-    assert_eq!((fate.worker, fate.asked, fate.answer), (2, 0, None));
+    assert_eq!((fate.worker, fate.asked, fate.answer), (2, WORKERS, None), "another might have had it");
     assert_eq!(established(&shards[2]), 1);
+}
+
+/// The first segment with text is sent again by another queue: its cookie is still good.
+#[test]
+fn a_cookie_opens_one_connection() {
+    let mut shards = shards(SynDefence::Cookie);
+    let cookie = arrive(&mut shards, 2, Instant::ZERO, &syn()).answer.unwrap();
+    let ack = segment(Flags::ACK, 101, cookie.seq + 1);
+    for at in [2, 0, 1] {
+        assert_eq!(arrive(&mut shards, at, Instant::ZERO, &ack).worker, 2);
+    }
+    assert_eq!(shards.iter().map(established).sum::<u64>(), 1);
+    // Nor is it reset from where nobody listens any more.
+    shards.iter_mut().for_each(|shard| shard.stop_listening(Instant::ZERO));
+    let fate = arrive(&mut shards, 0, Instant::ZERO, &ack);
+    assert_eq!((fate.worker, fate.answer), (2, None));
+}
+
+/// Of such flows all know the owner.
+#[test]
+fn where_nobody_listens_a_segment_is_handed_over_once_at_most() {
+    for at in 0..WORKERS {
+        let mut shards = shards(SynDefence::Table);
+        let fate = arrive_for(81, &mut shards, at, Instant::ZERO, &segment(Flags::ACK, 100, SeqNum(5)));
+        assert!(fate.asked <= 1 && fate.answer.unwrap().flags.has(Flags::RST));
+    }
 }

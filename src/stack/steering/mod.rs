@@ -109,17 +109,16 @@ impl Share {
         self.0.as_ref().is_some_and(|(steering, _)| steering.sharding == Sharding::Arrival)
     }
 
-    /// To whom goes a frame of a flow that we do not know, after the way that it has come, if others handed it to us;
-    /// `None` when it is ours to answer.
-    pub fn next(&self, tuple: &FourTuple, way: Option<Search>) -> Option<Search> {
+    /// To whom goes a frame of a flow that we do not know, whether a peer may have opened it or only we, and in which search
+    /// it has come to us, if others handed it over; `None` when it is ours to answer.
+    pub fn next(&self, tuple: &FourTuple, may_be_peers: bool, search: Option<Search>) -> Option<Search> {
         let (steering, me) = self.0.as_ref()?;
-        let owner = steering.owner(tuple);
-        match steering.sharding {
-            Sharding::Hash => (owner != *me).then(|| Search::begin(*me, owner)),
-            Sharding::Arrival => match way {
-                None => Some(Search::begin(*me, if owner == *me { (me + 1) % steering.workers } else { owner })),
-                Some(way) => way.next(steering.workers),
-            },
+        match (steering.sharding, search) {
+            (Sharding::Arrival, None) if may_be_peers => Some(Search::begin(*me, (me + 1) % steering.workers)),
+            (Sharding::Arrival, Some(search)) if may_be_peers => search.next(steering.workers),
+            (_, None) => Some(steering.owner(tuple)).filter(|owner| owner != me).map(|owner| Search::begin(*me, owner)),
+            // All agree on the owner.
+            (_, Some(_)) => None,
         }
     }
 

@@ -9,16 +9,16 @@ use crate::wire::Addr;
 use crossbeam::utils::CachePadded;
 use std::sync::Arc;
 
-/// A frame on its way from the worker that received it to the one that owns its flow.
+/// A frame on its way from a worker that does not know its flow to one that owns it, or may.
 pub struct Parcel {
     octets: Box<[u8; LARGEST]>,
     len: usize,
-    way: Search,
+    search: Search,
 }
 
 impl Parcel {
     fn empty() -> Self {
-        Parcel { octets: Box::new([0; LARGEST]), len: 0, way: Search::default() }
+        Parcel { octets: Box::new([0; LARGEST]), len: 0, search: Search::default() }
     }
 
     /// The frame's length.
@@ -26,9 +26,9 @@ impl Parcel {
         self.len
     }
 
-    /// How it came to us.
-    pub fn way(&self) -> Search {
-        self.way
+    /// The search in which it came to us.
+    pub fn search(&self) -> Search {
+        self.search
     }
 
     /// The frame, and all the room behind it.
@@ -99,12 +99,12 @@ pub struct Desk {
 
 impl Desk {
     /// Hands a copy of a frame to another worker; `false` when there is no room, or none of that number.
-    pub fn give(&mut self, way: Search, frame: &[u8]) -> bool {
-        let to = way.to();
+    pub fn give(&mut self, search: Search, frame: &[u8]) -> bool {
+        let to = search.to();
         let Some(inbox) = self.exchange.inboxes.get(to).filter(|_| frame.len() <= LARGEST) else { return false };
         let Some(mut parcel) = inbox.empty.pop() else { return false };
         parcel.octets[..frame.len()].copy_from_slice(frame);
-        (parcel.len, parcel.way) = (frame.len(), way);
+        (parcel.len, parcel.search) = (frame.len(), search);
         let given = inbox.full.push(parcel).is_ok();
         debug_assert!(given, "there are as many parcels as places");
         self.written_to[to] = true;
