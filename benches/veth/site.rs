@@ -113,10 +113,17 @@ impl Site {
                 tune(namespace)?;
             }
         }
-        if both_kernels {
-            site.thread_napi()?;
-            site.pin_napi()?;
-            site.keep_sending_on_its_core()?;
+        match placement {
+            _ if !both_kernels => {}
+            Placement::Apart => {
+                site.thread_napi()?;
+                site.pin_napi()?;
+            }
+            // Threads would do no better: what a core sends it receives for the other side at once.
+            Placement::Together => {
+                site.receive_by_napi()?;
+                site.keep_sending_on_its_core()?;
+            }
         }
         Ok(site)
     }
@@ -159,26 +166,32 @@ impl Site {
         Ok(())
     }
 
-    /// Each side's receiving work in a thread: the kernel's best mode on a veth.
+    /// Each side's receiving work in a thread: the kernel's best mode on a veth with a core for each side.
     pub fn thread_napi(&self) -> Outcome<()> {
+        self.receive_by_napi()?;
         for (namespace, link) in [(&self.lab.left, LEFT), (&self.lab.right, RIGHT)] {
-            namespace.run("ethtool", &["-K", link, "gro", "on"])?;
             namespace.run("sh", &["-c", &format!("echo 1 > /sys/class/net/{link}/threaded")])?;
         }
         Ok(())
     }
 
-    /// Those threads on their sides' cores, each queue's on its own.
+    /// By NAPI with GRO, which a veth has only when it is asked for.
+    fn receive_by_napi(&self) -> Outcome<()> {
+        for (namespace, link) in [(&self.lab.left, LEFT), (&self.lab.right, RIGHT)] {
+            namespace.run("ethtool", &["-K", link, "gro", "on"])?;
+        }
+        Ok(())
+    }
+
+    /// Those threads on their sides' cores.
     pub fn pin_napi(&self) -> Outcome<()> {
+        debug_assert_eq!(self.placement.queues(), 1, "a thread each");
         pin_napi(LEFT, self.placement.client_cores())?;
         pin_napi(RIGHT, self.placement.server_cores())
     }
 
     /// What a core sends goes by its queue (XPS).
     fn keep_sending_on_its_core(&self) -> Outcome<()> {
-        if self.placement == Placement::Apart {
-            return Ok(());
-        }
         for (namespace, link) in [(&self.lab.left, LEFT), (&self.lab.right, RIGHT)] {
             for queue in 0..self.placement.queues() {
                 let mask = format!("echo {:x} > /sys/class/net/{link}/queues/tx-{queue}/xps_cpus", 1 << queue);
@@ -209,28 +222,21 @@ fn tune(namespace: &Namespace) -> Outcome<()> {
     Ok(())
 }
 
-/// Binds the NAPI threads of a link, a queue's each, to a core each; their names begin with the link's.
-fn pin_napi(link: &str, cores: &str) -> Outcome<()> {
+/// Binds the NAPI thread of a link to a core; its name begins with the link's.
+fn pin_napi(link: &str, core: &str) -> Outcome<()> {
     let name = format!("napi/{link}-");
-    let mut found = Vec::new();
+    // The newest one is ours: links of other labs may have the same name.
+    let mut found = None;
     for entry in std::fs::read_dir("/proc")?.flatten() {
         let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
         let comm = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
         if comm.starts_with(&name) {
-            found.push(pid);
+            found = found.max(Some(pid));
         }
     }
-    // The newest ones are ours, in the order of their queues: links of other labs may have the same name.
-    found.sort_unstable();
-    for core in cores.rsplit(',') {
-        let pid =
-            found.pop().ok_or_else(|| format!("no NAPI thread of {link}: does this kernel know threaded NAPI?"))?;
-        let done = Command::new("taskset").args(["-pc", core, &pid.to_string()]).output()?;
-        if !done.status.success() {
-            return Err(format!("taskset could not pin {pid} to core {core}").into());
-        }
-    }
-    Ok(())
+    let pid = found.ok_or_else(|| format!("no NAPI thread of {link}: does this kernel know threaded NAPI?"))?;
+    let done = Command::new("taskset").args(["-pc", core, &pid.to_string()]).output()?;
+    if done.status.success() { Ok(()) } else { Err(format!("taskset could not pin {pid} to core {core}").into()) }
 }
 
 /// A program in a namespace and on its cores.
