@@ -114,7 +114,7 @@ impl Bars {
         for (i, (name, (median, least, highest))) in self.bars.iter().enumerate() {
             let (top, middle) = (44 + 26 * i as i32, 53 + 26 * i as i32);
             let colour = match name.as_str() {
-                "kernel client, kernel server" => COLOURS[0],
+                kernel if kernel.starts_with("kernel client, kernel server") => COLOURS[0],
                 ceiling if ceiling.starts_with("ceiling") => GRID,
                 _ => COLOURS[2],
             };

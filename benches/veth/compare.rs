@@ -118,7 +118,7 @@ const PAIRINGS: [Pairing; 13] = [
         Some(4_096),
     ),
     Pairing::new("handfast both, merged, 4096 under way, ring 8192", STACK, Tcp::Handfast, Fin::Merged, Some(4_096)),
-    Pairing::together("kernel both, both cores", Tcp::Kernel, Fin::Merged),
+    Pairing::together("kernel client, kernel server, both cores", Tcp::Kernel, Fin::Merged),
     Pairing::together("handfast both, 7 frames, both cores", Tcp::Handfast, Fin::Separate),
     Pairing::together("handfast both, merged, both cores", Tcp::Handfast, Fin::Merged),
 ];
