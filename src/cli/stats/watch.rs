@@ -131,7 +131,8 @@ impl Rates {
                 let c = &s.connections;
                 c.reset + c.aborted + c.refused + c.timed_out
             }),
-            frames_received: rate(|s| s.frames.received),
+            // Those that were handed over count where they came in.
+            frames_received: rate(|s| s.frames.received.saturating_sub(s.frames.taken)),
             frames_sent: rate(|s| s.frames.sent),
             frames_dropped: rate(|s| {
                 s.frames.dropped.values().sum::<u64>() + s.kernel.rx_dropped + s.kernel.rx_ring_full
