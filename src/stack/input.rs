@@ -207,10 +207,14 @@ impl Shard {
     fn on_half_open(&mut self, now: Instant, place: u32, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
         let entry = self.half_open.get(place).expect(INDEXED);
         let verdict = entry.on_segment(arrival.segment, &env!(self, now));
-        // The entry may be of a SYN that was sent again, and the connection of the first one be another worker's.
-        if matches!(verdict, HalfOpenVerdict::AnswerReset | HalfOpenVerdict::AnswerAck(_) | HalfOpenVerdict::Drop(_))
-            && let Some(search) = self.next_to_ask(arrival)
-        {
+        // The entry may be of a SYN that was sent again, and the connection of the first one be another worker's. But what was
+        // handed to us found nothing where it came in: it would be reset there.
+        let is_strange = match verdict {
+            HalfOpenVerdict::AnswerReset => true,
+            HalfOpenVerdict::AnswerAck(_) | HalfOpenVerdict::Drop(_) => self.search.is_none(),
+            _ => false,
+        };
+        if is_strange && let Some(search) = self.next_to_ask(arrival) {
             return hand_over(search, reply);
         }
         match verdict {
@@ -258,8 +262,9 @@ impl Shard {
             Ok(())
         };
         let verdict = entry.on_segment(arrival.segment);
-        // A connection that came after it may be another worker's.
-        if matches!(verdict, TimeWaitVerdict::Acknowledge(_) | TimeWaitVerdict::Drop(_))
+        // A connection that came after it may be another worker's; what was handed to us found none where it came in.
+        if self.search.is_none()
+            && matches!(verdict, TimeWaitVerdict::Acknowledge(_) | TimeWaitVerdict::Drop(_))
             && let Some(search) = self.next_to_ask(arrival)
         {
             return hand_over(search, reply);

@@ -139,6 +139,14 @@ fn a_segment_of_the_first_syns_connection_gets_past_the_second_ones_entry() {
 }
 
 #[test]
+fn what_a_flows_own_entry_would_challenge_is_not_reset_where_it_came_in() {
+    let mut shards = shards(SynDefence::Table);
+    let answer = arrive(&mut shards, 0, Instant::ZERO, &syn()).answer.unwrap();
+    let beyond = arrive(&mut shards, 1, LATER, &segment(Flags::ACK, 101 + (1 << 24), answer.seq + 1));
+    assert_eq!((beyond.worker, beyond.answer.unwrap().flags), (0, Flags::ACK));
+}
+
+#[test]
 fn a_cookie_opens_where_it_comes_in() {
     let mut shards = shards(SynDefence::Cookie);
     let cookie = arrive(&mut shards, 2, Instant::ZERO, &syn()).answer.unwrap();
