@@ -172,13 +172,13 @@ pub struct WorkerInfo {
     /// Frames that came in on its queue.
     #[serde(default)]
     pub received: u64,
-    /// Of those, frames that it handed to the owners of their flows.
+    /// Frames that it handed to other workers, of those and of what others handed to it.
     #[serde(default)]
     pub handed_over: u64,
     /// Frames that others handed to it.
     #[serde(default)]
     pub taken: u64,
-    /// Frames that it could not hand over, for the owner's mailbox was full.
+    /// Frames that it could not hand over, for the other's mailbox was full.
     #[serde(default)]
     pub refused: u64,
     /// How long its turns had something to do, in nanoseconds; the rest it looked at empty rings, or slept.
@@ -211,9 +211,9 @@ impl WorkerInfo {
 /// Frames that crossed from worker to worker in a whole run.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq)]
 pub struct HandedOver {
-    /// By those who received them.
+    /// By those who did not know their flows.
     pub given: u64,
-    /// By the owners of their flows.
+    /// By those whom they were handed to.
     pub taken: u64,
     /// Still on their way when the owner ended.
     pub left: u64,

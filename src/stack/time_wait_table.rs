@@ -73,8 +73,11 @@ impl<const N: usize> PackedEntry<N> {
         }
     }
 
-    fn has_ports_of(&self, tuple: &FourTuple) -> bool {
+    fn holds(&self, tuple: &FourTuple, remote_addr: Addr, locals: &Locals) -> bool {
+        // The ports tell nearly all apart.
         self.ports == [tuple.local_port, tuple.remote_port]
+            && tuple.remote_addr == remote_addr
+            && tuple.local_addr == locals.addr(self.local)
     }
 
     fn entry(&self, locals: &Locals, remote_addr: Addr, has_timestamps: bool) -> TimeWait {
@@ -101,10 +104,7 @@ impl Packed for PackedV4 {
     }
 
     fn is_of(&self, tuple: &FourTuple, locals: &Locals) -> bool {
-        // The ports tell nearly all apart.
-        self.has_ports_of(tuple)
-            && tuple.remote_addr == Addr::from_v4(self.remote)
-            && tuple.local_addr == locals.addr(self.local)
+        self.holds(tuple, Addr::from_v4(self.remote), locals)
     }
 }
 
@@ -121,9 +121,7 @@ impl Packed for PackedV6 {
     }
 
     fn is_of(&self, tuple: &FourTuple, locals: &Locals) -> bool {
-        self.has_ports_of(tuple)
-            && tuple.remote_addr == Addr::from_v6(self.remote)
-            && tuple.local_addr == locals.addr(self.local)
+        self.holds(tuple, Addr::from_v6(self.remote), locals)
     }
 }
 

@@ -104,12 +104,12 @@ fn each_connection_is_served_whatever_queue_its_frames_come_in_on() {
     }
 }
 
-/// `ethtool -L` at the peer, again and again. (At our own end the kernel takes no queue away that a socket is bound to.)
-#[test]
-fn changing_the_queues_that_send_under_load_loses_no_connection() {
+/// Conversations while `ethtool -L` changes the peer's queues again and again. (At our own end the kernel takes no queue away
+/// that a socket is bound to.)
+fn converse_while_queues_change(test: &str, sharding: Sharding) {
     const COUNT: u32 = 160;
-    let Some(lab) = lab("changing_the_queues_that_send") else { return };
-    let server = serve(&lab, Sharding::Hash);
+    let Some(lab) = lab(test) else { return };
+    let server = serve(&lab, sharding);
     let mut queues = [1u32, 3, 2, 4].into_iter().cycle();
     conversations(&lab, COUNT, Duration::from_millis(20), || {
         let count = queues.next().unwrap().to_string();
@@ -119,19 +119,15 @@ fn changing_the_queues_that_send_under_load_loses_no_connection() {
     end(server, COUNT.into());
 }
 
-/// The same where each worker owns what came to it: kernel sockets choose another queue when they send again.
+#[test]
+fn changing_the_queues_that_send_under_load_loses_no_connection() {
+    converse_while_queues_change("changing_the_queues_that_send", Sharding::Hash);
+}
+
+/// Where each worker owns what came to it: kernel sockets choose another queue when they send again.
 #[test]
 fn by_arrival_no_connection_is_lost_when_its_queue_changes() {
-    const COUNT: u32 = 160;
-    let Some(lab) = lab("by_arrival_no_connection_is_lost") else { return };
-    let server = serve(&lab, Sharding::Arrival);
-    let mut queues = [1u32, 3, 2, 4].into_iter().cycle();
-    conversations(&lab, COUNT, Duration::from_millis(20), || {
-        let count = queues.next().unwrap().to_string();
-        lab.left.run("ethtool", &["-L", LEFT, "tx", &count]).unwrap();
-        std::thread::sleep(Duration::from_millis(30));
-    });
-    end(server, COUNT.into());
+    converse_while_queues_change("by_arrival_no_connection_is_lost", Sharding::Arrival);
 }
 
 /// What `load` sends on a queue of a veth comes in on the same queue of its peer, and so do the answers.
