@@ -2,37 +2,31 @@
 
 use super::Step;
 use super::input::{Arrival, INDEXED, Outcome, Reply};
-use super::shard::{Shard, env};
+use super::shard::Shard;
 use crate::ledger::{DropReason, HalfOpenEnding, Handled};
-use crate::tcp::Env;
 use crate::tcp::cookie::{self, CookieKeys, Cookies};
 use crate::tcp::half_open::{HalfOpen, asked};
 use crate::tcp::state::{Event, State};
-use crate::time::Instant;
 use crate::wire::tcp::{Flags, Header};
 
 impl Shard {
     /// Answers a SYN and keeps nothing of it.
-    pub(super) fn answer_with_cookie(
-        &mut self,
-        now: Instant,
-        arrival: &Arrival<'_>,
-        reply: &mut Option<Reply>,
-    ) -> Outcome {
-        let header = self.cookie_syn_ack(now, arrival);
-        self.ledger.cookies_sent += 1;
+    pub(super) fn answer_with_cookie(&mut self, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
+        let header = self.cookie_syn_ack(arrival);
+        self.env.ledger.cookies_sent += 1;
         *reply = Some(self.segment(arrival, header));
         Ok(Handled::SynReceived)
     }
 
-    fn cookie_syn_ack(&mut self, now: Instant, arrival: &Arrival<'_>) -> Header {
+    fn cookie_syn_ack(&mut self, arrival: &Arrival<'_>) -> Header {
+        let now = self.env.now();
         let (tuple, irs) = (*arrival.tuple, arrival.segment.header.seq);
         let v4 = tuple.local_addr.is_v4();
         let our_mss = self.config.our_mss(v4);
-        let carried = cookie::carried(&asked(&tuple, arrival.segment, our_mss, &self.config.tcp), v4);
+        let carried = cookie::carried(&asked(&tuple, arrival.segment, our_mss, &self.env.config), v4);
         let iss = self.cookies.make(&tuple, irs, &carried, now);
         let ts_offset = self.isns.timestamp_offset(&tuple);
-        let mut header = HalfOpen::of(irs, iss, &carried).syn_ack(our_mss, ts_offset, &env!(self, now));
+        let mut header = HalfOpen::of(irs, iss, &carried).syn_ack(our_mss, ts_offset, &self.env);
         if let Some(timestamps) = &mut header.options.timestamps {
             timestamps.tsval = cookie::tsval(timestamps.tsval, &carried);
         }
@@ -49,11 +43,11 @@ impl Shard {
     /// [`Strays`]: super::strays::Strays
     pub(super) fn on_cookie(
         &mut self,
-        now: Instant,
         arrival: &Arrival<'_>,
         beside: Option<u32>,
         reply: &mut Option<Reply>,
     ) -> Outcome {
+        let now = self.env.now();
         let header = &arrival.segment.header;
         match self.cookies.open(arrival.tuple, header, now) {
             // Where the XDP program answers SYNs, nobody has counted this one yet.
@@ -61,32 +55,32 @@ impl Shard {
                 Err(DropReason::PrefixRate)
             }
             Ok(_) if !self.budgets.may_connect(&arrival.tuple.remote_addr) => Err(DropReason::PrefixConnections),
-            Ok(_) if !self.has_room_for_connection(beside, now) => Err(DropReason::ConnectionsFull),
+            Ok(_) if !self.has_room_for_connection(beside) => Err(DropReason::ConnectionsFull),
             Ok(carried) => {
                 if let Some(place) = beside {
-                    self.end_half_open(place, HalfOpenEnding::Evicted, now);
+                    self.end_half_open(place, HalfOpenEnding::Evicted);
                 }
                 let (irs, iss) = (header.seq - 1, header.ack - 1);
                 let entry = HalfOpen::of(irs, iss, &carried);
-                let ts_offset = self.offset_behind(header, arrival, now);
-                let index = self.add_from_cookie(arrival, &entry, ts_offset, now);
-                self.learn_from(now, arrival);
-                self.on_connection(now, index, arrival, reply)
+                let ts_offset = self.offset_behind(header, arrival);
+                let index = self.add_from_cookie(arrival, &entry, ts_offset);
+                self.learn_from(arrival);
+                self.on_connection(index, arrival, reply)
             }
             Err(refusal) => {
-                self.ledger.cookies_refused.count(refusal);
+                self.env.ledger.cookies_refused.count(refusal);
                 let may_follow = !arrival.segment.is_empty()
                     && !self.strays.is_hopeless(self.isns.word(arrival.tuple), header.seq, now.as_millis());
-                if may_follow { Err(DropReason::NoCookie) } else { self.reset(now, arrival, reply) }
+                if may_follow { Err(DropReason::NoCookie) } else { self.reset(arrival, reply) }
             }
         }
     }
 
     /// The offset of our timestamps for a peer that has seen ours: the tuple's own, unless another host sent them.
-    fn offset_behind(&self, header: &Header, arrival: &Arrival<'_>, now: Instant) -> u32 {
+    fn offset_behind(&self, header: &Header, arrival: &Arrival<'_>) -> u32 {
         let own = self.isns.timestamp_offset(arrival.tuple);
         let Some(timestamps) = header.options.timestamps else { return own };
-        let tick = now.as_millis() as u32;
+        let tick = self.env.tick();
         let age = tick.wrapping_add(own).wrapping_sub(timestamps.tsecr);
         if u64::from(age) <= 3 * cookie::EPOCH.as_millis() as u64 {
             return own;
@@ -97,21 +91,23 @@ impl Shard {
 
     /// The connection of an entry that never was in the table. The state goes through SYN-RECEIVED all the same; the segment
     /// that completes the handshake is still to be processed. The caller has looked for room.
-    fn add_from_cookie(&mut self, arrival: &Arrival<'_>, entry: &HalfOpen, ts_offset: u32, now: Instant) -> u32 {
+    fn add_from_cookie(&mut self, arrival: &Arrival<'_>, entry: &HalfOpen, ts_offset: u32) -> u32 {
+        let now = self.env.now();
         let tuple = arrival.tuple;
-        self.gauges.transition(&mut { State::Listen }, Event::RecvSyn, tuple, now);
+        self.env.gauges.transition(&mut { State::Listen }, Event::RecvSyn, tuple, now);
         let index = self.enter_connection(arrival.hash, tuple);
         let tcb = self.connections.get_mut(index).expect(INDEXED);
-        tcb.open_from(entry, ts_offset, self.first_rto_ms, &env!(self, now));
+        tcb.open_from(entry, ts_offset, &self.env);
         self.budgets.connect(&tuple.remote_addr);
-        self.ledger.cookies_accepted += 1;
-        self.ledger.opened_passive += 1;
+        self.env.ledger.cookies_accepted += 1;
+        self.env.ledger.opened_passive += 1;
         self.defence.on_handshake();
         index
     }
 
     /// Whether a segment that matches nothing may hold a cookie of ours.
-    pub(super) fn may_hold_cookie(&self, now: Instant, flags: Flags) -> bool {
+    pub(super) fn may_hold_cookie(&self, flags: Flags) -> bool {
+        let now = self.env.now();
         flags.has(Flags::ACK) && flags.0 & (Flags::SYN | Flags::RST).0 == 0 && self.defence.expects_cookies(now)
     }
 

@@ -1,9 +1,10 @@
 //! What an application may do.
 
 use super::app::{ConnId, Connect, ConnectError, SendError};
-use super::shard::{Shard, env};
+use super::shard::Shard;
 use crate::stats::Pool;
 use crate::tcp::buffer::BLOCK;
+use crate::tcp::isn::{isn, timestamp_offset};
 use crate::tcp::{Env, State, Tcb};
 use crate::time::{Duration, Instant};
 use crate::wire::ip::{can_be_source, is_group};
@@ -15,7 +16,6 @@ use std::net::{IpAddr, SocketAddr};
 /// Calls on a connection that is over do nothing and say so by their result.
 pub struct Cx<'a> {
     pub(super) shard: &'a mut Shard,
-    pub(super) now: Instant,
 }
 
 /// The tuples of a shard: what an active open needs, and what it leaves behind.
@@ -30,7 +30,7 @@ pub struct TupleRoom {
 impl Cx<'_> {
     /// The time of this turn.
     pub fn now(&self) -> Instant {
-        self.now
+        self.shard.env.now()
     }
 
     /// Opens a connection (RFC 9293 §3.10.1, active OPEN); the outcome is told by `on_connect` or `on_closed`.
@@ -52,18 +52,18 @@ impl Cx<'_> {
         if shard.routes.next_hop(&remote_addr).is_none() {
             return Err(ConnectError::NoRoute);
         }
-        if !shard.has_room_for_connection(None, self.now) {
-            shard.ledger.refused.connections += 1;
+        if !shard.has_room_for_connection(None) {
+            shard.env.ledger.refused.connections += 1;
             return Err(ConnectError::TableFull);
         }
         let tuple = choose_tuple(shard, &what, remote_addr).inspect_err(|why| {
-            shard.ledger.refused.ports += u64::from(*why == ConnectError::PortsExhausted);
+            shard.env.ledger.refused.ports += u64::from(*why == ConnectError::PortsExhausted);
         })?;
-        let iss = shard.isns.isn(&tuple, self.now);
-        let ts_offset = shard.isns.timestamp_offset(&tuple);
+        let word = shard.isns.word(&tuple);
+        let (iss, ts_offset) = (isn(word, shard.env.now()), timestamp_offset(word));
         let our_mss = shard.config.our_mss(tuple.local_addr.is_v4());
-        let index = shard.open_connection(&tuple, iss, ts_offset, our_mss, self.now);
-        shard.settle(index, self.now);
+        let index = shard.open_connection(&tuple, iss, ts_offset, our_mss);
+        shard.settle(index);
         Ok(shard.id(index))
     }
 
@@ -73,11 +73,11 @@ impl Cx<'_> {
     }
 
     /// Runs `change` on the connection of that name, and sees to what follows from it.
-    fn with<R>(&mut self, conn: ConnId, change: impl FnOnce(&mut Tcb, &mut Env<'_>) -> R) -> Option<R> {
+    fn with<R>(&mut self, conn: ConnId, change: impl FnOnce(&mut Tcb, &mut Env) -> R) -> Option<R> {
         let shard = &mut *self.shard;
         let tcb = shard.connections.tenant_mut(conn.index, conn.generation)?;
-        let result = change(tcb, &mut env!(shard, self.now));
-        shard.settle(conn.index, self.now);
+        let result = change(tcb, &mut shard.env);
+        shard.settle(conn.index);
         Some(result)
     }
 
@@ -209,8 +209,8 @@ impl Cx<'_> {
 
     /// Has `on_timer(token)` called once, `after` from now. `false`: as many timers as allowed are set already.
     pub fn set_timer(&mut self, after: Duration, token: u64) -> bool {
-        let set = self.shard.app_timers.set(self.now + after, token);
-        self.shard.ledger.refused.app_timers += u64::from(!set);
+        let set = self.shard.app_timers.set(self.now() + after, token);
+        self.shard.env.ledger.refused.app_timers += u64::from(!set);
         set
     }
 

@@ -2,7 +2,6 @@
 
 use super::Step;
 use super::shard::Shard;
-use crate::time::Instant;
 use crate::wire::FourTuple;
 
 /// Flows told to the outpost in one turn.
@@ -17,7 +16,8 @@ pub(super) struct Walk {
 
 impl Shard {
     /// Keeps the outpost's filter as the defence wants it, and has the program answer when the step says so.
-    pub fn tend_outpost(&mut self, now: Instant) {
+    pub fn tend_outpost(&mut self) {
+        let now = self.env.now();
         self.defence.on_turn(now, self.outpost.as_ref());
         let wanted = self.defence.wants_outpost() && !self.draining;
         let Some(outpost) = &mut self.outpost else { return };

@@ -5,9 +5,9 @@
 //! apart, and what got on is what RCV.NXT and SND.UNA have advanced since the last mark. Beside the table stand 12 octets
 //! for each place of it.
 
-use super::shard::{Shard, env};
+use super::shard::Shard;
 use crate::ledger::Ending;
-use crate::tcp::{Env, LONGEST_TIMER, Tcb};
+use crate::tcp::{LONGEST_TIMER, Tcb};
 use crate::time::Instant;
 
 /// Places of the connection table that one turn looks at.
@@ -54,8 +54,9 @@ impl IdleWatch {
 
 impl Shard {
     /// Visits some places, if it is time; resets the connections there on which too little got on.
-    pub fn end_idle(&mut self, now: Instant) {
-        let Some(limit) = self.config.tcp.idle_limit else { return };
+    pub fn end_idle(&mut self) {
+        let now = self.env.now();
+        let Some(limit) = self.env.config.idle_limit else { return };
         let limit_ms = limit.min(LONGEST_TIMER).as_millis() as u64;
         if self.idle_watch.cursor.is_none() && now.as_millis() >= self.idle_watch.next_round_ms {
             self.idle_watch.next_round_ms = now.as_millis() + (limit_ms / ROUNDS).max(1);
@@ -65,30 +66,30 @@ impl Shard {
         let end = self.connections.end();
         let stop = (start + SEEN_PER_TURN).min(end);
         for place in start..stop {
-            self.end_if_idle(place, limit_ms as u32, now);
+            self.end_if_idle(place, limit_ms as u32);
         }
         self.idle_watch.cursor = (stop < end).then_some(stop);
     }
 
-    fn end_if_idle(&mut self, place: u32, limit_ms: u32, now: Instant) {
+    fn end_if_idle(&mut self, place: u32, limit_ms: u32) {
         let generation = self.connections.generation(place);
-        let least = self.config.tcp.idle_octets.max(1);
+        let least = self.env.config.idle_octets.max(1);
         let Some(tcb) = self.connections.get_mut(place) else { return };
         // Orphans have a rule of their own, and so has a handshake.
         if tcb.ending.is_some() || tcb.is_orphan() || !tcb.state.is_synchronized() {
             return;
         }
-        let tick = now.as_millis() as u32;
+        let tick = self.env.tick();
         if self.idle_watch.is_idle(place, generation, tcb, tick, limit_ms, least) {
-            tcb.abort(Ending::TimedOut, &mut env!(self, now));
-            self.ledger.idle_ended += 1;
-            self.settle(place, now);
+            tcb.abort(Ending::TimedOut, &mut self.env);
+            self.env.ledger.idle_ended += 1;
+            self.settle(place);
         }
     }
 
     /// When [`Shard::end_idle`] has something to do next.
     pub fn next_idle_look(&self, now: Instant) -> Option<Instant> {
-        self.config.tcp.idle_limit.filter(|_| self.connections.len() > 0)?;
+        self.env.config.idle_limit.filter(|_| self.connections.len() > 0)?;
         let next = Instant::from_millis(self.idle_watch.next_round_ms);
         Some(if self.idle_watch.cursor.is_some() { now } else { next })
     }

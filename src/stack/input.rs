@@ -4,17 +4,17 @@
 
 use super::flow_index::{Flow, Phase};
 use super::neighbours::{Learn, Station};
-use super::shard::{Shard, env};
+use super::shard::Shard;
 use super::shedding::Newcomer;
 use super::steering::Search;
 use super::{Disposition, Step};
 use crate::ledger::{DropReason, HalfOpenEnding, Handled};
 use crate::ownership::Ownership;
+use crate::tcp::Facts;
 use crate::tcp::closed::reset_for;
 use crate::tcp::half_open::HalfOpenVerdict;
 use crate::tcp::isn::timestamp_offset;
 use crate::tcp::time_wait::TimeWaitVerdict;
-use crate::tcp::{Env, Facts};
 use crate::time::Instant;
 use crate::wire::arp::{Arp, Operation};
 use crate::wire::frame::{self, Carried, Content, Envelope, Ip, Link, Other};
@@ -55,7 +55,7 @@ pub(super) enum Reply {
 impl Shard {
     /// As [`Shard::on_frame`], for a frame that others have handed to us in this search.
     pub fn on_taken_frame(&mut self, now: Instant, buffer: &mut [u8], len: usize, search: Search) -> Disposition {
-        self.ledger.frames_taken += 1;
+        self.env.ledger.frames_taken += 1;
         self.search = Some(search);
         let what = self.on_frame(now, buffer, len);
         self.search = None;
@@ -64,20 +64,21 @@ impl Shard {
 
     /// Processes the first `len` octets of `buffer` as a frame; says what is to be done with it.
     pub fn on_frame(&mut self, now: Instant, buffer: &mut [u8], len: usize) -> Disposition {
-        self.ledger.frames_received += 1;
-        self.ledger.bytes_received += len as u64;
+        self.env.set_now(now);
+        self.env.ledger.frames_received += 1;
+        self.env.ledger.bytes_received += len as u64;
         let mut reply = None;
         let mut carried = Carried::none();
         let outcome = match frame::read_tcp(&buffer[..len], self.verify(), &mut carried) {
-            Ok(Content::Tcp) => self.on_segment(now, &carried, &mut reply),
-            Ok(Content::Other) => self.on_other(now, &buffer[..len], &mut reply),
+            Ok(Content::Tcp) => self.on_segment(&carried, &mut reply),
+            Ok(Content::Other) => self.on_other(&buffer[..len], &mut reply),
             Err(reason) => Err(reason),
         };
         if let Some(Reply::HandOver(search)) = reply {
             // Its outcome is told when it is known whether there was room.
             return Disposition::HandOver(search);
         }
-        self.ledger.outcome(outcome);
+        self.env.ledger.outcome(outcome);
         // Looked at where it stands: it is large.
         let Some(reply) = &reply else { return Disposition::Consumed };
         match self.write_reply(reply, buffer, len) {
@@ -87,7 +88,7 @@ impl Shard {
     }
 
     #[inline]
-    fn on_segment(&mut self, now: Instant, carried: &Carried<'_>, reply: &mut Option<Reply>) -> Outcome {
+    fn on_segment(&mut self, carried: &Carried<'_>, reply: &mut Option<Reply>) -> Outcome {
         let Carried { link, tuple, segment, .. } = carried;
         let (hash, flow) = self.find(tuple);
         // The addresses of a flow were seen to when it came to be.
@@ -97,19 +98,19 @@ impl Shard {
         let marked = carried.traffic_class & CONGESTION_EXPERIENCED == CONGESTION_EXPERIENCED;
         let arrival = Arrival { link, tuple, segment, hash, marked };
         match flow.map(|flow| (flow, flow.phase())) {
-            Some((flow, Phase::Connection)) => self.on_connection(now, flow.place(), &arrival, reply),
-            Some((flow, Phase::HalfOpen)) => self.on_half_open(now, flow.place(), &arrival, reply),
-            Some((flow, _)) => self.on_time_wait(now, flow, &arrival, reply),
-            None if self.share.is_part() => self.on_unknown(now, &arrival, reply),
-            None => self.on_listener(now, &arrival, reply),
+            Some((flow, Phase::Connection)) => self.on_connection(flow.place(), &arrival, reply),
+            Some((flow, Phase::HalfOpen)) => self.on_half_open(flow.place(), &arrival, reply),
+            Some((flow, _)) => self.on_time_wait(flow, &arrival, reply),
+            None if self.share.is_part() => self.on_unknown(&arrival, reply),
+            None => self.on_listener(&arrival, reply),
         }
     }
 
     /// Nothing is known here of the flow, but other workers may know it.
     #[inline(never)]
-    fn on_unknown(&mut self, now: Instant, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
+    fn on_unknown(&mut self, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
         match self.next_to_ask(arrival) {
-            None => self.on_listener(now, arrival, reply),
+            None => self.on_listener(arrival, reply),
             Some(search) => hand_over(search, reply),
         }
     }
@@ -131,11 +132,12 @@ impl Shard {
 
     /// What is no TCP.
     #[inline(never)]
-    fn on_other(&mut self, now: Instant, octets: &[u8], reply: &mut Option<Reply>) -> Outcome {
+    fn on_other(&mut self, octets: &[u8], reply: &mut Option<Reply>) -> Outcome {
+        let now = self.env.now();
         match &frame::parse_other(octets, self.verify())? {
             Other::Arp { link, arp } => {
                 self.check_station_or_group(link)?;
-                self.on_arp(now, link, arp, reply)
+                self.on_arp(link, arp, reply)
             }
             Other::EchoRequest { link, ip } => {
                 self.check_destination(link, ip)?;
@@ -148,11 +150,11 @@ impl Shard {
             }
             Other::IcmpError { link, ip, error } => {
                 self.check_destination(link, ip)?;
-                self.on_icmp_error(now, error, reply)
+                self.on_icmp_error(error, reply)
             }
             Other::Ndp { link, ip, message } => {
                 self.check_station_or_group(link)?;
-                self.on_ndp(now, link, ip, message, reply)
+                self.on_ndp(link, ip, message, reply)
             }
         }
     }
@@ -185,28 +187,22 @@ impl Shard {
 
     // --- TCP, by phase ---
 
-    pub(super) fn on_connection(
-        &mut self,
-        now: Instant,
-        index: u32,
-        arrival: &Arrival<'_>,
-        reply: &mut Option<Reply>,
-    ) -> Outcome {
+    pub(super) fn on_connection(&mut self, index: u32, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
         let tcb = self.connections.get_mut(index).expect(INDEXED);
-        let mut env = env!(self, now);
-        env.marked = arrival.marked;
-        let outcome = tcb.on_segment(arrival.segment, &mut env);
-        self.settle(index, now);
+        self.env.marked = arrival.marked;
+        let outcome = tcb.on_segment(arrival.segment, &mut self.env);
+        self.settle_inline(index);
         if outcome == Ok(Handled::AnsweredByReset) {
-            return self.reset(now, arrival, reply);
+            return self.reset(arrival, reply);
         }
         outcome
     }
 
     #[inline(never)]
-    fn on_half_open(&mut self, now: Instant, place: u32, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
+    fn on_half_open(&mut self, place: u32, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
+        let now = self.env.now();
         let entry = self.half_open.get(place).expect(INDEXED);
-        let verdict = entry.on_segment(arrival.segment, &env!(self, now));
+        let verdict = entry.on_segment(arrival.segment, &self.env);
         // The entry may be of a SYN that was sent again, and the connection of the first one be another worker's. But what was
         // handed to us found nothing where it came in: it would be reset there.
         let is_strange = match verdict {
@@ -219,33 +215,33 @@ impl Shard {
         }
         match verdict {
             HalfOpenVerdict::Establish => {
-                let index = self.promote(arrival, place, now)?;
-                self.learn_from(now, arrival);
-                self.on_connection(now, index, arrival, reply)
+                let index = self.promote(arrival, place)?;
+                self.learn_from(arrival);
+                self.on_connection(index, arrival, reply)
             }
             HalfOpenVerdict::Resend => {
-                self.answer_syn_again(now, place, arrival, reply);
+                self.answer_syn_again(place, arrival, reply);
                 Ok(Handled::SynReceived)
             }
             HalfOpenVerdict::Reset => {
-                self.end_half_open(place, HalfOpenEnding::Reset, now);
+                self.end_half_open(place, HalfOpenEnding::Reset);
                 Ok(Handled::Segment)
             }
             HalfOpenVerdict::Replace => {
-                self.end_half_open(place, HalfOpenEnding::Reset, now);
-                self.on_listener(now, arrival, reply)
+                self.end_half_open(place, HalfOpenEnding::Reset);
+                self.on_listener(arrival, reply)
             }
             // The peer may have been answered with a cookie before there was room for the entry.
-            HalfOpenVerdict::AnswerReset if self.may_hold_cookie(now, arrival.segment.header.flags) => {
-                self.on_cookie(now, arrival, Some(place), reply)
+            HalfOpenVerdict::AnswerReset if self.may_hold_cookie(arrival.segment.header.flags) => {
+                self.on_cookie(arrival, Some(place), reply)
             }
-            HalfOpenVerdict::AnswerReset => self.reset(now, arrival, reply),
+            HalfOpenVerdict::AnswerReset => self.reset(arrival, reply),
             HalfOpenVerdict::AnswerAck(reason) => {
                 let word = self.isns.word(arrival.tuple);
-                self.answer_once(now, arrival, word).map_err(|_| reason)?;
+                self.answer_once(arrival, word).map_err(|_| reason)?;
                 limited(self.replies.acknowledgement.allows(now.as_millis()))?;
                 let ts_offset = timestamp_offset(word);
-                let header = self.half_open.get(place).expect(INDEXED).acknowledgement(ts_offset, &env!(self, now));
+                let header = self.half_open.get(place).expect(INDEXED).acknowledgement(ts_offset, &self.env);
                 *reply = Some(self.segment(arrival, header));
                 Err(reason)
             }
@@ -253,11 +249,12 @@ impl Shard {
         }
     }
 
-    fn on_time_wait(&mut self, now: Instant, flow: Flow, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
+    fn on_time_wait(&mut self, flow: Flow, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
+        let now = self.env.now();
         let entry = self.time_wait(flow);
         let ack = |shard: &mut Shard, word: u64, reply: &mut Option<Reply>| {
             limited(shard.replies.acknowledgement.allows(now.as_millis()))?;
-            let header = entry.acknowledgement(timestamp_offset(word), &env!(shard, now));
+            let header = entry.acknowledgement(timestamp_offset(word), &shard.env);
             *reply = Some(shard.segment(arrival, header));
             Ok(())
         };
@@ -271,21 +268,21 @@ impl Shard {
         }
         match verdict {
             TimeWaitVerdict::AcknowledgeAndRestart => {
-                self.restart_time_wait(arrival.hash, flow, now);
+                self.restart_time_wait(arrival.hash, flow);
                 ack(self, self.isns.word(arrival.tuple), reply)?;
                 Ok(Handled::Segment)
             }
             TimeWaitVerdict::Acknowledge(reason) => {
                 let word = self.isns.word(arrival.tuple);
-                self.answer_once(now, arrival, word).map_err(|_| reason)?;
+                self.answer_once(arrival, word).map_err(|_| reason)?;
                 ack(self, word, reply)?;
                 Err(reason)
             }
             TimeWaitVerdict::Reuse if self.listens(arrival.tuple.local_port) => {
                 // The old entry goes only when the new one is sure, or is what gives way for others.
-                self.admit(now, arrival)?;
+                self.admit(arrival)?;
                 self.check_room(arrival)?;
-                if !self.make_room_for(Newcomer::HalfOpen, now) {
+                if !self.make_room_for(Newcomer::HalfOpen) {
                     return Err(DropReason::HalfOpenFull);
                 }
                 if self.find(arrival.tuple).1 != Some(flow) {
@@ -293,10 +290,10 @@ impl Shard {
                         // No cookie could promise a number beyond the old ones; the SYN comes again.
                         return Err(DropReason::HalfOpenFull);
                     }
-                    return self.on_syn(now, arrival, None, reply);
+                    return self.on_syn(arrival, None, reply);
                 }
-                self.reuse_time_wait(flow, now);
-                self.on_syn(now, arrival, Some(entry.snd_nxt), reply)
+                self.reuse_time_wait(flow);
+                self.on_syn(arrival, Some(entry.snd_nxt), reply)
             }
             TimeWaitVerdict::Reuse => {
                 ack(self, self.isns.word(arrival.tuple), reply)?;
@@ -307,28 +304,29 @@ impl Shard {
     }
 
     /// CLOSED and LISTEN: RFC 9293 §3.10.7.1 and §3.10.7.2.
-    fn on_listener(&mut self, now: Instant, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
+    fn on_listener(&mut self, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
         let flags = arrival.segment.header.flags;
         if flags.has(Flags::RST) {
             return Err(DropReason::ResetIgnored);
         }
         if !self.listens(arrival.tuple.local_port) {
-            return self.reset(now, arrival, reply);
+            return self.reset(arrival, reply);
         }
-        if self.may_hold_cookie(now, flags) {
-            return self.on_cookie(now, arrival, None, reply);
+        if self.may_hold_cookie(flags) {
+            return self.on_cookie(arrival, None, reply);
         }
         if flags.has(Flags::ACK) {
-            return self.reset(now, arrival, reply);
+            return self.reset(arrival, reply);
         }
         if !flags.has(Flags::SYN) {
             return Err(DropReason::NoAck);
         }
-        self.admit(now, arrival)?;
-        self.on_syn(now, arrival, None, reply)
+        self.admit(arrival)?;
+        self.on_syn(arrival, None, reply)
     }
 
-    pub(super) fn reset(&mut self, now: Instant, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
+    pub(super) fn reset(&mut self, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
+        let now = self.env.now();
         let Some(header) = reset_for(arrival.segment) else { return Err(DropReason::ResetIgnored) };
         limited(self.replies.reset.allows(now.as_millis()))?;
         *reply = Some(self.segment(arrival, header));
@@ -338,7 +336,8 @@ impl Shard {
     /// What might be an answer itself is answered once in a while only; `word` is the flow's, of [`IsnGenerator::word`].
     ///
     /// [`IsnGenerator::word`]: crate::tcp::isn::IsnGenerator::word
-    fn answer_once(&mut self, now: Instant, arrival: &Arrival<'_>, word: u64) -> Result<(), DropReason> {
+    fn answer_once(&mut self, arrival: &Arrival<'_>, word: u64) -> Result<(), DropReason> {
+        let now = self.env.now();
         let may_be_answer = arrival.segment.is_empty() && !arrival.segment.header.flags.has(Flags::RST);
         limited(!may_be_answer || self.answers.allows(word, now.as_millis()))
     }
@@ -351,16 +350,16 @@ impl Shard {
     // --- neighbours and ICMP ---
 
     /// A completed handshake shows a way to the next hop towards its peer, if none is known.
-    pub(super) fn learn_from(&mut self, now: Instant, arrival: &Arrival<'_>) {
+    pub(super) fn learn_from(&mut self, arrival: &Arrival<'_>) {
         if let Some(next_hop) = self.routes.next_hop(&arrival.tuple.remote_addr) {
             let station = Station { mac: arrival.link.src, vlan: arrival.link.vlan };
-            self.learn(next_hop, station, Learn::IfUnknown, now);
+            self.learn(next_hop, station, Learn::IfUnknown);
         }
     }
 
     /// Learns where a neighbour is, and wakes what waited for it.
-    pub fn learn(&mut self, addr: Addr, station: Station, how: Learn, now: Instant) {
-        for flow in self.neighbours.learn(addr, station, how, now.as_millis() as u32) {
+    pub fn learn(&mut self, addr: Addr, station: Station, how: Learn) {
+        for flow in self.neighbours.learn(addr, station, how, self.env.tick()) {
             let Some(tcb) = self.connections.get_mut(flow.place()) else { continue };
             tcb.facts.clear(Facts::RESOLVING);
             if !tcb.facts.has(Facts::READY) {
@@ -371,8 +370,8 @@ impl Shard {
     }
 
     /// Learns where a neighbour says that it is; the other workers are to hear of it as well, when it is what we believe.
-    fn hear(&mut self, addr: Addr, station: Station, how: Learn, now: Instant) {
-        self.learn(addr, station, how, now);
+    fn hear(&mut self, addr: Addr, station: Station, how: Learn) {
+        self.learn(addr, station, how);
         let believed = how == Learn::Update || self.neighbours.peek(&addr) == Some(station);
         if !believed || !self.share.is_part() {
             return;
@@ -380,18 +379,19 @@ impl Shard {
         if self.heard.len() < MOST_HEARD {
             self.heard.push_back((addr, station));
         } else {
-            self.ledger.refused.neighbour_news += 1;
+            self.env.ledger.refused.neighbour_news += 1;
         }
     }
 
     /// RFC 826, packet reception; where the host owns the address, ARP is the host's.
-    fn on_arp(&mut self, now: Instant, link: &Link, arp: &Arp, reply: &mut Option<Reply>) -> Outcome {
+    fn on_arp(&mut self, link: &Link, arp: &Arp, reply: &mut Option<Reply>) -> Outcome {
+        let now = self.env.now();
         if self.config.ownership == Ownership::Shared || self.locals.hold(&arp.sender_addr) {
             return Err(DropReason::NeighbourIgnored);
         }
         if arp.sender_addr != Addr::UNSPECIFIED_V4 {
             let station = Station { mac: arp.sender_mac, vlan: link.vlan };
-            self.hear(arp.sender_addr, station, Learn::Update, now);
+            self.hear(arp.sender_addr, station, Learn::Update);
         }
         if !self.locals.hold(&arp.target_addr) {
             return Err(DropReason::NeighbourIgnored);
@@ -414,14 +414,8 @@ impl Shard {
     }
 
     /// RFC 4861 §7.2.3–7.2.5.
-    fn on_ndp(
-        &mut self,
-        now: Instant,
-        link: &Link,
-        ip: &Ip,
-        message: &ndp::Message,
-        reply: &mut Option<Reply>,
-    ) -> Outcome {
+    fn on_ndp(&mut self, link: &Link, ip: &Ip, message: &ndp::Message, reply: &mut Option<Reply>) -> Outcome {
+        let now = self.env.now();
         if self.config.ownership == Ownership::Shared {
             return Err(DropReason::NeighbourIgnored);
         }
@@ -429,7 +423,7 @@ impl Shard {
         match message {
             ndp::Message::Solicitation(asked) if self.locals.hold(&asked.target) => {
                 if let Some(mac) = asked.source_mac {
-                    self.hear(ip.src, at(mac), Learn::Update, now);
+                    self.hear(ip.src, at(mac), Learn::Update);
                 }
                 let (destination, advertisement) = asked.answer(ip, self.config.mac);
                 let mut way_back = link.reply(self.config.mac);
@@ -443,7 +437,7 @@ impl Shard {
             ndp::Message::Advertisement(told) if !self.locals.hold(&told.target) => {
                 if let Some(mac) = told.target_mac {
                     let how = if told.override_known { Learn::Update } else { Learn::IfMissing };
-                    self.hear(told.target, at(mac), how, now);
+                    self.hear(told.target, at(mac), how);
                 }
                 Ok(Handled::NeighbourReply)
             }
@@ -452,7 +446,7 @@ impl Shard {
     }
 
     /// RFC 5927: an error counts only when it quotes what is in flight, and ends only a connection that does not stand yet.
-    fn on_icmp_error(&mut self, now: Instant, error: &icmp::Error, reply: &mut Option<Reply>) -> Outcome {
+    fn on_icmp_error(&mut self, error: &icmp::Error, reply: &mut Option<Reply>) -> Outcome {
         let (_, flow) = self.find(&error.tuple);
         if flow.is_none()
             && let Some(search) = self.next_for(&error.tuple)
@@ -469,7 +463,7 @@ impl Shard {
                     return hand_over(search, reply);
                 }
                 if judged? {
-                    self.end_half_open(place, HalfOpenEnding::Reset, now);
+                    self.end_half_open(place, HalfOpenEnding::Reset);
                 }
                 return Ok(Handled::IcmpError);
             }
@@ -477,9 +471,9 @@ impl Shard {
             _ => return Err(DropReason::IcmpUnproven),
         };
         let tcb = self.connections.get_mut(index).expect(INDEXED);
-        let outcome = tcb.on_icmp_error(error, &mut env!(self, now));
+        let outcome = tcb.on_icmp_error(error, &mut self.env);
         self.report_soft_error(index, error.kind, outcome);
-        self.settle(index, now);
+        self.settle(index);
         outcome
     }
 
@@ -489,7 +483,7 @@ impl Shard {
     fn write_reply(&mut self, reply: &Reply, buffer: &mut [u8], len: usize) -> usize {
         match reply {
             Reply::Segment(envelope, header) => frame::emit_tcp(buffer, envelope, header, 0, |_| {}),
-            Reply::Echo => frame::answer_echo(&mut buffer[..len], self.config.mac, self.config.tcp.hop_limit.get()),
+            Reply::Echo => frame::answer_echo(&mut buffer[..len], self.config.mac, self.env.config.hop_limit.get()),
             Reply::Arp(link, arp) => frame::emit_arp(buffer, link, arp),
             Reply::Advertisement(link, destination, advertisement) => {
                 frame::emit_neighbour_advertisement(buffer, link, *destination, advertisement)
@@ -525,8 +519,8 @@ mod tests {
         let mut shard = Shard::new(StackConfig::new(MacAddr([2; 6]), Vec::new(), secrets), share, Instant::ZERO);
         let station = Station { mac: MacAddr([2, 0, 0, 0, 0, 9]), vlan: None };
         for host in 0..MOST_HEARD as u8 + 3 {
-            shard.hear(Addr::from_v4([10, 0, 0, host]), station, Learn::Update, Instant::ZERO);
+            shard.hear(Addr::from_v4([10, 0, 0, host]), station, Learn::Update);
         }
-        assert_eq!((shard.heard.len(), shard.ledger.refused.neighbour_news), (MOST_HEARD, 3));
+        assert_eq!((shard.heard.len(), shard.env.ledger.refused.neighbour_news), (MOST_HEARD, 3));
     }
 }

@@ -110,7 +110,7 @@ impl Shard {
     /// The laws of [`Ledger`](crate::ledger::Ledger), straight from its counters and the tables: a snapshot has the same
     /// ones, but makes maps of names for them.
     fn check_ledger(&self) -> Checked {
-        let ledger = &self.ledger;
+        let ledger = &self.env.ledger;
         let connections = self.connections.indices().filter_map(|i| self.connections.get(i));
         let living = connections.filter(|tcb| tcb.ending.is_none()).count();
         let (half_open, time_wait) = (self.half_open.len(), self.time_wait_v4.len() + self.time_wait_v6.len());
@@ -149,7 +149,7 @@ impl Shard {
             self.connections.indices().filter_map(|i| self.connections.get(i)).filter(|t| t.is_orphan()).count();
         law(self.orphans as usize == orphans, || format!("orphans: {} counted, {orphans} there", self.orphans))?;
         for state in State::iter().filter(|state| !matches!(state, State::Listen | State::Closed)) {
-            let (gauge, there) = (self.gauges.of(state), counts[state as usize]);
+            let (gauge, there) = (self.env.gauges.of(state), counts[state as usize]);
             law(gauge == there, || format!("gauge of {}: {gauge}, but {there} are there", state.rfc_name()))?;
         }
         Ok(())
@@ -171,7 +171,7 @@ impl Shard {
     fn check_hunger(&self) -> Checked {
         let waits = |index: &u32| self.connections.get(*index).is_some_and(|tcb| tcb.facts.has(Facts::HUNGRY));
         let hungry: Vec<u32> = self.connections.indices().filter(waits).collect();
-        let counted = self.pools.hungry as usize;
+        let counted = self.env.pools.hungry as usize;
         law(counted == hungry.len(), || format!("hungry: {counted} counted, {} there", hungry.len()))?;
         hungry.into_iter().try_for_each(|index| {
             let times = self.starved.iter().filter(|conn| **conn == self.id(index)).count();
@@ -183,13 +183,13 @@ impl Shard {
         let transfers = self.connections.indices().filter_map(|i| self.connections.get(i)?.transfer.as_ref());
         let (count, blocks) =
             transfers.fold((0, [0; 2]), |(n, [s, r]), t| (n + 1, [s + t.send.blocks(), r + t.recv.blocks()]));
-        let (taken, used) = (self.pools.transfers(), self.pools.blocks.used_bytes());
+        let (taken, used) = (self.env.pools.transfers(), self.env.pools.blocks.used_bytes());
         law(taken == count, || format!("transfers: {taken} taken, {count} there"))?;
         for (share, blocks) in [Share::Send, Share::Receive].into_iter().zip(blocks) {
-            let (used, held) = (self.pools.blocks.share_bytes(share), (blocks * BLOCK) as u64);
+            let (used, held) = (self.env.pools.blocks.share_bytes(share), (blocks * BLOCK) as u64);
             law(used == held, || format!("buffers to {share:?}: {used} octets taken, {held} there"))?;
         }
-        law(used <= self.pools.blocks.limit_bytes(), || format!("buffers: {used} octets, beyond the limit"))?;
+        law(used <= self.env.pools.blocks.limit_bytes(), || format!("buffers: {used} octets, beyond the limit"))?;
         law(self.app_timers.len() <= self.config.limits.app_timers as usize, || "too many timers".into())
     }
 
@@ -202,7 +202,7 @@ impl Shard {
         law(tcb.snd_una.at_or_before(tcb.snd_nxt), "SND.UNA is after SND.NXT")?;
         law(tcb.rcv_nxt.at_or_before(tcb.rcv_adv), "the window ends before RCV.NXT")?;
         law(tcb.smss > 0, "no segment can be sent")?;
-        let config = &self.config.tcp;
+        let config = &self.env.config;
         let due = tcb.next_due();
         law(!tcb.stands_right(config) || due == tcb.link.armed_for(), "it is not in the wheel where it must be")?;
         let slack = 1u32 << tcb.our_shift();
@@ -251,8 +251,8 @@ impl<A: App> Stack<A> {
             ("half-open entries", shard.half_open.len() as u64),
             ("TIME-WAIT entries", (shard.time_wait_v4.len() + shard.time_wait_v6.len()) as u64),
             ("flows in the index", shard.index.len() as u64),
-            ("transfers", shard.pools.transfers() as u64),
-            ("octets of buffers", shard.pools.blocks.used_bytes()),
+            ("transfers", shard.env.pools.transfers() as u64),
+            ("octets of buffers", shard.env.pools.blocks.used_bytes()),
             ("ports", shard.ports.most_in_use(None)),
             ("connections with something to send", shard.ready.len() as u64),
             ("SYN-ACKs to be sent again", shard.ready_again.len() as u64),

@@ -79,14 +79,14 @@ use crate::ledger::{DropReason, HalfOpenEnding, Handled};
 use crate::outpost::{Outpost, SharedMemory};
 use crate::stats::Snapshot;
 use crate::tcp::timer::is_due;
-use crate::tcp::{Env, Facts, News, buffer};
+use crate::tcp::{Facts, News, buffer};
 use crate::time::{Duration, Instant};
 use crate::wire::frame::TxChecksum;
 use crate::wire::{Addr, MacAddr};
 use neighbours::{Learn, Station};
 use own_link::Announcer;
 pub(crate) use shard::EXPECTED;
-use shard::{Shard, env};
+use shard::Shard;
 use steering::{Search, Share};
 
 /// Timers of each kind that one turn sees to, so that no storm of them holds up the frames.
@@ -108,7 +108,7 @@ impl<A: App> Stack<A> {
     /// As [`Stack::new`], for one of several stacks that have their addresses in common.
     pub fn sharing(config: StackConfig, share: Share, app: A, now: Instant) -> Self {
         let mut stack = Stack { shard: Shard::new(config, share, now), app, announcer: Announcer::default() };
-        stack.app.on_start(&mut Cx { shard: &mut stack.shard, now });
+        stack.app.on_start(&mut Cx { shard: &mut stack.shard });
         stack
     }
 
@@ -124,7 +124,7 @@ impl<A: App> Stack<A> {
 
     /// The application, and what was recorded of the traced connections.
     pub fn into_parts(self) -> (A, Vec<Transition>) {
-        (self.app, self.shard.gauges.trace().to_vec())
+        (self.app, self.shard.env.gauges.trace().to_vec())
     }
 
     /// The frames of a burst before the first is processed: what they will need of large tables is asked of memory for
@@ -137,20 +137,20 @@ impl<A: App> Stack<A> {
     /// Processes the first `len` octets of `buffer` as a received frame, and says what is to be done with it.
     pub fn on_frame(&mut self, now: Instant, buffer: &mut [u8], len: usize) -> Disposition {
         let what = self.shard.on_frame(now, buffer, len);
-        self.let_read(now);
+        self.let_read();
         what
     }
 
     /// As [`Stack::on_frame`], for a frame that another worker handed over in this search.
     pub fn on_taken_frame(&mut self, now: Instant, buffer: &mut [u8], len: usize, search: Search) -> Disposition {
         let what = self.shard.on_taken_frame(now, buffer, len, search);
-        self.let_read(now);
+        self.let_read();
         what
     }
 
     /// The other worker got a copy of the frame; or, `false`, there was no room for it.
     pub fn on_handed_over(&mut self, given: bool) {
-        self.shard.ledger.outcome(if given { Ok(Handled::HandedOver) } else { Err(DropReason::HandOverFull) });
+        self.shard.env.ledger.outcome(if given { Ok(Handled::HandedOver) } else { Err(DropReason::HandOverFull) });
     }
 
     /// Takes out a neighbour's address that came in here, to be told to the other workers: an answer comes to one worker,
@@ -161,52 +161,54 @@ impl<A: App> Stack<A> {
 
     /// So many of the other workers had no room to be told what was taken out.
     pub fn on_untold(&mut self, workers: u64) {
-        self.shard.ledger.refused.neighbour_news += workers;
+        self.shard.env.ledger.refused.neighbour_news += workers;
     }
 
     /// A neighbour's address that came in at another worker.
     pub fn on_heard(&mut self, now: Instant, addr: Addr, station: Station) {
-        self.shard.learn(addr, station, Learn::Update, now);
+        self.shard.env.set_now(now);
+        self.shard.learn(addr, station, Learn::Update);
     }
 
     /// A reply of so many octets was queued; or, `None`, there was no room for it.
     pub fn on_sent(&mut self, octets: Option<usize>) {
         match octets {
             Some(octets) => {
-                self.shard.ledger.frames_sent += 1;
-                self.shard.ledger.bytes_sent += octets as u64;
+                self.shard.env.ledger.frames_sent += 1;
+                self.shard.env.ledger.bytes_sent += octets as u64;
             }
-            None => self.shard.ledger.refused.tx_frames += 1,
+            None => self.shard.env.ledger.refused.tx_frames += 1,
         }
     }
 
     /// Tells the application all that has happened, then sees to the timers that are due, and tells again.
     pub fn on_timers(&mut self, now: Instant) {
-        self.tell(now);
-        self.tell_soft_errors(now);
+        self.shard.env.set_now(now);
+        self.tell();
+        self.tell_soft_errors();
         let shard = &mut self.shard;
-        shard.tend_outpost(now);
+        shard.tend_outpost();
         shard.make_room();
-        shard.feed_starved(now);
-        shard.end_idle(now);
+        shard.feed_starved();
+        shard.end_idle();
         let tick = now.as_millis() as u32;
         for _ in 0..TIMERS_PER_TURN {
             let Some(place) = shard.half_open_wheel.pop_due(&mut shard.half_open, tick) else { break };
-            shard.on_half_open_timer(place, now);
+            shard.on_half_open_timer(place);
         }
         for _ in 0..TIMERS_PER_TURN {
             let Some(index) = shard.wheel.pop_due(&mut shard.connections, tick) else { break };
             if let Some(tcb) = shard.connections.get_mut(index) {
-                tcb.on_timer(&mut env!(shard, now));
+                tcb.on_timer(&mut shard.env);
             }
-            shard.settle(index, now);
+            shard.settle(index);
         }
-        shard.expire_time_wait(now);
+        shard.expire_time_wait();
         for _ in 0..TIMERS_PER_TURN {
             let Some(token) = self.shard.app_timers.pop_due(now) else { break };
-            self.app.on_timer(&mut Cx { shard: &mut self.shard, now }, token);
+            self.app.on_timer(&mut Cx { shard: &mut self.shard }, token);
         }
-        self.tell(now);
+        self.tell();
     }
 
     /// Sends all that is due, as far as there is room; says whether anything is left for the next turn.
@@ -215,20 +217,22 @@ impl<A: App> Stack<A> {
         let mut counting = Counting { out, frames: 0, octets: 0 };
         self.announcer.poll_transmit(now, &shard.routes, shard.config.mac, &mut counting);
         let left = shard.poll_transmit(now, &mut counting);
-        shard.ledger.frames_sent += counting.frames;
-        shard.ledger.bytes_sent += counting.octets;
+        shard.env.ledger.frames_sent += counting.frames;
+        shard.env.ledger.bytes_sent += counting.octets;
         left
     }
 
     /// A message for the application.
     pub fn on_message(&mut self, now: Instant, message: A::Message) {
-        self.app.on_message(&mut Cx { shard: &mut self.shard, now }, message);
-        self.tell(now);
+        self.shard.env.set_now(now);
+        self.app.on_message(&mut Cx { shard: &mut self.shard }, message);
+        self.tell();
     }
 
     /// A neighbour as the host knows it.
     pub fn on_neighbour(&mut self, now: Instant, addr: Addr, mac: MacAddr) {
-        self.shard.learn(addr, Station { mac, vlan: None }, Learn::Enter, now);
+        self.shard.env.set_now(now);
+        self.shard.learn(addr, Station { mac, vlan: None }, Learn::Enter);
     }
 
     /// Our link has this Ethernet address and MTU from now on. With `announces` the neighbours are told the address, where our
@@ -242,36 +246,39 @@ impl<A: App> Stack<A> {
 
     /// Stops accepting and closes what is open, each with a FIN.
     pub fn drain(&mut self, now: Instant) {
-        self.shard.stop_listening(now);
-        self.app.on_drain(&mut Cx { shard: &mut self.shard, now });
-        for conn in self.give_up_handshakes(now) {
-            Cx { shard: &mut self.shard, now }.shutdown(conn);
+        self.shard.env.set_now(now);
+        self.shard.stop_listening();
+        self.app.on_drain(&mut Cx { shard: &mut self.shard });
+        for conn in self.give_up_handshakes() {
+            Cx { shard: &mut self.shard }.shutdown(conn);
         }
-        self.tell(now);
+        self.tell();
     }
 
     /// Closes the listeners, and resets every connection that still lives.
     pub fn abort_all(&mut self, now: Instant) {
-        self.shard.stop_listening(now);
-        for conn in self.give_up_handshakes(now) {
-            Cx { shard: &mut self.shard, now }.abort(conn);
-            Cx { shard: &mut self.shard, now }.close(conn);
+        self.shard.env.set_now(now);
+        self.shard.stop_listening();
+        for conn in self.give_up_handshakes() {
+            Cx { shard: &mut self.shard }.abort(conn);
+            Cx { shard: &mut self.shard }.close(conn);
         }
-        self.tell(now);
+        self.tell();
     }
 
     /// Ends every half-open entry; gives the connections that are there.
-    fn give_up_handshakes(&mut self, now: Instant) -> Vec<ConnId> {
+    fn give_up_handshakes(&mut self) -> Vec<ConnId> {
         let half_open: Vec<u32> = self.shard.half_open.indices().collect();
         for place in half_open {
-            self.shard.end_half_open(place, HalfOpenEnding::Evicted, now);
+            self.shard.end_half_open(place, HalfOpenEnding::Evicted);
         }
         self.shard.connections.indices().map(|index| self.shard.id(index)).collect()
     }
 
     /// Gives up what would outlive the process; the ledger must balance then.
     pub fn finish(&mut self, now: Instant) {
-        self.shard.evict_time_wait(now);
+        self.shard.env.set_now(now);
+        self.shard.evict_time_wait();
     }
 
     /// Whether no connection lives.
@@ -302,7 +309,7 @@ impl<A: App> Stack<A> {
 
     /// Whether not one TCP segment had a right checksum, and there were some: then it is the link, not the segments.
     pub fn sees_only_bad_checksums(&self) -> bool {
-        let ledger = &self.shard.ledger;
+        let ledger = &self.shard.env.ledger;
         let bad = ledger.dropped.of(DropReason::TcpChecksum);
         let answered = [Handled::Segment, Handled::SynReceived, Handled::AnsweredByReset, Handled::HandedOver];
         let judged = [DropReason::OutOfWindow, DropReason::NoCookie, DropReason::ResetIgnored];
@@ -339,39 +346,39 @@ impl<A: App> Stack<A> {
     /// When what came with this burst holds the last block, the application is told before the turn's end: it may read,
     /// and who comes last in every burst would else find no room in any.
     #[inline]
-    fn let_read(&mut self, now: Instant) {
-        if self.shard.pools.blocks.is_out_of(buffer::Share::Receive) && !self.shard.telling.is_empty() {
-            self.tell(now);
+    fn let_read(&mut self) {
+        if self.shard.env.pools.blocks.is_out_of(buffer::Share::Receive) && !self.shard.telling.is_empty() {
+            self.tell();
         }
     }
 
     /// Calls the application back until nothing is left to tell; what it does may add to that.
-    fn tell(&mut self, now: Instant) {
+    fn tell(&mut self) {
         let mut at = 0;
         while let Some(index) = self.shard.telling.get(at) {
-            self.tell_one(*index, now);
+            self.tell_one(*index);
             at += 1;
         }
         self.shard.telling.clear();
     }
 
-    fn tell_soft_errors(&mut self, now: Instant) {
+    fn tell_soft_errors(&mut self) {
         while let Some((conn, error)) = self.shard.soft_errors.pop_front() {
             // It may have ended since, and the application know that, while its last segment has not left.
             if self.shard.tcb(conn).is_some_and(|tcb| tcb.ending.is_none() && tcb.has_reader()) {
-                self.app.on_soft_error(&mut Cx { shard: &mut self.shard, now }, conn, error);
+                self.app.on_soft_error(&mut Cx { shard: &mut self.shard }, conn, error);
             }
         }
     }
 
-    fn tell_one(&mut self, index: u32, now: Instant) {
+    fn tell_one(&mut self, index: u32) {
         let Some(tcb) = self.shard.connections.get_mut(index) else { return };
         tcb.facts.clear(Facts::TELLING);
         let news = std::mem::take(&mut tcb.news);
         let conn = self.shard.id(index);
         if !news.is_empty() {
-            self.shard.tend_path_mtu(index, news, now);
-            self.tell_news(conn, news, now);
+            self.shard.tend_path_mtu(index, news);
+            self.tell_news(conn, news);
         }
         let Some(tcb) = self.shard.connections.get_mut(index) else { return };
         let Some(ending) = tcb.ending else { return };
@@ -381,13 +388,13 @@ impl<A: App> Stack<A> {
         }
         tcb.facts.set(Facts::TOLD);
         tcb.facts.clear(Facts::TELLING);
-        self.app.on_closed(&mut Cx { shard: &mut self.shard, now }, conn, ending);
+        self.app.on_closed(&mut Cx { shard: &mut self.shard }, conn, ending);
         self.shard.free_if_done(index);
     }
 
     #[inline]
-    fn tell_news(&mut self, conn: ConnId, news: News, now: Instant) {
-        let mut cx = Cx { shard: &mut self.shard, now };
+    fn tell_news(&mut self, conn: ConnId, news: News) {
+        let mut cx = Cx { shard: &mut self.shard };
         if news.has(News::ACCEPTED) {
             self.app.on_accept(&mut cx, conn);
         }

@@ -2,9 +2,9 @@
 
 use super::flow_index::{Flow, Phase};
 use super::neighbours::{Lookup, Station};
-use super::shard::{Shard, env};
+use super::shard::Shard;
 use crate::ledger::HalfOpenEnding;
-use crate::tcp::{Env, Facts};
+use crate::tcp::Facts;
 use crate::time::Instant;
 use crate::wire::arp::{Arp, Operation};
 use crate::wire::frame::{self, Envelope, Link};
@@ -38,16 +38,17 @@ enum Progress {
 impl Shard {
     /// Sends what is due, as far as the driver has room, and of SYN-ACKs again a turn's share; says whether anything is left.
     pub fn poll_transmit(&mut self, now: Instant, out: &mut impl Transmit) -> bool {
+        self.env.set_now(now);
         if !self.ask_neighbours(out) {
             return true;
         }
         for _ in 0..self.ready.len() {
             let Some(index) = self.ready.pop_front() else { break };
-            match self.transmit_connection(now, index, out) {
+            match self.transmit_connection(index, out) {
                 Progress::Done => {}
                 Progress::More => self.ready.push_back(index),
                 Progress::NoRoom => {
-                    self.ledger.refused.tx_frames += 1;
+                    self.env.ledger.refused.tx_frames += 1;
                     self.ready.push_front(index);
                     return true;
                 }
@@ -55,8 +56,8 @@ impl Shard {
         }
         for _ in 0..SYN_ACKS_AGAIN {
             let Some(place) = self.ready_again.pop_front() else { break };
-            if self.transmit_syn_ack(now, place, out) == Progress::NoRoom {
-                self.ledger.refused.tx_frames += 1;
+            if self.transmit_syn_ack(place, out) == Progress::NoRoom {
+                self.env.ledger.refused.tx_frames += 1;
                 self.ready_again.push_front(place);
                 return true;
             }
@@ -64,37 +65,37 @@ impl Shard {
         !self.ready.is_empty() || !self.ready_again.is_empty() || self.neighbours.has_questions()
     }
 
-    fn transmit_connection(&mut self, now: Instant, index: u32, out: &mut impl Transmit) -> Progress {
-        let progress = self.transmit_segments(now, index, out);
+    fn transmit_connection(&mut self, index: u32, out: &mut impl Transmit) -> Progress {
+        let progress = self.transmit_segments(index, out);
         let Some(tcb) = self.connections.get_mut(index) else { return progress };
         tcb.facts.put(Facts::READY, progress != Progress::Done);
         if tcb.ending.is_some() {
             self.free_if_done(index);
-        } else if !tcb.stands_right(&self.config.tcp) {
-            self.move_in_wheel(index, now);
+        } else if !tcb.stands_right(&self.env.config) {
+            self.move_in_wheel(index);
         }
         progress
     }
 
-    fn transmit_segments(&mut self, now: Instant, index: u32, out: &mut impl Transmit) -> Progress {
+    fn transmit_segments(&mut self, index: u32, out: &mut impl Transmit) -> Progress {
         let Some(tcb) = self.connections.get_mut(index) else { return Progress::Done };
         let tuple = tcb.tuple;
         let our_mss = self.config.our_mss(tuple.local_addr.is_v4());
-        let mut next = tcb.poll_transmit(our_mss, &env!(self, now));
+        let mut next = tcb.poll_transmit(our_mss, &self.env);
         if next.is_none() {
             return Progress::Done;
         }
         let waiting = (!tcb.facts.has(Facts::RESOLVING)).then(|| Flow::new(Phase::Connection, index));
         // Looked up once for all segments of this turn.
-        let found = self.find_next_hop(&tuple, waiting, now);
+        let found = self.find_next_hop(&tuple, waiting);
         let Some(station) = found.known() else {
-            self.wait_for_neighbour(index, found, now);
+            self.wait_for_neighbour(index, found);
             return Progress::Done;
         };
         let mut envelope = self.envelope(self.link_to(station), tuple);
         let class = envelope.traffic_class;
         let Some(tcb) = self.connections.get_mut(index) else { return Progress::Done };
-        let mut env = env!(self, now);
+        let env = &mut self.env;
         for _ in 0..BURST {
             // Looked at where it stands: it is large.
             let Some(plan) = &next else { return Progress::Done };
@@ -105,11 +106,11 @@ impl Shard {
             if !written {
                 return Progress::NoRoom;
             }
-            tcb.sent(plan, &mut env);
+            tcb.sent(plan, env);
             if !tcb.may_transmit() {
                 return Progress::Done;
             }
-            next = tcb.poll_transmit(our_mss, &env);
+            next = tcb.poll_transmit(our_mss, env);
         }
         if next.is_some() { Progress::More } else { Progress::Done }
     }
@@ -118,7 +119,7 @@ impl Shard {
     ///
     /// Deviation: RFC 9293 §3.10.5, RST on ABORT; the last ACK of a close. A connection that is over does not wait: they stay
     /// unsaid.
-    fn wait_for_neighbour(&mut self, index: u32, found: Lookup, now: Instant) {
+    fn wait_for_neighbour(&mut self, index: u32, found: Lookup) {
         let Some(tcb) = self.connections.get_mut(index) else { return };
         if tcb.ending.is_some() {
             tcb.facts.clear(Facts::RST_DUE | Facts::LAST_ACK_DUE);
@@ -128,10 +129,10 @@ impl Shard {
             tcb.facts.set(Facts::RESOLVING);
         }
         tcb.facts.clear(Facts::ACK_NOW);
-        tcb.arm_if_idle(&env!(self, now));
+        tcb.arm_if_idle(&self.env);
     }
 
-    fn transmit_syn_ack(&mut self, now: Instant, place: u32, out: &mut impl Transmit) -> Progress {
+    fn transmit_syn_ack(&mut self, place: u32, out: &mut impl Transmit) -> Progress {
         let Some(entry) = self.half_open.get_mut(place) else { return Progress::Done };
         if !entry.set_ready(false) {
             return Progress::Done;
@@ -140,7 +141,7 @@ impl Shard {
         let our_mss = self.config.our_mss(tuple.local_addr.is_v4());
         let ts_offset = self.isns.timestamp_offset(&tuple);
         let Some(entry) = self.half_open.get(place) else { return Progress::Done };
-        let header = entry.syn_ack(our_mss, ts_offset, &env!(self, now));
+        let header = entry.syn_ack(our_mss, ts_offset, &self.env);
         // Nobody is asked for the sake of a handshake that may never be completed: where the neighbour is unknown, it goes
         // to where the SYN came from.
         let sender = entry.sender();
@@ -154,7 +155,7 @@ impl Shard {
             }
             return Progress::NoRoom;
         }
-        self.ledger.retransmitted += 1;
+        self.env.ledger.retransmitted += 1;
         Progress::Done
     }
 
@@ -167,20 +168,20 @@ impl Shard {
     /// Deviation: RFC 9293 §3.9.2 (MUST-48), Diffserv field of each connection. All connections have the same.
     #[inline]
     pub(super) fn envelope(&self, link: Link, tuple: FourTuple) -> Envelope {
-        let (hop_limit, traffic_class) = (self.config.tcp.hop_limit.get(), self.config.tcp.dscp.traffic_class());
+        let (hop_limit, traffic_class) = (self.env.config.hop_limit.get(), self.env.config.dscp.traffic_class());
         Envelope { link, tuple, hop_limit, traffic_class, checksum: self.tx_checksum }
     }
 
     /// Where the next hop towards the peer is; when that must be asked for first, the question is under way.
-    fn find_next_hop(&mut self, tuple: &FourTuple, waiting: Option<Flow>, now: Instant) -> Lookup {
+    fn find_next_hop(&mut self, tuple: &FourTuple, waiting: Option<Flow>) -> Lookup {
         let Some(next_hop) = self.routes.next_hop(&tuple.remote_addr) else { return Lookup::Refused };
-        let found = self.neighbours.find(&next_hop, waiting, now.as_millis() as u32);
+        let found = self.neighbours.find(&next_hop, waiting, self.env.tick());
         while let Some(flow) = self.neighbours.take_given_up() {
             if let Some(tcb) = self.connections.get_mut(flow.place()) {
                 tcb.facts.clear(Facts::RESOLVING);
             }
         }
-        self.ledger.refused.neighbours += u64::from(found == Lookup::Refused);
+        self.env.ledger.refused.neighbours += u64::from(found == Lookup::Refused);
         found
     }
 
@@ -198,17 +199,18 @@ impl Shard {
     }
 
     /// The SYN-ACK timer of half-open entries: send it again, or give the entry up.
-    pub fn on_half_open_timer(&mut self, place: u32, now: Instant) {
-        let retries = self.config.tcp.syn_ack_retries;
+    pub fn on_half_open_timer(&mut self, place: u32) {
+        let now = self.env.now();
+        let retries = self.env.config.syn_ack_retries;
         let Some(entry) = self.half_open.get_mut(place) else { return };
         if entry.resent() >= retries {
-            self.end_half_open(place, HalfOpenEnding::TimedOut, now);
+            self.end_half_open(place, HalfOpenEnding::TimedOut);
             return;
         }
         entry.count_resend();
         let allowed = self.replies.syn_ack_again.allows(now.as_millis());
         let waits_already = allowed && entry.set_ready(true);
-        self.arm_half_open(place, now);
+        self.arm_half_open(place);
         if allowed && !waits_already {
             self.ready_again.push_back(place);
         }

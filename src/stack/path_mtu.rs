@@ -72,20 +72,21 @@ impl PathMtus {
 impl Shard {
     /// Keeps what a connection has found out; tells a new one what others have.
     #[inline]
-    pub fn tend_path_mtu(&mut self, index: u32, news: News, now: Instant) {
+    pub fn tend_path_mtu(&mut self, index: u32, news: News) {
         let may_know = news.has(News::ACCEPTED | News::CONNECTED) && !self.path_mtus.is_empty();
         if may_know || news.has(News::PATH) {
-            self.exchange_path_mtu(index, news, now);
+            self.exchange_path_mtu(index, news);
         }
     }
 
     #[cold]
-    fn exchange_path_mtu(&mut self, index: u32, news: News, now: Instant) {
+    fn exchange_path_mtu(&mut self, index: u32, news: News) {
+        let now = self.env.now();
         let Some(tcb) = self.connections.get_mut(index) else { return };
         let headers = if tcb.tuple.local_addr.is_v4() { 40 } else { 60 };
         if news.has(News::PATH) {
             let learnt = self.path_mtus.learn(tcb.tuple.remote_addr, tcb.smss.saturating_add(headers), now);
-            self.ledger.refused.path_mtus += u64::from(!learnt);
+            self.env.ledger.refused.path_mtus += u64::from(!learnt);
         } else if news.has(News::ACCEPTED | News::CONNECTED)
             && let Some(mtu) = self.path_mtus.get(&tcb.tuple.remote_addr, now)
         {

@@ -16,10 +16,10 @@ fn rows(rows: impl Iterator<Item = (&'static str, u64)>) -> BTreeMap<String, u64
 impl Shard {
     pub fn snapshot(&self) -> Snapshot {
         use crate::ledger::Ending;
-        let ledger = &self.ledger;
+        let ledger = &self.env.ledger;
         let ended = |ending: Ending| ledger.endings.of(ending);
         let mut snapshot = Snapshot {
-            states: State::iter().map(|state| (state.key().to_string(), self.gauges.of(state))).collect(),
+            states: State::iter().map(|state| (state.key().to_string(), self.env.gauges.of(state))).collect(),
             connections: Connections {
                 opened: ledger.opened(),
                 passive: ledger.opened_passive,
@@ -70,14 +70,14 @@ impl Shard {
             ("time_wait", time_wait as u64, u64::from(limits.time_wait)),
             ("time_wait_places", self.time_wait_places() as u64, u64::from(limits.time_wait)),
             ("table_bytes", self.table_bytes(), self.most_table_bytes()),
-            ("buffer_bytes", self.pools.blocks.used_bytes(), self.pools.blocks.limit_bytes()),
+            ("buffer_bytes", self.env.pools.blocks.used_bytes(), self.env.pools.blocks.limit_bytes()),
             ("orphans", u64::from(self.orphans), u64::from(limits.orphans)),
             ("half_open_of_one_prefix", most_of_one, share),
             ("path_mtus", self.path_mtus.len() as u64, u64::from(limits.path_mtus)),
             ("neighbours", self.neighbours.len() as u64, u64::from(limits.neighbours)),
             ("app_timers", self.app_timers.len() as u64, u64::from(limits.app_timers)),
             ("ports", self.ports.most_in_use(None), self.ports.limit() * self.routes.len() as u64),
-            ("transfers", self.pools.transfers() as u64, self.connections.limit() as u64),
+            ("transfers", self.env.pools.transfers() as u64, self.connections.limit() as u64),
         ];
         let prefixes = self.budgets.rates().map(|(used, places, _)| ("prefixes", used, places));
         let connections = self.budgets.connected().map(|(used, limit)| ("connections_of_one_prefix", used, limit));
@@ -90,7 +90,7 @@ impl Shard {
     }
 
     fn defence(&self) -> Defence {
-        let (defence, ledger) = (&self.defence, &self.ledger);
+        let (defence, ledger) = (&self.defence, &self.env.ledger);
         let mut cookies = rows(ledger.cookies_refused.rows());
         cookies.extend(rows([("sent", ledger.cookies_sent), ("accepted", ledger.cookies_accepted)].into_iter()));
         Defence {
@@ -104,7 +104,7 @@ impl Shard {
     }
 
     fn budgets_used(&self) -> BTreeMap<String, u64> {
-        let dropped = &self.ledger.dropped;
+        let dropped = &self.env.ledger.dropped;
         let used = [
             ("over_share_cookies", self.budgets.cookies),
             ("over_share_dropped", dropped.of(DropReason::PrefixShare)),
@@ -116,7 +116,7 @@ impl Shard {
     }
 
     fn refusals(&self) -> BTreeMap<String, u64> {
-        let refused = &self.ledger.refused;
+        let refused = &self.env.ledger.refused;
         let refusals = [
             ("connections", refused.connections),
             ("ports", refused.ports),

@@ -11,7 +11,6 @@ use super::slab::Slab;
 use super::time_wait_table::{ENTRY_BYTES_V4, ENTRY_BYTES_V6};
 use crate::ledger::{HalfOpenEnding, TimeWaitEnding};
 use crate::tcp::Tcb;
-use crate::time::Instant;
 
 /// Octets that a half-open entry takes, all in.
 pub const HALF_OPEN_BYTES: u64 = all_in(Slab::<HalfOpenSlot>::ENTRY_BYTES as f64);
@@ -66,13 +65,13 @@ impl Shard {
 
     /// Has others give way until there is room for the newcomer; says whether there is.
     #[inline]
-    pub fn make_room_for(&mut self, newcomer: Newcomer, now: Instant) -> bool {
+    pub fn make_room_for(&mut self, newcomer: Newcomer) -> bool {
         let needed = match newcomer {
             Newcomer::HalfOpen => HALF_OPEN_BYTES,
             Newcomer::Connection { from: None } => CONNECTION_BYTES,
             Newcomer::Connection { from: Some(_) } => CONNECTION_BYTES - HALF_OPEN_BYTES,
         };
-        self.has_bytes(needed) || self.shed_for(newcomer, needed, now)
+        self.has_bytes(needed) || self.shed_for(newcomer, needed)
     }
 
     #[inline]
@@ -81,10 +80,10 @@ impl Shard {
     }
 
     #[cold]
-    fn shed_for(&mut self, newcomer: Newcomer, needed: u64, now: Instant) -> bool {
+    fn shed_for(&mut self, newcomer: Newcomer, needed: u64) -> bool {
         while !self.has_bytes(needed) {
-            let found = self.shed_time_wait(now)
-                || matches!(newcomer, Newcomer::Connection { from } if self.shed_half_open(from, now));
+            let found =
+                self.shed_time_wait() || matches!(newcomer, Newcomer::Connection { from } if self.shed_half_open(from));
             if !found {
                 return false;
             }
@@ -92,17 +91,17 @@ impl Shard {
         true
     }
 
-    fn shed_time_wait(&mut self, now: Instant) -> bool {
+    fn shed_time_wait(&mut self) -> bool {
         let due = |at: Option<u64>| at.unwrap_or(u64::MAX);
         let v4_is_older = due(self.time_wait_v4.next_due_ms()) <= due(self.time_wait_v6.next_due_ms());
         let Some((flow, entry)) = self.pop_oldest_time_wait(v4_is_older) else { return false };
-        self.time_wait_gone(flow, &entry, TimeWaitEnding::Evicted, now);
-        self.ledger.refused.time_wait_shed += 1;
+        self.time_wait_gone(flow, &entry, TimeWaitEnding::Evicted);
+        self.env.ledger.refused.time_wait_shed += 1;
         true
     }
 
     /// Of the next few entries the one whose SYN-ACK was sent most often goes: it is the least likely to be completed.
-    fn shed_half_open(&mut self, except: Option<u32>, now: Instant) -> bool {
+    fn shed_half_open(&mut self, except: Option<u32>) -> bool {
         let end = self.half_open.end();
         let mut chosen: Option<(u8, u32)> = None;
         let mut seen = 0;
@@ -119,8 +118,8 @@ impl Shard {
             }
         }
         let Some((_, place)) = chosen else { return false };
-        self.end_half_open(place, HalfOpenEnding::Evicted, now);
-        self.ledger.refused.half_open_shed += 1;
+        self.end_half_open(place, HalfOpenEnding::Evicted);
+        self.env.ledger.refused.half_open_shed += 1;
         true
     }
 }

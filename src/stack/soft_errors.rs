@@ -18,7 +18,7 @@ impl Shard {
         if self.soft_errors.len() < MOST_REPORTS {
             self.soft_errors.push_back((self.id(index), kind));
         } else {
-            self.ledger.refused.soft_errors += 1;
+            self.env.ledger.refused.soft_errors += 1;
         }
     }
 }

@@ -2,18 +2,18 @@
 
 use super::Step;
 use super::input::{Arrival, INDEXED, Outcome, Reply};
-use super::shard::{Shard, env};
+use super::shard::Shard;
 use super::shedding::Newcomer;
 use crate::ledger::{DropReason, Handled};
+use crate::tcp::State;
 use crate::tcp::half_open::HalfOpen;
 use crate::tcp::isn::{isn, timestamp_offset};
-use crate::tcp::{Env, State};
-use crate::time::Instant;
 use crate::wire::SeqNum;
 
 impl Shard {
     /// Whether a SYN is to be answered at all: there is a way back, and its source's prefix is within its budgets.
-    pub(super) fn admit(&mut self, now: Instant, arrival: &Arrival<'_>) -> Result<(), DropReason> {
+    pub(super) fn admit(&mut self, arrival: &Arrival<'_>) -> Result<(), DropReason> {
+        let now = self.env.now();
         let remote = &arrival.tuple.remote_addr;
         if self.routes.next_hop(remote).is_none() {
             return Err(DropReason::NoRoute);
@@ -40,20 +40,25 @@ impl Shard {
     /// connection of this tuple: a number beyond those only the table can promise.
     pub(super) fn on_syn(
         &mut self,
-        now: Instant,
         arrival: &Arrival<'_>,
         beyond: Option<SeqNum>,
         reply: &mut Option<Reply>,
     ) -> Outcome {
+        let now = self.env.now();
         // From the second step on a cookie answers whatever the table would say.
-        let at_table = self.defence.step() == Step::Table;
-        let may_hold = !at_table || self.may_hold(arrival);
-        let has_room = !at_table || self.make_room_for(Newcomer::HalfOpen, now);
+        let asks_table = self.defence.step() == Step::Table || beyond.is_some();
+        let may_hold = !asks_table || self.may_hold(arrival);
+        let has_room = !asks_table || self.make_room_for(Newcomer::HalfOpen);
         if self.defence.on_syn(self.half_open.len(), may_hold && has_room, now) && beyond.is_none() {
             self.budgets.cookies += u64::from(!may_hold);
-            return self.answer_with_cookie(now, arrival, reply);
+            return self.answer_with_cookie(arrival, reply);
         }
-        self.check_room(arrival)?;
+        if !has_room || self.half_open.is_full() {
+            return Err(DropReason::HalfOpenFull);
+        }
+        if !may_hold {
+            return Err(DropReason::PrefixShare);
+        }
         let word = self.isns.word(arrival.tuple);
         let mut iss = isn(word, now);
         if let Some(snd_nxt) = beyond
@@ -63,26 +68,20 @@ impl Shard {
             iss = snd_nxt + 1;
         }
         let our_mss = self.config.our_mss(arrival.tuple.local_addr.is_v4());
-        let entry = HalfOpen::new(arrival.tuple, arrival.segment, iss, our_mss, &self.config.tcp);
+        let entry = HalfOpen::new(arrival.tuple, arrival.segment, iss, our_mss, &self.env.config);
         let from = if beyond.is_some() { State::TimeWait } else { State::Listen };
-        let header = entry.syn_ack(our_mss, timestamp_offset(word), &env!(self, now));
-        self.add_half_open(arrival, entry, from, now)?;
+        let header = entry.syn_ack(our_mss, timestamp_offset(word), &self.env);
+        self.add_half_open(arrival, entry, from);
         *reply = Some(self.segment(arrival, header));
         Ok(Handled::SynReceived)
     }
 
-    pub(super) fn answer_syn_again(
-        &mut self,
-        now: Instant,
-        place: u32,
-        arrival: &Arrival<'_>,
-        reply: &mut Option<Reply>,
-    ) {
+    pub(super) fn answer_syn_again(&mut self, place: u32, arrival: &Arrival<'_>, reply: &mut Option<Reply>) {
         let ts_offset = self.isns.timestamp_offset(arrival.tuple);
         let our_mss = self.config.our_mss(arrival.tuple.local_addr.is_v4());
         let entry = self.half_open.get_mut(place).expect(INDEXED);
         entry.on_syn_again(arrival.segment);
-        let header = entry.syn_ack(our_mss, ts_offset, &env!(self, now));
+        let header = entry.syn_ack(our_mss, ts_offset, &self.env);
         *reply = Some(self.segment(arrival, header));
     }
 }

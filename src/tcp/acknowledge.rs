@@ -1,7 +1,8 @@
 //! Fifth step of SEGMENT ARRIVES: the acknowledgement, RFC 9293 §3.10.7.4, with RFC 5961 §5 (old and future ones),
 //! and RFC 5681 §3.1 (growth). What it says of losses is `recovery`'s.
 
-use super::connection::{Env, Facts, News, Tcb};
+use super::connection::{Facts, News, Tcb};
+use super::env::Env;
 use super::recovery::Recovery;
 use super::state::{Event, State};
 use crate::ledger::{DropReason, Ending};
@@ -13,7 +14,7 @@ impl Tcb {
     /// [`DropReason::AckUnacceptable`]: the text of such a segment is not looked at either.
     // By force: it is one step of several of a function that is not left between them.
     #[inline(always)]
-    pub(super) fn on_ack(&mut self, segment: &Segment<'_>, env: &mut Env<'_>) -> Result<(), DropReason> {
+    pub(super) fn on_ack(&mut self, segment: &Segment<'_>, env: &mut Env) -> Result<(), DropReason> {
         let ack = segment.header.ack;
         // RFC 5961 §5.2: SND.UNA - MAX.SND.WND <= SEG.ACK <= SND.NXT.
         let oldest = self.snd_una - self.max_snd_wnd;
@@ -87,7 +88,7 @@ impl Tcb {
     }
 
     #[inline]
-    fn on_new_ack(&mut self, segment: &Segment<'_>, env: &mut Env<'_>) {
+    fn on_new_ack(&mut self, segment: &Segment<'_>, env: &mut Env) {
         let ack = segment.header.ack;
         let fin_acked = self.facts.has(Facts::FIN_SENT) && ack == self.snd_nxt;
         let octets = ack.distance_from(self.snd_una) - u32::from(fin_acked);
@@ -115,7 +116,7 @@ impl Tcb {
 
     /// What text is, or was, in flight has to do with an acknowledgement of something new.
     #[inline(never)]
-    fn on_delivery(&mut self, segment: &Segment<'_>, octets: u32, flight: u32, env: &mut Env<'_>) {
+    fn on_delivery(&mut self, segment: &Segment<'_>, octets: u32, flight: u32, env: &mut Env) {
         self.take_delivered(segment, octets, env);
         self.settle_probe(segment, flight);
         self.detect_spurious(segment, env);
@@ -131,12 +132,12 @@ impl Tcb {
     }
 
     /// Octets were delivered: they leave the send buffer and the scoreboard, and may give a round-trip sample.
-    fn take_delivered(&mut self, segment: &Segment<'_>, octets: u32, env: &mut Env<'_>) {
+    fn take_delivered(&mut self, segment: &Segment<'_>, octets: u32, env: &mut Env) {
         let (now_us, snd_una) = (env.now_us(), self.snd_una);
         let echo_age_ms = self.echo_age_ms(segment, env);
         let Some(transfer) = &mut self.transfer else { return };
         transfer.rack.on_echo(echo_age_ms);
-        transfer.active_at = env.now.as_millis() as u32;
+        transfer.active_at = env.tick();
         transfer.dup_acks = 0;
         transfer.probed = false;
         transfer.send.consume(octets as usize, &mut env.pools.blocks);
@@ -145,12 +146,12 @@ impl Tcb {
         let Some(transfer) = &mut self.transfer else { return };
         if let Some(rtt_us) = rtt_us {
             transfer.rtt.sample(rtt_us);
-            self.rto_ms = transfer.rtt.rto_ms(env.config);
+            self.rto_ms = transfer.rtt.rto_ms(&env.config);
         }
     }
 
     /// How old the timestamp is that an acknowledgement echoes; 0 when it has none, or one that we cannot have sent.
-    fn echo_age_ms(&self, segment: &Segment<'_>, env: &Env<'_>) -> u32 {
+    fn echo_age_ms(&self, segment: &Segment<'_>, env: &Env) -> u32 {
         let echoed = segment.header.options.timestamps.filter(|_| self.facts.has(Facts::TIMESTAMPS));
         let age_ms = echoed.map_or(0, |t| self.tsval(env).wrapping_sub(t.tsecr));
         if age_ms < 1 << 20 { age_ms } else { 0 }
@@ -158,7 +159,7 @@ impl Tcb {
 
     /// The congestion window grows when what is acknowledged was sent while it was in use: growing without need would
     /// prove nothing (RFC 7661 §1). What is in flight now says less, as acknowledgements may come in one burst.
-    fn grow(&mut self, octets: u32, env: &Env<'_>) {
+    fn grow(&mut self, octets: u32, env: &Env) {
         let smss = u32::from(self.smss);
         let snd_una = self.snd_una;
         let Some(transfer) = &mut self.transfer else { return };
@@ -170,7 +171,7 @@ impl Tcb {
         }
     }
 
-    fn on_fin_acked(&mut self, env: &mut Env<'_>) {
+    fn on_fin_acked(&mut self, env: &mut Env) {
         match self.state {
             State::FinWait1 => {
                 self.change_state(Event::RecvAckOfFin, env);
@@ -185,7 +186,7 @@ impl Tcb {
     }
 
     #[inline(never)]
-    fn on_same_ack(&mut self, segment: &Segment<'_>, is_duplicate: bool, env: &mut Env<'_>) {
+    fn on_same_ack(&mut self, segment: &Segment<'_>, is_duplicate: bool, env: &mut Env) {
         let (flight, now_us) = (self.data_in_flight(), env.now_us());
         let echo_age_ms = self.echo_age_ms(segment, env);
         let Some(transfer) = &mut self.transfer else { return };
@@ -203,7 +204,7 @@ impl Tcb {
     }
 
     #[inline(never)]
-    fn on_window_opened(&mut self, env: &Env<'_>) {
+    fn on_window_opened(&mut self, env: &Env) {
         self.facts.clear(Facts::PROBE_DUE);
         // The persist timer; in FIN-WAIT-2 what runs is the orphan's.
         if !self.outstanding() && self.state != State::FinWait2 {
@@ -230,7 +231,6 @@ impl Tcb {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::Ledger;
     use crate::tcp::TcpConfig;
     use crate::tcp::state::StateGauges;
     use crate::tcp::transfer::Pools;
@@ -244,19 +244,16 @@ mod tests {
         Segment { header: Header { seq: SeqNum(seq), ack: SeqNum(ack), flags, wnd, ..Header::default() }, text: b"" }
     }
 
-    fn send_all(tcb: &mut Tcb, env: &mut Env<'_>) {
+    fn send_all(tcb: &mut Tcb, env: &mut Env) {
         while let Some(plan) = tcb.poll_transmit(1_460, env) {
             tcb.sent(&plan, env);
         }
     }
 
     /// A connection of our own that stands, from our number 100 and the peer's 5,000, in its surroundings.
-    fn with_connection(wnd: u16, play: impl FnOnce(&mut Tcb, &mut Env<'_>)) {
+    fn with_connection(wnd: u16, play: impl FnOnce(&mut Tcb, &mut Env)) {
         let config = TcpConfig { nagle: false, ..TcpConfig::default() };
-        let (mut pools, mut gauges, mut ledger) = (Pools::new(1 << 20), StateGauges::default(), Ledger::default());
-        let now = Instant::from_millis(1_000);
-        let mut env =
-            Env { now, marked: false, config: &config, pools: &mut pools, gauges: &mut gauges, ledger: &mut ledger };
+        let mut env = Env::new(config, Pools::new(1 << 20), StateGauges::default(), Instant::from_millis(1_000));
         let (ours, theirs) = (Addr::from_v4([10, 0, 0, 1]), Addr::from_v4([10, 0, 0, 2]));
         let tuple = FourTuple { local_addr: ours, remote_addr: theirs, local_port: 1, remote_port: 2 };
         let mut tcb = Tcb { tuple, ..Tcb::UNOPENED };

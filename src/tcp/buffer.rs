@@ -28,13 +28,15 @@ pub struct BlockPool {
     /// By share.
     in_use: [usize; 2],
     limit: usize,
+    /// What one share may have: an eighth of the pool is the other's alone.
+    most: usize,
 }
 
 impl BlockPool {
     /// A pool of at most `bytes` octets, taken from the system as they are first needed.
     pub fn new(bytes: u64) -> Self {
         let limit = usize::try_from(bytes / BLOCK as u64).unwrap_or(usize::MAX);
-        BlockPool { free: Vec::new(), in_use: [0; 2], limit }
+        BlockPool { free: Vec::new(), in_use: [0; 2], limit, most: limit - (limit / 8).max(1).min(limit / 2) }
     }
 
     fn take(&mut self, share: Share) -> Option<Block> {
@@ -54,16 +56,15 @@ impl BlockPool {
         self.limit - self.in_use.iter().sum::<usize>()
     }
 
-    /// Blocks that a share may still take: an eighth of the pool is the other's alone.
+    /// Blocks that a share may still take.
     fn left(&self, share: Share) -> usize {
-        let reserve = (self.limit / 8).max(1).min(self.limit / 2);
-        (self.limit - reserve).saturating_sub(self.in_use[share as usize]).min(self.free_blocks())
+        self.most.saturating_sub(self.in_use[share as usize]).min(self.free_blocks())
     }
 
     /// Whether this share may take no block at all.
     #[inline]
     pub fn is_out_of(&self, share: Share) -> bool {
-        self.left(share) == 0
+        self.in_use[share as usize] >= self.most || self.in_use[0] + self.in_use[1] >= self.limit
     }
 
     /// Whether more than a sixteenth of the pool can be taken for this share.

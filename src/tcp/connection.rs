@@ -1,43 +1,13 @@
 //! The transmission control block of a connection: its hot part, one pair of cache lines (RFC 9293 §3.3.1).
 
+use super::env::Env;
 use super::negotiation::Negotiated;
-use super::state::{Event, State, StateGauges};
+use super::state::{Event, State};
 use super::timer::Link;
 use super::transfer::{Pools, Transfer};
 use super::{TcpConfig, half_open::HalfOpen};
-use crate::ledger::{Ending, Ledger};
-use crate::time::Instant;
+use crate::ledger::Ending;
 use crate::wire::{FourTuple, SeqNum};
-
-/// What a connection needs of its surroundings while it works.
-pub struct Env<'a> {
-    /// The time of this turn.
-    pub now: Instant,
-    /// Whether the segment being processed was marked by a router (RFC 3168 §5, CE).
-    pub marked: bool,
-    /// How TCP behaves.
-    pub config: &'a TcpConfig,
-    /// Buffers and transfers.
-    pub pools: &'a mut Pools,
-    /// States of all connections of the shard.
-    pub gauges: &'a mut StateGauges,
-    /// Counters of the shard.
-    pub ledger: &'a mut Ledger,
-}
-
-impl Env<'_> {
-    /// Now in ticks of a millisecond, modulo 2^32: the unit of timers and timestamps.
-    #[inline]
-    pub fn tick(&self) -> u32 {
-        self.now.as_millis() as u32
-    }
-
-    /// Now in microseconds, modulo 2^32: the unit of round-trip times.
-    #[inline]
-    pub fn now_us(&self) -> u32 {
-        self.now.as_micros() as u32
-    }
-}
 
 /// A set of yes-or-no facts about a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -264,31 +234,31 @@ impl Tcb {
     };
 
     /// An active open (RFC 9293 §3.10.1): in SYN-SENT, its SYN due. `mss` is what we can receive. The tuple stands.
-    pub(crate) fn open(&mut self, iss: SeqNum, ts_offset: u32, mss: u16, env: &mut Env<'_>) {
+    pub(crate) fn open(&mut self, iss: SeqNum, ts_offset: u32, mss: u16, env: &mut Env) {
         (self.snd_una, self.snd_nxt) = (iss, iss);
         self.change_state(Event::ActiveOpen, env);
         self.facts.set(Facts::ACTIVE | Facts::SYN_DUE);
         self.ts_offset = ts_offset;
         self.smss = mss;
-        self.rto_ms = super::rto::first_rto_ms(env.config);
+        self.rto_ms = env.first_rto_ms;
         self.arm(env);
     }
 
     /// Becomes the connection of a half-open entry, when the last ACK of its handshake arrives; that segment is still to be
     /// processed. The state stays SYN-RECEIVED until then. The tuple stands.
-    pub(crate) fn open_from(&mut self, entry: &HalfOpen, ts_offset: u32, first_rto_ms: u16, env: &Env<'_>) {
+    pub(crate) fn open_from(&mut self, entry: &HalfOpen, ts_offset: u32, env: &Env) {
         self.state = State::SynReceived;
         (self.snd_una, self.snd_nxt) = (entry.iss, entry.iss + 1);
         self.ts_offset = ts_offset;
         self.negotiated(&entry.negotiated(), entry.irs, env);
-        self.rto_ms = first_rto_ms;
+        self.rto_ms = env.first_rto_ms;
         self.facts.put(Facts::SYN_RESENT, entry.resent() > 0);
     }
 
     /// Takes over what the peer's SYN told.
-    pub(crate) fn negotiated(&mut self, agreed: &Negotiated, irs: SeqNum, env: &Env<'_>) {
+    pub(crate) fn negotiated(&mut self, agreed: &Negotiated, irs: SeqNum, env: &Env) {
         self.rcv_nxt = irs + 1;
-        self.rcv_adv = self.rcv_nxt + u32::from(syn_window(env.config));
+        self.rcv_adv = self.rcv_nxt + u32::from(env.syn_window);
         self.last_ack_sent = self.rcv_nxt;
         self.smss = agreed.smss;
         self.facts.put(Facts::SACK, agreed.sack_permitted);
@@ -296,7 +266,7 @@ impl Tcb {
         self.facts.put(Facts::KEEP_ALIVE, env.config.keep_alive.is_some());
         self.facts.put(Facts::NO_DELAY, !env.config.nagle);
         if let Some(shift) = agreed.window_scale {
-            self.shifts = shift << 4 | window_shift(env.config);
+            self.shifts = shift << 4 | env.window_shift;
         }
         if let Some(ts_recent) = agreed.ts_recent {
             self.facts.set(Facts::TIMESTAMPS);
@@ -306,18 +276,18 @@ impl Tcb {
     }
 
     /// Makes a move of the state table.
-    pub(crate) fn change_state(&mut self, event: Event, env: &mut Env<'_>) {
-        env.gauges.transition(&mut self.state, event, &self.tuple, env.now);
+    pub(crate) fn change_state(&mut self, event: Event, env: &mut Env) {
+        env.gauges.transition(&mut self.state, event, &self.tuple, env.now());
     }
 
     /// Ends the connection: CLOSED, and the application will be told.
-    pub(crate) fn end(&mut self, event: Event, ending: Ending, env: &mut Env<'_>) {
+    pub(crate) fn end(&mut self, event: Event, ending: Ending, env: &mut Env) {
         self.change_state(event, env);
         self.over(ending, env);
     }
 
     /// The connection is over; its state is left behind already. Unread data survives only an orderly end.
-    pub(crate) fn over(&mut self, ending: Ending, env: &mut Env<'_>) {
+    pub(crate) fn over(&mut self, ending: Ending, env: &mut Env) {
         debug_assert!(self.ending.is_none(), "a connection ends once");
         self.ending = Some(ending);
         env.ledger.endings.count(ending);
@@ -334,7 +304,7 @@ impl Tcb {
         );
         let keep = ending == Ending::Closed && !self.facts.has(Facts::APP_CLOSED) && self.readable() > 0;
         if !keep {
-            self.drop_transfer(env.pools);
+            self.drop_transfer(&mut env.pools);
         }
     }
 
@@ -409,7 +379,7 @@ impl Tcb {
     }
 
     /// Our TSval now: a millisecond clock with an offset of its own (RFC 7323 §5.4).
-    pub(crate) fn tsval(&self, env: &Env<'_>) -> u32 {
+    pub(crate) fn tsval(&self, env: &Env) -> u32 {
         env.tick().wrapping_add(self.ts_offset)
     }
 

@@ -1,7 +1,7 @@
 //! A half-open entry: what a listener remembers between a SYN and the ACK that completes the handshake.
 
 use super::TcpConfig;
-use super::connection::{Env, syn_window};
+use super::env::Env;
 use super::negotiation::Negotiated;
 use super::timer::Link;
 use crate::ledger::DropReason;
@@ -128,23 +128,23 @@ impl HalfOpen {
     }
 
     /// The SYN-ACK: `<SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK>`.
-    pub(crate) fn syn_ack(&self, our_mss: u16, ts_offset: u32, env: &Env<'_>) -> Header {
+    pub(crate) fn syn_ack(&self, our_mss: u16, ts_offset: u32, env: &Env) -> Header {
         Header {
             seq: self.iss,
             ack: self.irs + 1,
             flags: Flags::SYN | Flags::ACK | if self.negotiated().ecn { Flags::ECE } else { Flags(0) },
-            wnd: syn_window(env.config),
+            wnd: env.syn_window,
             urgent: 0,
-            options: self.negotiated().syn_ack_options(our_mss, env.tick().wrapping_add(ts_offset), env.config),
+            options: self.negotiated().syn_ack_options(our_mss, env.tick().wrapping_add(ts_offset), env.window_shift),
         }
     }
 
     /// RFC 9293 §3.10.7.4 for SYN-RECEIVED from a passive open.
-    pub(crate) fn on_segment(&self, segment: &Segment<'_>, env: &Env<'_>) -> HalfOpenVerdict {
+    pub(crate) fn on_segment(&self, segment: &Segment<'_>, env: &Env) -> HalfOpenVerdict {
         use HalfOpenVerdict::*;
         let header = &segment.header;
         let rcv_nxt = self.irs + 1;
-        let window = u32::from(syn_window(env.config));
+        let window = u32::from(env.syn_window);
         if header.flags.has(Flags::RST) {
             // RFC 5961 §3.2: only the exact number is believed.
             let ahead = header.seq.distance_from(rcv_nxt);
@@ -196,7 +196,7 @@ impl HalfOpen {
     }
 
     /// The challenge: `<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>`.
-    pub(crate) fn acknowledgement(&self, ts_offset: u32, env: &Env<'_>) -> Header {
+    pub(crate) fn acknowledgement(&self, ts_offset: u32, env: &Env) -> Header {
         let mut header = self.syn_ack(0, ts_offset, env);
         header.seq = self.iss + 1;
         header.flags = Flags::ACK;
@@ -227,7 +227,7 @@ mod tests {
     }
 
     fn window() -> u32 {
-        u32::from(syn_window(&TcpConfig::default()))
+        u32::from(crate::tcp::syn_window(&TcpConfig::default()))
     }
 
     #[test]

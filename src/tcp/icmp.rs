@@ -1,6 +1,7 @@
 //! What an ICMP error does to a connection: RFC 9293 §3.9.2.2, with the validation of RFC 5927.
 
-use super::connection::{Env, News, Tcb};
+use super::connection::{News, Tcb};
+use super::env::Env;
 use super::state::{Event, State};
 use crate::ledger::{DropReason, Ending, Handled};
 use crate::wire::icmp::{Error, ErrorKind};
@@ -8,7 +9,7 @@ use crate::wire::icmp::{Error, ErrorKind};
 impl Tcb {
     /// # Errors
     /// [`DropReason::IcmpUnproven`] when the quoted sequence number is not in flight (RFC 5927 §4).
-    pub(crate) fn on_icmp_error(&mut self, error: &Error, env: &mut Env<'_>) -> Result<Handled, DropReason> {
+    pub(crate) fn on_icmp_error(&mut self, error: &Error, env: &mut Env) -> Result<Handled, DropReason> {
         let in_flight = error.seq.at_or_after(self.snd_una) && error.seq.before(self.snd_nxt);
         if self.ending.is_some() || !in_flight {
             return Err(DropReason::IcmpUnproven);
@@ -27,7 +28,7 @@ impl Tcb {
     }
 
     /// RFC 1191 §6.4, RFC 8201 §4: the segment size follows the path, but never below what every path carries.
-    fn on_packet_too_big(&mut self, mtu: u32, env: &mut Env<'_>) {
+    fn on_packet_too_big(&mut self, mtu: u32, env: &mut Env) {
         let v4 = self.tuple.local_addr.is_v4();
         // RFC 8201 §4: every link of IPv6 carries that much, so who asks for less is not to be believed at all.
         if !v4 && mtu < LEAST_MTU_V6 {

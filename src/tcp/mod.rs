@@ -14,6 +14,7 @@ mod config;
 pub mod congestion;
 mod connection;
 pub mod cookie;
+mod env;
 pub mod half_open;
 mod icmp;
 pub mod isn;
@@ -41,8 +42,9 @@ pub mod tuple_hash;
 mod user_calls;
 
 pub use config::{LONGEST_TIMER, TcpConfig};
-pub use connection::{Env, Tcb};
+pub use connection::Tcb;
 pub(crate) use connection::{Facts, News, syn_window, window_shift};
+pub use env::Env;
 pub(crate) use recovery::TRY_LARGER_AFTER;
 pub use state::{State, Transition};
 pub use transmit::Plan;

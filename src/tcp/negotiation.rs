@@ -1,7 +1,5 @@
 //! What the two SYNs agree on: MSS, window scale, SACK, timestamps (RFC 9293 §3.7.1, RFC 7323 §2.2, §3.2, RFC 2018 §2).
 
-use super::TcpConfig;
-use super::connection::window_shift;
 use crate::wire::tcp::{Options, Timestamps};
 
 /// The smallest segment size that we believe a peer.
@@ -42,10 +40,10 @@ impl Negotiated {
     }
 
     /// The options of the SYN-ACK: nothing that the peer did not offer, except MSS.
-    pub fn syn_ack_options(&self, our_mss: u16, tsval: u32, config: &TcpConfig) -> Options {
+    pub fn syn_ack_options(&self, our_mss: u16, tsval: u32, our_shift: u8) -> Options {
         Options {
             mss: Some(our_mss),
-            window_scale: self.window_scale.map(|_| window_shift(config)),
+            window_scale: self.window_scale.map(|_| our_shift),
             sack_permitted: self.sack_permitted,
             timestamps: self.ts_recent.map(|tsecr| Timestamps { tsval, tsecr }),
             ..Options::default()
@@ -54,10 +52,10 @@ impl Negotiated {
 }
 
 /// The options of our own SYN: all that we can do.
-pub fn syn_options(our_mss: u16, tsval: u32, config: &TcpConfig) -> Options {
+pub fn syn_options(our_mss: u16, tsval: u32, our_shift: u8) -> Options {
     Options {
         mss: Some(our_mss),
-        window_scale: Some(window_shift(config)),
+        window_scale: Some(our_shift),
         sack_permitted: true,
         timestamps: Some(Timestamps { tsval, tsecr: 0 }),
         ..Options::default()
@@ -85,7 +83,7 @@ mod tests {
     #[test]
     fn nothing_is_answered_that_was_not_offered() {
         let bare = Negotiated::from_syn(&Options::default(), 1460, true);
-        let options = bare.syn_ack_options(1460, 7, &TcpConfig::default());
+        let options = bare.syn_ack_options(1460, 7, 0);
         assert_eq!(options, Options { mss: Some(1460), ..Options::default() });
     }
 }

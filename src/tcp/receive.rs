@@ -1,7 +1,8 @@
 //! Text that arrives: in order to the reader, out of order to its place, and what is acknowledged when.
 //! RFC 9293 §3.10.7.4 (seventh), §3.8.6.3 (delayed acknowledgements), §3.8.6.2.2 (receiver's silly window).
 
-use super::connection::{Env, Facts, News, Tcb};
+use super::connection::{Facts, News, Tcb};
+use super::env::Env;
 use super::scoreboard::DUP_THRESH;
 use super::segment_arrives::Fitted;
 use super::timers::ticks;
@@ -30,7 +31,7 @@ impl Transfer {
 }
 
 impl Tcb {
-    pub(super) fn on_text(&mut self, fitted: &Fitted<'_>, env: &mut Env<'_>) {
+    pub(super) fn on_text(&mut self, fitted: &Fitted<'_>, env: &mut Env) {
         if fitted.text.is_empty() {
             return;
         }
@@ -43,9 +44,9 @@ impl Tcb {
         let rcv_nxt = self.rcv_nxt;
         let in_order = fitted.seq == rcv_nxt;
         let full = self.most_text() as u32;
-        self.transfer_mut(env.pools, env.config);
+        self.transfer_mut(&mut env.pools, &env.config);
         let Some(transfer) = &mut self.transfer else { return };
-        let stored = transfer.store(fitted, rcv_nxt, env.pools);
+        let stored = transfer.store(fitted, rcv_nxt, &mut env.pools);
         env.ledger.refused.buffer_bytes += (fitted.text.len() - stored) as u64;
         let end = fitted.seq + stored as u32;
         transfer.active_at = tick;
@@ -81,7 +82,7 @@ impl Tcb {
     }
 
     /// The application has taken octets out: the window opens, and the peer is told when it is worth a segment.
-    pub(super) fn on_room(&mut self, env: &Env<'_>) {
+    pub(super) fn on_room(&mut self, env: &Env) {
         if !self.state.receives() {
             return;
         }
@@ -91,14 +92,14 @@ impl Tcb {
         }
     }
 
-    fn opens_widely(&self, env: &Env<'_>) -> bool {
+    fn opens_widely(&self, env: &Env) -> bool {
         let gain = self.window_edge(env).distance_from(self.rcv_adv);
         gain >= 2 * u32::from(self.smss) && gain >= env.config.recv_buffer / 4
     }
 
     /// Where the right edge of the window would be now: never left of where it was, and moved only by a full segment or
     /// half of the buffer (RFC 9293 §3.8.6.2.2).
-    pub(super) fn window_edge(&self, env: &Env<'_>) -> SeqNum {
+    pub(super) fn window_edge(&self, env: &Env) -> SeqNum {
         // A SYN-ACK that is sent again says what the first one said, so an ACK in between says no more.
         if !self.state.is_synchronized() {
             return self.rcv_adv;
@@ -161,7 +162,7 @@ mod tests {
     #[test]
     fn what_came_out_of_order_leaves_room_and_makes_way_for_what_is_in_order() {
         let mut bench = Bench::with(TcpConfig::default(), true, false);
-        bench.pools = Pools::new((8 * BLOCK) as u64);
+        bench.env.pools = Pools::new((8 * BLOCK) as u64);
         let reported = (2..12).fold(SackBlocks::default(), |_, ahead| text_at(&mut bench, ahead));
         let &[(left, right)] = reported.as_slice() else { panic!("{reported:?}") };
         assert_eq!(right.distance_from(left) as usize, 6 * BLOCK, "three quarters of the pool and no more");
@@ -169,13 +170,13 @@ mod tests {
         assert!(!text_at(&mut bench, 0).as_slice().is_empty());
         let reported = text_at(&mut bench, 1);
         assert!(reported.as_slice().is_empty(), "the rest made way, and is reported no more: {reported:?}");
-        assert_eq!((bench.tcb.readable(), bench.pools.pressed), (2 * BLOCK, false));
+        assert_eq!((bench.tcb.readable(), bench.env.pools.pressed), (2 * BLOCK, false));
         for ahead in 2..7 {
             text_at(&mut bench, ahead);
         }
         assert_eq!(bench.tcb.readable(), 7 * BLOCK);
         text_at(&mut bench, 7);
-        assert!(bench.pools.pressed, "an eighth is left for what is to be sent, and others are asked for room");
+        assert!(bench.env.pools.pressed, "an eighth is left for what is to be sent, and others are asked for room");
     }
 
     #[test]
@@ -208,14 +209,14 @@ mod tests {
     #[test]
     fn what_finds_no_room_is_counted_octet_by_octet() {
         let mut bench = Bench::with(TcpConfig::default(), true, false);
-        bench.pools = Pools::new((8 * BLOCK) as u64);
+        bench.env.pools = Pools::new((8 * BLOCK) as u64);
         for ahead in 0..7 {
             text_at(&mut bench, ahead);
         }
-        assert_eq!(bench.ledger.refused.buffer_bytes, 0);
+        assert_eq!(bench.env.ledger.refused.buffer_bytes, 0);
         text_at(&mut bench, 7);
         text_at(&mut bench, 7);
-        assert_eq!(bench.ledger.refused.buffer_bytes, 2 * BLOCK as u64);
+        assert_eq!(bench.env.ledger.refused.buffer_bytes, 2 * BLOCK as u64);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Finding and mending losses: RACK and tail-loss probes with SACK (RFC 8985), duplicate acknowledgements without
 //! (RFC 5681 §3.2, RFC 6582), and answers to congestion marks (RFC 3168 §6.1.2).
 
-use super::connection::{Env, Facts, Tcb};
+use super::connection::{Facts, Tcb};
+use super::env::Env;
 use super::scoreboard::DUP_THRESH;
 use super::spurious::Undo;
 use super::timers::ticks;
@@ -35,7 +36,7 @@ impl Tcb {
     }
 
     /// With SACK: looks for segments that later ones have overtaken.
-    pub(super) fn detect_loss(&mut self, flight: u32, env: &mut Env<'_>) {
+    pub(super) fn detect_loss(&mut self, flight: u32, env: &mut Env) {
         let (now_us, tick) = (env.now_us(), env.tick());
         if !self.facts.has(Facts::SACK) {
             return;
@@ -52,7 +53,7 @@ impl Tcb {
     }
 
     /// Without SACK: the third duplicate acknowledgement means that the first segment is lost.
-    pub(super) fn count_duplicate(&mut self, flight: u32, env: &mut Env<'_>) {
+    pub(super) fn count_duplicate(&mut self, flight: u32, env: &mut Env) {
         let has_sack = self.facts.has(Facts::SACK);
         let Some(transfer) = &mut self.transfer else { return };
         transfer.dup_acks += 1;
@@ -63,7 +64,7 @@ impl Tcb {
     }
 
     /// One reduction for all losses of one flight (RFC 6582 §3.2: `recover`).
-    fn enter_recovery(&mut self, flight: u32, env: &mut Env<'_>) {
+    fn enter_recovery(&mut self, flight: u32, env: &mut Env) {
         let (smss, snd_una, snd_nxt) = (u32::from(self.smss), self.snd_una, self.snd_nxt);
         let Some(transfer) = &mut self.transfer else { return };
         if transfer.recover.is_some() {
@@ -146,7 +147,7 @@ impl Tcb {
 
     /// The path takes no more than `smss` octets: what is longer is sent again in pieces, which is no sign of congestion
     /// (RFC 1191 §6.4).
-    pub(super) fn lower_smss(&mut self, smss: u16, env: &mut Env<'_>) {
+    pub(super) fn lower_smss(&mut self, smss: u16, env: &mut Env) {
         let before = self.smss;
         if smss >= before {
             return;
@@ -154,7 +155,7 @@ impl Tcb {
         self.smss = smss;
         let most = self.most_text() as u32;
         let tick = env.tick();
-        let transfer = self.transfer_mut(env.pools, env.config);
+        let transfer = self.transfer_mut(&mut env.pools, &env.config);
         let largest = transfer.larger_smss.map_or(before, |(largest, _)| largest);
         transfer.larger_smss = Some((largest, tick));
         transfer.scoreboard.mark_long_lost(most);
@@ -224,7 +225,7 @@ mod tests {
         for segment in 1..6 {
             bench.ack(0, 0, &[(octets(1), octets(segment + 1))]);
         }
-        assert_eq!(bench.ledger.fast_retransmits, 1);
+        assert_eq!(bench.env.ledger.fast_retransmits, 1);
     }
 
     /// RFC 3168 §6.1.2: not more than once for a window of data, and a loss in it has paid already.

@@ -1,7 +1,8 @@
 //! SEGMENT ARRIVES for a control block, RFC 9293 §3.10.7.4: check sequence, RST, SYN, ACK, text, FIN; with RFC 5961
 //! (blind attacks) and RFC 7323 §5.3 (timestamps).
 
-use super::connection::{Env, Facts, News, Tcb};
+use super::connection::{Facts, News, Tcb};
+use super::env::Env;
 use super::state::{Event, State};
 use crate::ledger::{DropReason, Ending, Handled};
 use crate::wire::SeqNum;
@@ -28,7 +29,7 @@ impl Tcb {
     /// # Errors
     /// Why it was dropped; an answer that it calls for is owed and leaves with this turn.
     #[inline]
-    pub fn on_segment(&mut self, segment: &Segment<'_>, env: &mut Env<'_>) -> Result<Handled, DropReason> {
+    pub fn on_segment(&mut self, segment: &Segment<'_>, env: &mut Env) -> Result<Handled, DropReason> {
         match self.state {
             State::SynSent => self.on_segment_syn_sent(segment, env),
             State::SynReceived if self.is_crossing_syn_ack(segment) => self.on_crossing_syn_ack(segment, env),
@@ -38,7 +39,7 @@ impl Tcb {
 
     /// Simultaneous open, RFC 9293 figure 7: the SYN in the peer's SYN-ACK is one that we have.
     #[cold]
-    fn on_crossing_syn_ack(&mut self, segment: &Segment<'_>, env: &mut Env<'_>) -> Result<Handled, DropReason> {
+    fn on_crossing_syn_ack(&mut self, segment: &Segment<'_>, env: &mut Env) -> Result<Handled, DropReason> {
         let mut segment = *segment;
         segment.header.flags = Flags(segment.header.flags.0 & !Flags::SYN.0);
         segment.header.seq += 1;
@@ -49,7 +50,7 @@ impl Tcb {
 
     /// The eight steps, for all states but SYN-SENT.
     #[inline(always)]
-    fn on_segment_in_order(&mut self, segment: &Segment<'_>, env: &mut Env<'_>) -> Result<Handled, DropReason> {
+    fn on_segment_in_order(&mut self, segment: &Segment<'_>, env: &mut Env) -> Result<Handled, DropReason> {
         // First: sequence number, with the timestamps of RFC 7323 §5.3.
         self.check_timestamps(segment, env)?;
         self.check_sequence(segment, env)?;
@@ -104,7 +105,7 @@ impl Tcb {
     }
 
     /// RFC 7323 §5.3 R1 (PAWS) and §3.2: a RST is never subject to either.
-    fn check_timestamps(&mut self, segment: &Segment<'_>, env: &mut Env<'_>) -> Result<(), DropReason> {
+    fn check_timestamps(&mut self, segment: &Segment<'_>, env: &mut Env) -> Result<(), DropReason> {
         if !self.facts.has(Facts::TIMESTAMPS) || segment.header.flags.has(Flags::RST) {
             return Ok(());
         }
@@ -125,14 +126,14 @@ impl Tcb {
     }
 
     /// TS.Recent means nothing after 24 days of silence, RFC 7323 §5.5; the stamp counts units of 65.5 s.
-    fn is_outdated(&self, env: &Env<'_>) -> bool {
+    fn is_outdated(&self, env: &Env) -> bool {
         let age = ((env.tick() >> 16) as u16).wrapping_sub(self.ts_recent_at);
         u32::from(age) > 24 * 86_400_000 / 65_536
     }
 
     /// First step: the four cases of acceptability on (SEG.LEN, RCV.WND).
     #[inline]
-    fn check_sequence(&mut self, segment: &Segment<'_>, env: &mut Env<'_>) -> Result<(), DropReason> {
+    fn check_sequence(&mut self, segment: &Segment<'_>, env: &mut Env) -> Result<(), DropReason> {
         if self.accepts(segment.header.seq, segment.len()) {
             return Ok(());
         }
@@ -156,7 +157,7 @@ impl Tcb {
     /// Text that we have already must always be acknowledged again, for our ACK may be lost; what carries none might be
     /// an answer to an answer, and is answered a bounded number of times.
     #[cold]
-    fn answer_unacceptable(&mut self, segment: &Segment<'_>, env: &mut Env<'_>) {
+    fn answer_unacceptable(&mut self, segment: &Segment<'_>, env: &mut Env) {
         if segment.text.is_empty() && !segment.header.flags.has(Flags::FIN) {
             self.challenge(env);
         } else {
@@ -167,7 +168,7 @@ impl Tcb {
 
     /// RFC 2883 §4: what came twice, the first part of it that is in one piece, is reported as the first SACK block; also
     /// where the rest of the segment is new (§4.2).
-    fn note_duplicate(&mut self, segment: &Segment<'_>, env: &mut Env<'_>) {
+    fn note_duplicate(&mut self, segment: &Segment<'_>, env: &mut Env) {
         let (left, right) = (segment.header.seq, segment.header.seq + segment.text.len() as u32);
         if !self.facts.has(Facts::SACK) || !left.before(right) {
             return;
@@ -179,7 +180,7 @@ impl Tcb {
         };
         if twice.is_some() {
             let tick = env.tick();
-            let transfer = self.transfer_mut(env.pools, env.config);
+            let transfer = self.transfer_mut(&mut env.pools, &env.config);
             transfer.duplicate = twice;
             transfer.active_at = tick;
         } else if let Some(transfer) = &mut self.transfer
@@ -195,7 +196,7 @@ impl Tcb {
     /// Deviation: RFC 5961 §7, challenge ACKs. Each connection has a count of its own: one for all is a side channel
     /// (CVE-2016-5696).
     #[cold]
-    pub(super) fn challenge(&mut self, env: &mut Env<'_>) {
+    pub(super) fn challenge(&mut self, env: &mut Env) {
         let now = (env.tick() >> 6) as u16;
         if now.wrapping_sub(self.challenged_at) > CHALLENGE_WINDOW || self.challenges == 0 {
             self.challenged_at = now;
@@ -211,7 +212,7 @@ impl Tcb {
 
     /// RFC 7323 §5.3 R3: only a segment that begins at or before Last.ACK.sent moves TS.Recent; back only when what it was
     /// means nothing any more (§5.5).
-    fn remember_timestamp(&mut self, segment: &Segment<'_>, env: &Env<'_>) {
+    fn remember_timestamp(&mut self, segment: &Segment<'_>, env: &Env) {
         if let Some(timestamps) = segment.header.options.timestamps
             && self.facts.has(Facts::TIMESTAMPS)
             && segment.header.seq.at_or_before(self.last_ack_sent)
@@ -225,7 +226,7 @@ impl Tcb {
     /// RFC 3168 §6.1.3: a mark is echoed until the peer says that it has reduced its window. One on a pure
     /// acknowledgement, which no sender may mark as capable (§6.1.4), says nothing: where a path marks everything, each would
     /// be answered by the next.
-    fn note_mark(&mut self, segment: &Segment<'_>, env: &Env<'_>) {
+    fn note_mark(&mut self, segment: &Segment<'_>, env: &Env) {
         if !self.facts.has(Facts::ECN) {
             return;
         }
@@ -239,7 +240,7 @@ impl Tcb {
 
     /// Second step, with RFC 5961 §3.2: a RST is believed only at RCV.NXT; elsewhere in the window it is challenged.
     #[inline(never)]
-    fn check_rst(&mut self, segment: &Segment<'_>, env: &mut Env<'_>) -> Result<Handled, DropReason> {
+    fn check_rst(&mut self, segment: &Segment<'_>, env: &mut Env) -> Result<Handled, DropReason> {
         if segment.header.seq != self.rcv_nxt {
             self.challenge(env);
             return Err(DropReason::ResetChallenged);
@@ -261,7 +262,7 @@ impl Tcb {
 
     /// The ACK that completes the handshake in SYN-RECEIVED.
     #[inline]
-    fn on_ack_of_syn(&mut self, segment: &Segment<'_>, env: &mut Env<'_>) {
+    fn on_ack_of_syn(&mut self, segment: &Segment<'_>, env: &mut Env) {
         self.established(segment, env);
         self.change_state(Event::RecvAckOfSyn, env);
         if self.facts.has(Facts::ACTIVE) {
@@ -275,7 +276,7 @@ impl Tcb {
     }
 
     /// Our SYN is acknowledged: what both ways in have in common.
-    pub(super) fn established(&mut self, segment: &Segment<'_>, env: &Env<'_>) {
+    pub(super) fn established(&mut self, segment: &Segment<'_>, env: &Env) {
         self.snd_una += 1;
         let shift = if segment.header.flags.has(Flags::SYN) { 0 } else { self.peer_shift() };
         self.snd_wnd = u32::from(segment.header.wnd) << shift;
@@ -290,19 +291,19 @@ impl Tcb {
 
     /// The handshake's round trip gives the first RTO when it can be told: from the timestamp echoed. After a lost SYN
     /// without a sample data starts with 3 s (RFC 6298 §5.7).
-    fn sample_handshake(&mut self, segment: &Segment<'_>, env: &Env<'_>) {
+    fn sample_handshake(&mut self, segment: &Segment<'_>, env: &Env) {
         let echoed = segment.header.options.timestamps.filter(|_| self.facts.has(Facts::TIMESTAMPS));
         if let Some(timestamps) = echoed {
             let rtt_ms = self.tsval(env).wrapping_sub(timestamps.tsecr);
             if rtt_ms < 60_000 {
                 let mut rtt = super::rto::RttEstimator::default();
                 rtt.sample(rtt_ms.max(1) * 1_000);
-                self.rto_ms = rtt.rto_ms(env.config);
+                self.rto_ms = rtt.rto_ms(&env.config);
                 return;
             }
         }
         if self.facts.has(Facts::SYN_RESENT) {
-            self.rto_ms = super::rto::clamp_rto(3_000.max(u64::from(self.rto_ms)), env.config);
+            self.rto_ms = super::rto::clamp_rto(3_000.max(u64::from(self.rto_ms)), &env.config);
         }
     }
 
@@ -321,7 +322,7 @@ impl Tcb {
     }
 
     /// Eighth step: the peer's FIN, once everything before it is there.
-    fn on_fin(&mut self, fitted: &Fitted<'_>, env: &mut Env<'_>) {
+    fn on_fin(&mut self, fitted: &Fitted<'_>, env: &mut Env) {
         if self.ending.is_some() {
             return;
         }
@@ -337,7 +338,7 @@ impl Tcb {
             let early = fin_seq.after(self.rcv_nxt).then_some(fin_seq);
             if fitted.fin {
                 self.facts.set(Facts::ACK_NOW);
-                self.transfer_mut(env.pools, env.config);
+                self.transfer_mut(&mut env.pools, &env.config);
             }
             if let Some(transfer) = &mut self.transfer {
                 transfer.early_fin = early;

@@ -6,7 +6,8 @@
 //! the reduction (RFC 9438 §4.9).
 
 use super::congestion::Congestion;
-use super::connection::{Env, Facts, Tcb};
+use super::connection::{Facts, Tcb};
+use super::env::Env;
 use super::scoreboard::Sent;
 use crate::wire::SeqNum;
 use crate::wire::tcp::{Header, Segment};
@@ -49,7 +50,7 @@ impl Tcb {
     }
 
     /// An acknowledgement that advances: does it answer an original that was taken for lost?
-    pub(super) fn detect_spurious(&mut self, segment: &Segment<'_>, env: &mut Env<'_>) {
+    pub(super) fn detect_spurious(&mut self, segment: &Segment<'_>, env: &mut Env) {
         let (snd_una, snd_nxt) = (self.snd_una, self.snd_nxt);
         let Some(transfer) = &mut self.transfer else { return };
         let Some(undo) = &mut transfer.undo else { return };
@@ -87,7 +88,7 @@ impl Tcb {
 
     /// The peer has had something twice: loss detection grows patient, and a reduction of which nothing was needed is
     /// taken back.
-    pub(super) fn on_duplicate_report(&mut self, (left, right): (SeqNum, SeqNum), env: &mut Env<'_>) {
+    pub(super) fn on_duplicate_report(&mut self, (left, right): (SeqNum, SeqNum), env: &mut Env) {
         let (smss, snd_una, snd_nxt) = (u32::from(self.smss), self.snd_una, self.snd_nxt);
         let Some(transfer) = &mut self.transfer else { return };
         transfer.rack.on_duplicate(snd_una, snd_nxt);
@@ -101,7 +102,7 @@ impl Tcb {
         }
     }
 
-    fn take_back(&mut self, env: &mut Env<'_>) {
+    fn take_back(&mut self, env: &mut Env) {
         let Some(transfer) = &mut self.transfer else { return };
         let Some(undo) = transfer.undo.take() else { return };
         transfer.congestion.restore(&undo.before);
@@ -145,7 +146,7 @@ mod tests {
             bench.ack(2 * TEXT, originals, &[]);
             assert!(bench.cwnd() >= 10_000, "{algorithm}: {}", bench.cwnd());
             assert!(bench.send().is_empty(), "the rest is only late");
-            assert_eq!((bench.ledger.taken_back, bench.ledger.retransmitted), (1, 1));
+            assert_eq!((bench.env.ledger.taken_back, bench.env.ledger.retransmitted), (1, 1));
         }
     }
 
@@ -157,7 +158,7 @@ mod tests {
             let again = bench.tsval;
             bench.ack(TEXT, again, &[]);
             assert!(bench.cwnd() <= 3_000 && !bench.send().is_empty(), "{algorithm}: {}", bench.cwnd());
-            assert_eq!(bench.ledger.taken_back, 0);
+            assert_eq!(bench.env.ledger.taken_back, 0);
         }
     }
 
@@ -175,7 +176,7 @@ mod tests {
             assert!(bench.cwnd() < 10_000, "{algorithm}: no proof yet");
             bench.ack(10_000, 0, &[(0, 1_000)]);
             assert!(bench.cwnd() >= 10_000, "{algorithm}: {}", bench.cwnd());
-            assert_eq!(bench.ledger.taken_back, 1);
+            assert_eq!(bench.env.ledger.taken_back, 1);
         }
     }
 
@@ -194,7 +195,7 @@ mod tests {
             bench.ack(5 * TEXT, originals, &[]);
             assert!(bench.cwnd() >= 10_000, "{algorithm}: {}", bench.cwnd());
             assert!(bench.tcb.transfer.as_ref().unwrap().recover.is_none());
-            assert_eq!(bench.ledger.taken_back, 1);
+            assert_eq!(bench.env.ledger.taken_back, 1);
         }
     }
 
@@ -208,6 +209,6 @@ mod tests {
         assert_eq!(bench.send().len(), 2);
         bench.ack(8_000, 0, &[]);
         bench.ack(8_000, 0, &[(0, 1_000)]);
-        assert_eq!(bench.ledger.taken_back, 0);
+        assert_eq!(bench.env.ledger.taken_back, 0);
     }
 }

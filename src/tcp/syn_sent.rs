@@ -1,6 +1,7 @@
 //! SEGMENT ARRIVES in SYN-SENT, RFC 9293 §3.10.7.3.
 
-use super::connection::{Env, Facts, News, Tcb};
+use super::connection::{Facts, News, Tcb};
+use super::env::Env;
 use super::negotiation::Negotiated;
 use super::state::Event;
 use crate::ledger::{DropReason, Ending, Handled};
@@ -8,11 +9,7 @@ use crate::wire::tcp::{Flags, Segment};
 
 impl Tcb {
     #[inline(never)]
-    pub(super) fn on_segment_syn_sent(
-        &mut self,
-        segment: &Segment<'_>,
-        env: &mut Env<'_>,
-    ) -> Result<Handled, DropReason> {
+    pub(super) fn on_segment_syn_sent(&mut self, segment: &Segment<'_>, env: &mut Env) -> Result<Handled, DropReason> {
         let header = &segment.header;
         let acks = header.flags.has(Flags::ACK);
         // First: the ACK must be of our SYN.

@@ -1,9 +1,10 @@
 //! A connection on the bench: tests hand it segments at set times and look at what it sends.
 
-use super::connection::{Env, Tcb};
+use super::connection::Tcb;
+use super::env::Env;
 use super::transfer::Pools;
 use super::{TcpConfig, state::StateGauges};
-use crate::ledger::{DropReason, Handled, Ledger};
+use crate::ledger::{DropReason, Handled};
 use crate::time::{Duration, Instant};
 use crate::wire::tcp::{Flags, Header, Options, Segment, Timestamps};
 use crate::wire::{Addr, FourTuple, SeqNum};
@@ -17,10 +18,7 @@ pub const MSS: u16 = 1_000;
 
 /// One connection with what it needs.
 pub struct Bench {
-    pub config: TcpConfig,
-    pub pools: Pools,
-    pub gauges: StateGauges,
-    pub ledger: Ledger,
+    pub env: Env,
     pub now: Instant,
     pub tcb: Tcb,
     /// Whether timestamps are on.
@@ -40,16 +38,13 @@ impl Bench {
     pub fn established(config: TcpConfig, mut options: Options) -> Self {
         let (ours, theirs) = (Addr::from_v4([10, 0, 0, 1]), Addr::from_v4([10, 0, 0, 2]));
         let tuple = FourTuple { local_addr: ours, remote_addr: theirs, local_port: 1, remote_port: 2 };
-        let (mut pools, mut gauges, mut ledger) = (Pools::new(1 << 24), StateGauges::default(), Ledger::default());
         let now = Instant::from_millis(1_000_000);
-        let mut env =
-            Env { now, marked: false, config: &config, pools: &mut pools, gauges: &mut gauges, ledger: &mut ledger };
+        let mut env = Env::new(config, Pools::new(1 << 24), StateGauges::default(), now);
         let mut tcb = Tcb { tuple, ..Tcb::UNOPENED };
         tcb.open(SeqNum(ISS), 0, MSS, &mut env);
         let timestamps = options.timestamps.is_some();
         let (peer_nxt, wnd) = (IRS, 60_000);
-        let mut bench =
-            Bench { config, pools, gauges, ledger, now, tcb, timestamps, tsval: 0, peer_nxt, wnd, our_mss: MSS };
+        let mut bench = Bench { env, now, tcb, timestamps, tsval: 0, peer_nxt, wnd, our_mss: MSS };
         bench.send();
         options.mss = Some(MSS);
         if let Some(timestamps) = &mut options.timestamps {
@@ -70,9 +65,9 @@ impl Bench {
         Bench::established(config, Options { sack_permitted, timestamps, ..Options::default() })
     }
 
-    pub fn with_env<R>(&mut self, act: impl FnOnce(&mut Tcb, &mut Env<'_>) -> R) -> R {
-        let Bench { config, pools, gauges, ledger, now, tcb, .. } = self;
-        act(tcb, &mut Env { now: *now, marked: false, config, pools, gauges, ledger })
+    pub fn with_env<R>(&mut self, act: impl FnOnce(&mut Tcb, &mut Env) -> R) -> R {
+        self.env.set_now(self.now);
+        act(&mut self.tcb, &mut self.env)
     }
 
     /// Lets time pass, and the timers that it brings.

@@ -1,7 +1,8 @@
 //! What is left of a connection that we closed first: TIME-WAIT, RFC 9293 §3.6.1 and §3.10.7.4, with RFC 6191 (a new SYN
 //! may take the tuple) and RFC 1337 (a RST may not end it).
 
-use super::connection::{Env, Tcb, syn_window};
+use super::connection::Tcb;
+use super::env::Env;
 use crate::ledger::DropReason;
 use crate::wire::tcp::{Flags, Header, Options, Segment, Timestamps};
 use crate::wire::{FourTuple, SeqNum};
@@ -81,13 +82,13 @@ impl TimeWait {
     }
 
     /// `<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>`.
-    pub(crate) fn acknowledgement(&self, ts_offset: u32, env: &Env<'_>) -> Header {
+    pub(crate) fn acknowledgement(&self, ts_offset: u32, env: &Env) -> Header {
         let tsval = env.tick().wrapping_add(ts_offset);
         Header {
             seq: self.snd_nxt,
             ack: self.rcv_nxt,
             flags: Flags::ACK,
-            wnd: syn_window(env.config),
+            wnd: env.syn_window,
             urgent: 0,
             options: Options {
                 timestamps: self.ts_recent.map(|tsecr| Timestamps { tsval, tsecr }),

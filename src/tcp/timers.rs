@@ -2,7 +2,8 @@
 //! orphans, and giving the buffers of an idle connection back. All share one place in the shard's wheel.
 
 use super::config::{LONGEST_TIMER, TcpConfig};
-use super::connection::{Env, Facts, Tcb};
+use super::connection::{Facts, Tcb};
+use super::env::Env;
 use super::rto::{backed_off_ms, waited_ms};
 use super::spurious::Undo;
 use super::state::{Event, State};
@@ -20,27 +21,27 @@ pub(super) fn ticks(time: Duration) -> u32 {
 
 impl Tcb {
     /// Starts the retransmission timer, or the shorter one after which the tail is probed for loss.
-    pub(super) fn arm(&mut self, env: &Env<'_>) {
+    pub(super) fn arm(&mut self, env: &Env) {
         let probe_ms = self.probe_timeout_ms();
         self.facts.put(Facts::PROBE_TIMER, probe_ms.is_some());
-        self.arm_after(probe_ms.unwrap_or(backed_off_ms(self.rto_ms, self.backoff, env.config)), env);
+        self.arm_after(probe_ms.unwrap_or(backed_off_ms(self.rto_ms, self.backoff, &env.config)), env);
     }
 
     /// Starts it when nothing else runs: what is to be sent cannot leave yet.
-    pub(crate) fn arm_if_idle(&mut self, env: &Env<'_>) {
+    pub(crate) fn arm_if_idle(&mut self, env: &Env) {
         if !self.facts.has(Facts::TIMER) {
             self.arm(env);
         }
     }
 
-    fn arm_after(&mut self, ms: u32, env: &Env<'_>) {
+    fn arm_after(&mut self, ms: u32, env: &Env) {
         self.timer_at = env.tick().wrapping_add(ms.max(1));
         self.facts.set(Facts::TIMER);
     }
 
     /// Starts the persist timer when there is something to send, nothing outstanding, and no window for it.
     #[inline]
-    pub(crate) fn arm_persist(&mut self, env: &Env<'_>) {
+    pub(crate) fn arm_persist(&mut self, env: &Env) {
         if self.transfer.is_some()
             && self.state.is_synchronized()
             && !self.outstanding()
@@ -54,7 +55,7 @@ impl Tcb {
 
     /// Starts the keep-alive timer of a connection on which nothing happens (RFC 9293 §3.8.4).
     #[inline]
-    pub(crate) fn arm_keep_alive(&mut self, env: &Env<'_>) {
+    pub(crate) fn arm_keep_alive(&mut self, env: &Env) {
         if let Some(idle) = env.config.keep_alive
             && self.facts.has(Facts::KEEP_ALIVE)
             && matches!(self.state, State::Established | State::CloseWait)
@@ -67,7 +68,7 @@ impl Tcb {
     }
 
     /// Starts the orphan timer: nobody will read, and the peer has yet to close.
-    pub(super) fn arm_orphan(&mut self, env: &Env<'_>) {
+    pub(super) fn arm_orphan(&mut self, env: &Env) {
         self.arm_after(ticks(env.config.orphan_timeout), env);
     }
 
@@ -106,7 +107,7 @@ impl Tcb {
     }
 
     /// The wheel's turn has come to this connection.
-    pub(crate) fn on_timer(&mut self, env: &mut Env<'_>) {
+    pub(crate) fn on_timer(&mut self, env: &mut Env) {
         let tick = env.tick();
         if self.ending.is_some() {
             return;
@@ -123,7 +124,7 @@ impl Tcb {
             } else if transfer.is_quiet() && is_due(transfer.active_at.wrapping_add(idle_after), tick) {
                 let least = super::congestion::initial_window(u32::from(self.smss), false);
                 self.facts.put(Facts::SMALL_WINDOW, transfer.congestion.cwnd() < least);
-                self.drop_transfer(env.pools);
+                self.drop_transfer(&mut env.pools);
             }
         }
         if self.facts.has(Facts::TIMER) && is_due(self.timer_at, tick) {
@@ -132,7 +133,7 @@ impl Tcb {
         }
     }
 
-    fn on_timeout(&mut self, env: &mut Env<'_>) {
+    fn on_timeout(&mut self, env: &mut Env) {
         if self.state == State::FinWait2 {
             // An orphan that the peer never closes: silently, as its FIN was acknowledged.
             self.end(Event::TimedOut, Ending::TimedOut, env);
@@ -158,7 +159,7 @@ impl Tcb {
             self.abort(Ending::TimedOut, env);
             return;
         }
-        if waited_ms(self.rto_ms, self.backoff, self.unanswered, env.config) >= patience.as_millis() as u64 {
+        if waited_ms(self.rto_ms, self.backoff, self.unanswered, &env.config) >= patience.as_millis() as u64 {
             if self.holds_window_shut() {
                 // The peer is there and would wait for ever.
                 self.abort(Ending::TimedOut, env);
@@ -179,7 +180,7 @@ impl Tcb {
     }
 
     /// R2: how long to go on without an answer (RFC 9293 §3.8.3).
-    fn patience(&self, env: &Env<'_>) -> crate::time::Duration {
+    fn patience(&self, env: &Env) -> crate::time::Duration {
         match self.patience {
             _ if !self.state.is_synchronized() => env.config.connect_timeout,
             // Nobody is left who could give it up (CERT VU#723308: many peers that hold their windows shut).
@@ -194,16 +195,16 @@ impl Tcb {
     /// die, or are out to harm, would else hold all blocks for R2, one crowd after the other.
     ///
     /// Deviation: RFC 9293 §3.8.3 (SHLD-11), R2 of at least 100 s.
-    fn starves_others(&self, env: &Env<'_>) -> bool {
+    fn starves_others(&self, env: &Env) -> bool {
         let Some(transfer) = self.transfer.as_ref().filter(|transfer| !transfer.send.is_empty()) else { return false };
         if !self.state.is_synchronized() || !env.pools.starves() {
             return false;
         }
-        let waited_ms = waited_ms(self.rto_ms, self.backoff, self.backoff, env.config);
+        let waited_ms = waited_ms(self.rto_ms, self.backoff, self.backoff, &env.config);
         self.unanswered.min(transfer.silence) > R1 || waited_ms >= env.config.orphan_timeout.as_millis() as u64
     }
 
-    fn user_timeout(&self, env: &Env<'_>) -> crate::time::Duration {
+    fn user_timeout(&self, env: &Env) -> crate::time::Duration {
         match self.patience {
             0 => env.config.user_timeout,
             units => super::user_calls::PATIENCE_UNIT * u32::from(units),
@@ -216,7 +217,7 @@ impl Tcb {
     }
 
     /// Nothing was heard for long: ask, and after some questions without an answer give up.
-    fn on_keep_alive(&mut self, env: &mut Env<'_>) {
+    fn on_keep_alive(&mut self, env: &mut Env) {
         self.unanswered = self.unanswered.saturating_add(1);
         if self.unanswered > env.config.keep_alive_probes {
             self.abort(Ending::TimedOut, env);
@@ -227,7 +228,7 @@ impl Tcb {
     }
 
     /// RFC 6298 §5.4–5.6, RFC 5681 §3.1.
-    fn on_retransmission_timeout(&mut self, env: &mut Env<'_>) {
+    fn on_retransmission_timeout(&mut self, env: &mut Env) {
         self.suspect_black_hole(env);
         let flight = self.data_in_flight();
         let (smss, snd_una, snd_nxt) = (u32::from(self.smss), self.snd_una, self.snd_nxt);
@@ -257,7 +258,7 @@ impl Tcb {
 
     /// Full segments that stay unanswered may be too large for a path whose routers do not say so (RFC 4821 §7.7):
     /// smaller ones are tried, in two steps.
-    fn suspect_black_hole(&mut self, env: &mut Env<'_>) {
+    fn suspect_black_hole(&mut self, env: &mut Env) {
         let least = super::negotiation::default_mss(self.tuple.local_addr.is_v4());
         let smaller = match self.unanswered {
             3 => 1_024.max(least),
@@ -282,8 +283,8 @@ mod tests {
     /// Milliseconds until it gives up a peer that takes nothing, of a pool that its data fills.
     fn patience_ms(wanted: bool, answers: bool, wnd: u16) -> u64 {
         let mut bench = Bench::with(TcpConfig::default(), true, false);
-        bench.pools = Pools::new((4 * BLOCK) as u64);
-        bench.pools.hungry = u32::from(wanted);
+        bench.env.pools = Pools::new((4 * BLOCK) as u64);
+        bench.env.pools.hungry = u32::from(wanted);
         bench.wnd = wnd;
         bench.ack(0, 0, &[]);
         bench.write(3 * BLOCK);
@@ -294,8 +295,8 @@ mod tests {
                 bench.ack(0, 0, &[]);
             }
         }
-        assert_eq!((bench.tcb.ending, bench.pools.blocks.used_bytes()), (Some(Ending::TimedOut), 0));
-        assert_eq!(bench.ledger.refused.silent_peers, u64::from(wanted));
+        assert_eq!((bench.tcb.ending, bench.env.pools.blocks.used_bytes()), (Some(Ending::TimedOut), 0));
+        assert_eq!(bench.env.ledger.refused.silent_peers, u64::from(wanted));
         bench.now.since(began).as_millis() as u64
     }
 

@@ -1,7 +1,8 @@
 //! What must leave: one segment at a time is planned, and counts as sent only when the driver had room for it.
 //! RFC 9293 §3.8.6.2.1 (sender's silly window), §3.7.4 (Nagle), §3.8.6.1 (probing zero windows).
 
-use super::connection::{Env, Facts, Tcb, syn_window};
+use super::connection::{Facts, Tcb};
+use super::env::Env;
 use super::negotiation::syn_options;
 use super::scoreboard::{DUP_THRESH, Sent};
 use super::state::State;
@@ -40,7 +41,7 @@ enum What {
 
 impl Tcb {
     /// The next segment that must leave, if any; nothing changes until [`Tcb::sent`]. `our_mss` is what our link carries.
-    pub fn poll_transmit(&mut self, our_mss: u16, env: &Env<'_>) -> Option<Plan> {
+    pub fn poll_transmit(&mut self, our_mss: u16, env: &Env) -> Option<Plan> {
         if self.facts.has(Facts::RST_DUE) {
             return Some(self.plan_reset(env));
         }
@@ -63,7 +64,7 @@ impl Tcb {
     }
 
     /// What has text, or once had.
-    fn plan_data(&mut self, env: &Env<'_>) -> Option<Plan> {
+    fn plan_data(&mut self, env: &Env) -> Option<Plan> {
         self.plan_again(env)
             .or_else(|| {
                 self.restart_after_idle(env);
@@ -73,7 +74,7 @@ impl Tcb {
     }
 
     /// What has none: at most one of these is due at a time, but for the acknowledgement that is to leave before a FIN.
-    fn plan_control(&self, env: &Env<'_>) -> Option<Plan> {
+    fn plan_control(&self, env: &Env) -> Option<Plan> {
         if (env.config.fin_carries_ack || !self.facts.has(Facts::ACK_NOW)) && self.fin_fits() {
             Some(self.plan_fin(env))
         } else if self.facts.has(Facts::ALIVE_DUE) {
@@ -100,15 +101,15 @@ impl Tcb {
     }
 
     /// The timestamps stand on it as well (RFC 7323 §3.2).
-    fn plan_reset(&self, env: &Env<'_>) -> Plan {
+    fn plan_reset(&self, env: &Env) -> Plan {
         let (seq, ack, flags) = (self.snd_nxt, self.rcv_nxt, Flags::RST | Flags::ACK);
         let options = Options { timestamps: self.timestamps(env), ..Options::default() };
         let header = Header { seq, ack, flags, options, ..Header::default() };
         Plan { header, text_len: 0, ecn: 0, text_at: 0, what: What::Reset }
     }
 
-    fn plan_syn(&self, our_mss: u16, env: &Env<'_>) -> Plan {
-        let mut options = syn_options(our_mss, self.tsval(env), env.config);
+    fn plan_syn(&self, our_mss: u16, env: &Env) -> Plan {
+        let mut options = syn_options(our_mss, self.tsval(env), env.window_shift);
         let mut flags = Flags::SYN;
         if self.state == State::SynSent && self.asks_for_ecn(env) {
             flags |= Flags::ECE | Flags::CWR;
@@ -122,19 +123,19 @@ impl Tcb {
             options.timestamps = self.timestamps(env);
         }
         // The SYN's number, whether it is sent for the first time or again.
-        let header = Header { seq: self.snd_una, ack, flags, wnd: syn_window(env.config), urgent: 0, options };
+        let header = Header { seq: self.snd_una, ack, flags, wnd: env.syn_window, urgent: 0, options };
         Plan { header, text_len: 0, ecn: 0, text_at: 0, what: What::Syn }
     }
 
     /// ECN is asked for once: a SYN that was lost may have been dropped for it (RFC 3168 §6.1.1.1).
-    pub(super) fn asks_for_ecn(&self, env: &Env<'_>) -> bool {
+    pub(super) fn asks_for_ecn(&self, env: &Env) -> bool {
         env.config.ecn_request && !self.facts.has(Facts::SYN_RESENT) && self.backoff == 0
     }
 
     /// What was lost goes first. The segment at SND.UNA always may (RFC 5681 §3.2, RFC 6582 §3.2, RFC 6675 §5: nothing
     /// else brings the acknowledgement forward); others as the congestion window allows, and none into a window that was
     /// shut on them: there the first is the probe (RFC 9293 §3.8.6).
-    fn plan_again(&mut self, env: &Env<'_>) -> Option<Plan> {
+    fn plan_again(&mut self, env: &Env) -> Option<Plan> {
         let most = self.most_text();
         let transfer = self.transfer.as_ref()?;
         let (place, lost) = transfer.scoreboard.next_lost()?;
@@ -163,7 +164,7 @@ impl Tcb {
     }
 
     /// What was learnt of the path is old when nothing was sent for longer than an RTO (RFC 5681 §4.1).
-    fn restart_after_idle(&mut self, env: &Env<'_>) {
+    fn restart_after_idle(&mut self, env: &Env) {
         let (smss, tick, rto_ms) = (u32::from(self.smss), env.tick(), u32::from(self.rto_ms));
         if let Some(transfer) = &mut self.transfer
             && transfer.scoreboard.is_empty()
@@ -175,7 +176,7 @@ impl Tcb {
     }
 
     /// New text, as far as the peer's window and the congestion window go.
-    fn plan_new(&self, env: &Env<'_>) -> Option<Plan> {
+    fn plan_new(&self, env: &Env) -> Option<Plan> {
         let transfer = self.transfer.as_ref()?;
         let unsent = self.unsent();
         if unsent == 0 || self.facts.has(Facts::FIN_SENT) || transfer.scoreboard.len() >= env.config.most_segments() {
@@ -220,7 +221,7 @@ impl Tcb {
     }
 
     /// The tail of what is in flight once more, because nothing was heard of it and there is nothing new (RFC 8985 §7.3).
-    fn plan_tail(&self, env: &Env<'_>) -> Option<Plan> {
+    fn plan_tail(&self, env: &Env) -> Option<Plan> {
         if !self.facts.has(Facts::TAIL_DUE) {
             return None;
         }
@@ -239,7 +240,7 @@ impl Tcb {
     }
 
     /// A keep-alive probe: an old number, no text, so that the peer must answer (RFC 9293 §3.8.4).
-    fn plan_alive(&self, env: &Env<'_>) -> Plan {
+    fn plan_alive(&self, env: &Env) -> Plan {
         let mut header = self.bare_header(env);
         header.seq = self.snd_nxt - 1;
         Plan { header, text_len: 0, ecn: 0, text_at: 0, what: What::Alive }
@@ -267,7 +268,7 @@ impl Tcb {
         !self.facts.has(Facts::FIN_SENT) && fits() && self.unsent() == 0
     }
 
-    fn plan_fin(&self, env: &Env<'_>) -> Plan {
+    fn plan_fin(&self, env: &Env) -> Plan {
         let mut header = self.bare_header(env);
         header.flags |= Flags::FIN;
         if self.facts.has(Facts::FIN_LOST) {
@@ -276,12 +277,12 @@ impl Tcb {
         Plan { header, text_len: 0, ecn: 0, text_at: 0, what: What::Fin }
     }
 
-    fn plan_ack(&self, env: &Env<'_>) -> Plan {
+    fn plan_ack(&self, env: &Env) -> Plan {
         Plan { header: self.bare_header(env), text_len: 0, ecn: 0, text_at: 0, what: What::Ack }
     }
 
     /// The header of a segment without text, with what is to be told of holes.
-    fn bare_header(&self, env: &Env<'_>) -> Header {
+    fn bare_header(&self, env: &Env) -> Header {
         let mut header = self.header(env);
         if self.transfer.is_some() {
             header.options.sack = self.sack_blocks();
@@ -290,7 +291,7 @@ impl Tcb {
     }
 
     /// `<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>` with the window and the timestamps of now.
-    fn header(&self, env: &Env<'_>) -> Header {
+    fn header(&self, env: &Env) -> Header {
         Header {
             seq: self.snd_nxt,
             ack: self.rcv_nxt,
@@ -301,13 +302,13 @@ impl Tcb {
         }
     }
 
-    fn timestamps(&self, env: &Env<'_>) -> Option<Timestamps> {
+    fn timestamps(&self, env: &Env) -> Option<Timestamps> {
         let on = self.facts.has(Facts::TIMESTAMPS);
         on.then(|| Timestamps { tsval: self.tsval(env), tsecr: self.ts_recent })
     }
 
     /// SEG.WND: rounded up, so that scaling never moves the right edge to the left.
-    fn wire_window(&self, env: &Env<'_>) -> u16 {
+    fn wire_window(&self, env: &Env) -> u16 {
         let window = self.window_edge(env).distance_from(self.rcv_nxt);
         let unit = 1 << self.our_shift();
         ((window + (unit - 1)) >> self.our_shift()).min(u32::from(u16::MAX)) as u16
@@ -327,7 +328,7 @@ impl Tcb {
     }
 
     /// The planned segment has left.
-    pub fn sent(&mut self, plan: &Plan, env: &mut Env<'_>) {
+    pub fn sent(&mut self, plan: &Plan, env: &mut Env) {
         let fin = plan.header.flags.has(Flags::FIN);
         match plan.what {
             What::Reset => {
@@ -366,7 +367,7 @@ impl Tcb {
         self.transfer.as_ref().is_some_and(|t| t.scoreboard.len() == 2) && self.probe_timeout_ms().is_some()
     }
 
-    fn resent(&mut self, place: usize, header: &Header, env: &mut Env<'_>) {
+    fn resent(&mut self, place: usize, header: &Header, env: &mut Env) {
         env.ledger.retransmitted += 1;
         let Some(transfer) = &mut self.transfer else { return };
         let before = *transfer.scoreboard.segment(place);
@@ -379,7 +380,7 @@ impl Tcb {
 
     /// The next `len` octets of sequence space are in flight now. A FIN of a connection that never sent data has no
     /// scoreboard: there [`Facts::FIN_LOST`] does its work.
-    fn in_flight(&mut self, len: u32, fin: bool, env: &mut Env<'_>) {
+    fn in_flight(&mut self, len: u32, fin: bool, env: &mut Env) {
         let (seq, sent_us) = (self.snd_nxt, env.now_us());
         if let Some(transfer) = &mut self.transfer {
             transfer.active_at = env.tick();
@@ -415,7 +416,7 @@ impl Tcb {
         }
     }
 
-    fn syn_sent(&mut self, env: &mut Env<'_>) {
+    fn syn_sent(&mut self, env: &mut Env) {
         self.facts.clear(Facts::SYN_DUE);
         if self.snd_nxt == self.snd_una {
             self.snd_nxt += 1;
@@ -514,7 +515,7 @@ mod tests {
                 bench.ack(acked, 0, &[]);
             }
             assert!(widest <= most, "{widest} segments of {our_mss} octets");
-            assert_eq!(bench.ledger.refused.segments > 0, widest == most);
+            assert_eq!(bench.env.ledger.refused.segments > 0, widest == most);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the application asks of a connection: SEND, RECEIVE, CLOSE, ABORT (RFC 9293 §3.10.2–3.10.5).
 
-use super::connection::{Env, Facts, Tcb};
+use super::connection::{Facts, Tcb};
+use super::env::Env;
 use super::state::{Event, State};
 use crate::ledger::Ending;
 use crate::time::Duration;
@@ -29,7 +30,7 @@ impl Tcb {
     }
 
     /// SEND: queues octets; says how many were taken, `None` when our side is closed.
-    pub(crate) fn write(&mut self, octets: &[u8], env: &mut Env<'_>) -> Option<usize> {
+    pub(crate) fn write(&mut self, octets: &[u8], env: &mut Env) -> Option<usize> {
         if self.ending.is_some() || !self.state.sends() || self.facts.has(Facts::FIN_QUEUED) {
             return None;
         }
@@ -40,10 +41,10 @@ impl Tcb {
         let offered = &octets[..octets.len().min(room)];
         let mut taken = 0;
         if !offered.is_empty() {
-            self.transfer_mut(env.pools, env.config);
+            self.transfer_mut(&mut env.pools, &env.config);
             if let Some(transfer) = &mut self.transfer {
                 taken = transfer.send.push(offered, &mut env.pools.blocks);
-                transfer.active_at = env.now.as_millis() as u32;
+                transfer.active_at = env.tick();
             }
             env.ledger.refused.buffer_bytes += (offered.len() - taken) as u64;
             if taken < offered.len() {
@@ -55,7 +56,7 @@ impl Tcb {
     }
 
     /// Octets that a write would take.
-    pub(crate) fn writable(&self, env: &Env<'_>) -> usize {
+    pub(crate) fn writable(&self, env: &Env) -> usize {
         if !self.state.sends() || self.facts.has(Facts::FIN_QUEUED) {
             return 0;
         }
@@ -69,7 +70,7 @@ impl Tcb {
     }
 
     /// RECEIVE: takes octets out.
-    pub(crate) fn read(&mut self, into: &mut [u8], env: &mut Env<'_>) -> usize {
+    pub(crate) fn read(&mut self, into: &mut [u8], env: &mut Env) -> usize {
         let n = into.len().min(self.readable());
         if let Some(transfer) = &self.transfer {
             transfer.recv.copy_out(0, &mut into[..n]);
@@ -79,7 +80,7 @@ impl Tcb {
     }
 
     /// Drops octets that were read by [`Tcb::peek`]; more than there are means all.
-    pub(crate) fn consume(&mut self, octets: usize, env: &mut Env<'_>) {
+    pub(crate) fn consume(&mut self, octets: usize, env: &mut Env) {
         if let Some(transfer) = &mut self.transfer {
             let octets = octets.min(transfer.recv.len());
             transfer.recv.consume(octets, &mut env.pools.blocks);
@@ -87,7 +88,7 @@ impl Tcb {
         if self.ending.is_none() {
             self.on_room(env);
         } else if self.readable() == 0 {
-            self.drop_transfer(env.pools);
+            self.drop_transfer(&mut env.pools);
         }
     }
 
@@ -98,7 +99,7 @@ impl Tcb {
     }
 
     /// CLOSE of the sending side (RFC 9293 §3.10.4): the state moves now, the FIN leaves after what is queued.
-    pub(crate) fn shutdown(&mut self, env: &mut Env<'_>) {
+    pub(crate) fn shutdown(&mut self, env: &mut Env) {
         if self.ending.is_some() || self.facts.has(Facts::FIN_QUEUED) || !self.state.sends() {
             return;
         }
@@ -114,10 +115,10 @@ impl Tcb {
     }
 
     /// CLOSE for good: what comes from now on is not read. Unread data makes it a reset (SHLD-3).
-    pub(crate) fn close(&mut self, env: &mut Env<'_>) {
+    pub(crate) fn close(&mut self, env: &mut Env) {
         if self.ending.is_some() {
             self.facts.set(Facts::APP_CLOSED);
-            self.drop_transfer(env.pools);
+            self.drop_transfer(&mut env.pools);
             return;
         }
         if self.readable() > 0 {
@@ -133,7 +134,7 @@ impl Tcb {
     }
 
     /// ABORT (RFC 9293 §3.10.5), and every other end by our own reset: a RST leaves, and nothing else.
-    pub(crate) fn abort(&mut self, ending: Ending, env: &mut Env<'_>) {
+    pub(crate) fn abort(&mut self, ending: Ending, env: &mut Env) {
         if self.ending.is_some() {
             return;
         }
@@ -198,13 +199,13 @@ mod tests {
     #[test]
     fn what_the_pool_has_no_room_for_is_refused_and_counted() {
         let mut bench = asking();
-        bench.pools = Pools::new(1 << 14);
+        bench.env.pools = Pools::new(1 << 14);
         let whole = bench.with_env(|tcb, env| tcb.write(&[7; 100], env));
         assert_eq!((whole, bench.tcb.facts.has(Facts::STARVED)), (Some(100), false));
-        let octets = bench.config.send_buffer as usize - 100;
+        let octets = bench.env.config.send_buffer as usize - 100;
         assert!(octets > 1 << 14, "more than the pool has");
         let taken = bench.with_env(|tcb, env| tcb.write(&vec![7; octets], env)).expect("open");
         assert!(taken < octets && bench.tcb.facts.has(Facts::STARVED));
-        assert_eq!(bench.ledger.refused.buffer_bytes, (octets - taken) as u64);
+        assert_eq!(bench.env.ledger.refused.buffer_bytes, (octets - taken) as u64);
     }
 }

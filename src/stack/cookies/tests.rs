@@ -8,6 +8,7 @@ use crate::stack::steering::Share;
 use crate::stack::{Disposition, Limits, LocalAddr, Secrets, StackConfig};
 use crate::tcp::negotiation::Negotiated;
 use crate::time::Duration;
+use crate::time::Instant;
 use crate::wire::frame::{self, Envelope, Incoming, Link, TxChecksum, VerifyChecksum};
 use crate::wire::tcp::{Options, Timestamps};
 use crate::wire::{Addr, FourTuple, MacAddr, SeqNum};
@@ -109,7 +110,7 @@ fn a_connection_from_a_cookie_is_the_one_that_the_table_would_have_made() {
         assert_eq!(hand(&mut table, done, &tuple(1), &ack), None);
         let tcb = |shard: &Shard| format!("{:?}", shard.connections.get(0).expect("it stands"));
         assert_eq!(tcb(&cookie), tcb(&table), "mix {mix}");
-        assert_eq!((cookie.half_open.len(), cookie.ledger.half_open_created), (0, 0));
+        assert_eq!((cookie.half_open.len(), cookie.env.ledger.half_open_created), (0, 0));
     }
 }
 
@@ -122,7 +123,7 @@ fn a_cookie_counts_although_its_syn_came_again_and_made_an_entry() {
         shard.defence = Defence::new(
             DefenceConfig { shared_secret: true, ..DefenceConfig::default() },
             8,
-            &shard.config.tcp,
+            &shard.env.config,
             start,
         );
         let with_entry = hand(&mut shard, start, &tuple(1), &syn(31)).unwrap();
@@ -140,7 +141,7 @@ fn a_cookie_counts_although_its_syn_came_again_and_made_an_entry() {
         }
         assert_eq!(hand(&mut shard, start, &tuple(1), &ack), None, "no RST");
         assert_eq!((shard.half_open.len(), shard.connections.len()), (usize::from(full), usize::from(!full)));
-        assert_eq!(shard.ledger.cookies_accepted, u64::from(!full));
+        assert_eq!(shard.env.ledger.cookies_accepted, u64::from(!full));
         let laws = shard.snapshot().ledger;
         assert!(laws.exact, "{laws}");
     }
@@ -152,8 +153,7 @@ fn another_host_takes_the_cookie_and_its_timestamps_run_on() {
     let syn_ack = hand(&mut here, Instant::from_millis(10), &tuple(1), &syn(31)).unwrap();
     let now = Instant::from_millis(20_000);
     assert_eq!(hand(&mut there, now, &tuple(1), &last_ack(&syn_ack, 5)), None);
-    let env = crate::stack::shard::env!(there, now);
-    let tsval = there.connections.get(0).expect("it stands").tsval(&env);
+    let tsval = there.connections.get(0).expect("it stands").tsval(&there.env);
     assert_eq!(tsval.wrapping_sub(syn_ack.options.timestamps.unwrap().tsval), 1);
 }
 
@@ -176,8 +176,8 @@ fn a_million_guesses_get_nothing() {
         hand(&mut shard, Instant::from_millis(u64::from(n / 10)), &tuple(n % 60_000), &header);
     }
     // One in 2^27.4 would be luck, so two are none.
-    assert!(shard.ledger.cookies_accepted <= 1, "{} accepted", shard.ledger.cookies_accepted);
-    assert_eq!(shard.ledger.cookies_accepted + shard.ledger.cookies_refused.sum(), 1_000_000);
+    assert!(shard.env.ledger.cookies_accepted <= 1, "{} accepted", shard.env.ledger.cookies_accepted);
+    assert_eq!(shard.env.ledger.cookies_accepted + shard.env.ledger.cookies_refused.sum(), 1_000_000);
 }
 
 /// The SYNs that the XDP program answers are counted when they come back.
@@ -188,7 +188,7 @@ fn in_the_third_step_a_prefix_makes_connections_at_its_rate() {
     let answers: Vec<_> = (0..30).map(|n| (n, hand(&mut shard, Instant::ZERO, &tuple(n), &syn(0)).unwrap())).collect();
     shard.budgets = Budgets::new(&[2; 16], &config, &Limits::default());
     shard.defence =
-        Defence::new(DefenceConfig { mode: SynDefence::Xdp, ..config }, 8, &shard.config.tcp, Instant::ZERO);
+        Defence::new(DefenceConfig { mode: SynDefence::Xdp, ..config }, 8, &shard.env.config, Instant::ZERO);
     for (n, syn_ack) in &answers[..5] {
         assert_eq!(hand(&mut shard, Instant::ZERO, &tuple(*n), &last_ack(syn_ack, 0)), None);
     }
@@ -196,14 +196,14 @@ fn in_the_third_step_a_prefix_makes_connections_at_its_rate() {
     let memory = memory();
     shard.outpost = Some(Outpost::new(memory));
     while !shard.outpost.as_ref().unwrap().is_ready() {
-        shard.tend_outpost(Instant::ZERO);
+        shard.tend_outpost();
     }
-    shard.tend_outpost(Instant::ZERO);
+    shard.tend_outpost();
     assert_eq!(shard.defence.step(), Step::Xdp);
     for (n, syn_ack) in &answers[5..] {
         assert_eq!(hand(&mut shard, Instant::ZERO, &tuple(*n), &last_ack(syn_ack, 0)), None);
     }
-    assert_eq!((shard.ledger.cookies_accepted, shard.ledger.dropped.of(DropReason::PrefixRate)), (15, 15));
+    assert_eq!((shard.env.ledger.cookies_accepted, shard.env.ledger.dropped.of(DropReason::PrefixRate)), (15, 15));
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn rotation_loses_no_cookie_that_is_on_its_way() {
     let after = hand(&mut shard, now, &tuple(2), &syn(0)).unwrap();
     assert_eq!(hand(&mut shard, now, &tuple(1), &last_ack(&before, 0)), None);
     assert_eq!(hand(&mut shard, now, &tuple(2), &last_ack(&after, 0)), None);
-    assert_eq!(shard.ledger.cookies_accepted, 2);
+    assert_eq!(shard.env.ledger.cookies_accepted, 2);
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn the_outpost_knows_the_flows_of_every_table_whenever_they_came() {
 
     shard.outpost = Some(Outpost::new(memory));
     while !shard.outpost.as_ref().unwrap().is_ready() {
-        shard.tend_outpost(Instant::ZERO);
+        shard.tend_outpost();
     }
     open(&mut shard, 1_000);
     let knows = |tuple: &FourTuple| {

@@ -1,6 +1,6 @@
 //! Connections: entered, settled after each change, and left when they are over.
 
-use super::{Shard, env};
+use super::Shard;
 use crate::ledger::Ending;
 use crate::stack::app::ConnId;
 use crate::stack::flow_index::{Flow, Phase};
@@ -8,30 +8,22 @@ use crate::stack::input::INDEXED;
 use crate::stack::shedding::Newcomer;
 use crate::tcp::state::StateGauges;
 use crate::tcp::time_wait::TimeWait;
-use crate::tcp::{Env, Facts, Tcb};
-use crate::time::Instant;
+use crate::tcp::{Facts, Tcb};
 use crate::wire::{FourTuple, SeqNum};
 
 impl Shard {
     /// Whether one more connection finds room, for which others may have to give way; `from` is the half-open entry that it
     /// comes from.
-    pub fn has_room_for_connection(&mut self, from: Option<u32>, now: Instant) -> bool {
-        !self.connections.is_full() && self.make_room_for(Newcomer::Connection { from }, now)
+    pub fn has_room_for_connection(&mut self, from: Option<u32>) -> bool {
+        !self.connections.is_full() && self.make_room_for(Newcomer::Connection { from })
     }
 
     /// Enters a connection that we open. The caller has looked for room.
-    pub fn open_connection(
-        &mut self,
-        tuple: &FourTuple,
-        iss: SeqNum,
-        ts_offset: u32,
-        our_mss: u16,
-        now: Instant,
-    ) -> u32 {
+    pub fn open_connection(&mut self, tuple: &FourTuple, iss: SeqNum, ts_offset: u32, our_mss: u16) -> u32 {
         let index = self.enter_connection(self.index.hash(tuple), tuple);
         let tcb = self.connections.get_mut(index).expect(INDEXED);
-        tcb.open(iss, ts_offset, our_mss, &mut env!(self, now));
-        self.ledger.opened_active += 1;
+        tcb.open(iss, ts_offset, our_mss, &mut self.env);
+        self.env.ledger.opened_active += 1;
         index
     }
 
@@ -62,10 +54,17 @@ impl Shard {
     }
 
     /// Sees to all that follows from a change of a connection: tables, timers, lists. Called after every change.
-    pub fn settle(&mut self, index: u32, now: Instant) {
+    #[inline(never)]
+    pub fn settle(&mut self, index: u32) {
+        self.settle_inline(index);
+    }
+
+    /// The same, where nearly every segment comes by.
+    #[inline(always)]
+    pub fn settle_inline(&mut self, index: u32) {
         let Some(mut tcb) = self.connections.get_mut(index) else { return };
         if tcb.retires() {
-            self.retire_into_time_wait(index, now);
+            self.retire_into_time_wait(index);
             let Some(retired) = self.connections.get_mut(index) else { return };
             tcb = retired;
         }
@@ -76,8 +75,8 @@ impl Shard {
                 tcb.facts.set(Facts::ORPHAN);
                 self.orphans += 1;
             } else {
-                tcb.abort(Ending::Aborted, &mut env!(self, now));
-                self.ledger.refused.orphans += 1;
+                tcb.abort(Ending::Aborted, &mut self.env);
+                self.env.ledger.refused.orphans += 1;
             }
         }
         if tcb.has_news() && !tcb.facts.has(Facts::TELLING | Facts::TOLD) {
@@ -95,8 +94,8 @@ impl Shard {
             return;
         }
         let starves = tcb.facts.has(Facts::STARVED);
-        if !tcb.stands_right(&self.config.tcp) {
-            self.move_in_wheel(index, now);
+        if !tcb.stands_right(&self.env.config) {
+            self.move_in_wheel(index);
         }
         if starves {
             self.wait_for_blocks(index);
@@ -104,11 +103,10 @@ impl Shard {
     }
 
     /// Puts a connection to where its next timer is in the wheel.
-    pub fn move_in_wheel(&mut self, index: u32, now: Instant) {
+    pub fn move_in_wheel(&mut self, index: u32) {
         let Some(tcb) = self.connections.get_mut(index) else { return };
-        let env = env!(self, now);
-        tcb.arm_persist(&env);
-        tcb.arm_keep_alive(&env);
+        tcb.arm_persist(&self.env);
+        tcb.arm_keep_alive(&self.env);
         let due = tcb.next_due();
         if due == tcb.link.armed_for() {
             return;
@@ -130,7 +128,7 @@ impl Shard {
     }
 
     /// Both FINs are exchanged and ours was first: a small entry takes the connection's place in the index, and keeps its port.
-    fn retire_into_time_wait(&mut self, index: u32, now: Instant) {
+    fn retire_into_time_wait(&mut self, index: u32) {
         let Some(tcb) = self.connections.get_mut(index) else { return };
         let entry = TimeWait::of(tcb);
         // From here on the entry is what is in TIME-WAIT, also for the gauge.
@@ -138,15 +136,15 @@ impl Shard {
         tcb.facts.set(Facts::UNINDEXED);
         self.orphans -= u32::from(tcb.facts.take(Facts::ORPHAN));
         let owes_ack = tcb.facts.has(Facts::ACK_NOW);
-        tcb.over(Ending::Closed, &mut env!(self, now));
+        tcb.over(Ending::Closed, &mut self.env);
         // The last ACK still leaves from the control block; out of CLOSING there is none to send.
         tcb.facts.put(Facts::LAST_ACK_DUE, owes_ack);
         self.wheel.disarm(&mut self.connections, index);
-        self.make_room_in_time_wait(&entry, now);
-        let flow = self.store_time_wait(&entry, now);
+        self.make_room_in_time_wait(&entry);
+        let flow = self.store_time_wait(&entry);
         let hash = self.index.hash(&entry.tuple);
         self.index.replace(hash, Flow::new(Phase::Connection, index), flow);
-        self.ledger.time_wait_created += 1;
+        self.env.ledger.time_wait_created += 1;
     }
 
     /// Takes a connection out of its table, after the application was told and the last segment has left.
@@ -155,7 +153,7 @@ impl Shard {
         if !tcb.facts.has(Facts::TOLD) || tcb.facts.has(Facts::RST_DUE | Facts::LAST_ACK_DUE) {
             return;
         }
-        tcb.drop_transfer(&mut self.pools);
+        tcb.drop_transfer(&mut self.env.pools);
         if !tcb.facts.has(Facts::ACTIVE) {
             self.budgets.disconnect(&tcb.tuple.remote_addr);
         }

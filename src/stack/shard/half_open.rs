@@ -1,56 +1,46 @@
 //! Half-open entries: made by a SYN, ended by their timers, or promoted to a connection.
 
-use super::{Shard, env};
+use super::Shard;
 use crate::ledger::{DropReason, HalfOpenEnding};
 use crate::stack::flow_index::{Flow, Phase};
 use crate::stack::half_open_slot::HalfOpenSlot;
 use crate::stack::input::{Arrival, INDEXED};
 use crate::stack::neighbours::Station;
-use crate::stack::shedding::Newcomer;
-use crate::tcp::Env;
 use crate::tcp::half_open::HalfOpen;
 use crate::tcp::rto::backed_off_ms;
 use crate::tcp::state::{Event, State};
-use crate::time::Instant;
 
 impl Shard {
-    /// Enters a half-open entry and starts its timer.
+    /// Enters a half-open entry and starts its timer. The caller has looked for room.
+    ///
     /// `from` is LISTEN, or TIME-WAIT when its SYN took an old connection's tuple.
-    pub fn add_half_open(
-        &mut self,
-        arrival: &Arrival<'_>,
-        entry: HalfOpen,
-        from: State,
-        now: Instant,
-    ) -> Result<u32, DropReason> {
+    pub fn add_half_open(&mut self, arrival: &Arrival<'_>, entry: HalfOpen, from: State) {
+        let now = self.env.now();
         let tuple = arrival.tuple;
-        if !self.make_room_for(Newcomer::HalfOpen, now) {
-            return Err(DropReason::HalfOpenFull);
-        }
         let sender = self.senders.number(Station { mac: arrival.link.src, vlan: arrival.link.vlan });
         let slot = HalfOpenSlot::new(tuple, entry, sender, &self.locals);
-        let Ok(place) = self.half_open.insert(slot) else { return Err(DropReason::HalfOpenFull) };
+        let Ok(place) = self.half_open.insert(slot) else { unreachable!("the caller has looked") };
         self.budgets.hold(&tuple.remote_addr);
-        self.ledger.half_open_created += 1;
-        self.gauges.transition(&mut { from }, Event::RecvSyn, tuple, now);
+        self.env.ledger.half_open_created += 1;
+        self.env.gauges.transition(&mut { from }, Event::RecvSyn, tuple, now);
         self.note_flow(tuple);
         self.enter(arrival.hash, Flow::new(Phase::HalfOpen, place));
-        self.arm_half_open(place, now);
-        Ok(place)
+        self.arm_half_open(place);
     }
 
     /// Starts the timer of a half-open entry for its next SYN-ACK.
-    pub fn arm_half_open(&mut self, place: u32, now: Instant) {
+    pub fn arm_half_open(&mut self, place: u32) {
         let Some(entry) = self.half_open.get(place) else { return };
         let wait = match entry.resent() {
-            0 => self.first_rto_ms.into(),
-            resent => backed_off_ms(self.first_rto_ms, resent, &self.config.tcp),
+            0 => self.env.first_rto_ms.into(),
+            resent => backed_off_ms(self.env.first_rto_ms, resent, &self.env.config),
         };
-        self.half_open_wheel.arm(&mut self.half_open, place, (now.as_millis() as u32).wrapping_add(wait));
+        self.half_open_wheel.arm(&mut self.half_open, place, (self.env.tick()).wrapping_add(wait));
     }
 
     /// Takes a half-open entry out that did not become a connection.
-    pub fn end_half_open(&mut self, place: u32, ending: HalfOpenEnding, now: Instant) {
+    pub fn end_half_open(&mut self, place: u32, ending: HalfOpenEnding) {
+        let now = self.env.now();
         self.half_open_wheel.disarm(&mut self.half_open, place);
         let Some(entry) = self.half_open.get(place) else { return };
         let tuple = entry.tuple(&self.locals);
@@ -61,15 +51,15 @@ impl Shard {
             HalfOpenEnding::TimedOut => Event::TimedOut,
             _ => Event::Abort,
         };
-        self.gauges.transition(&mut { State::SynReceived }, event, &tuple, now);
-        self.ledger.half_open_endings.count(ending);
+        self.env.gauges.transition(&mut { State::SynReceived }, event, &tuple, now);
+        self.env.ledger.half_open_endings.count(ending);
         self.index.remove(self.index.hash(&tuple), Flow::new(Phase::HalfOpen, place));
         self.ports.release(&tuple);
     }
 
     /// Makes a connection of a half-open entry; the segment that completes the handshake is still to be processed.
-    pub fn promote(&mut self, arrival: &Arrival<'_>, place: u32, now: Instant) -> Result<u32, DropReason> {
-        if !self.has_room_for_connection(Some(place), now) {
+    pub fn promote(&mut self, arrival: &Arrival<'_>, place: u32) -> Result<u32, DropReason> {
+        if !self.has_room_for_connection(Some(place)) {
             return Err(DropReason::ConnectionsFull);
         }
         self.half_open_wheel.disarm(&mut self.half_open, place);
@@ -77,15 +67,15 @@ impl Shard {
         let ts_offset = self.isns.timestamp_offset(tuple);
         let index = self.place_connection(tuple);
         let (entry, tcb) = (self.half_open.get(place).expect(INDEXED), self.connections.get_mut(index).expect(INDEXED));
-        tcb.open_from(entry, ts_offset, self.first_rto_ms, &env!(self, now));
+        tcb.open_from(entry, ts_offset, &self.env);
         self.half_open.remove(place);
         self.budgets.give_back(&tuple.remote_addr);
         self.budgets.connect(&tuple.remote_addr);
         self.note_flow(tuple);
         self.index.replace(arrival.hash, Flow::new(Phase::HalfOpen, place), Flow::new(Phase::Connection, index));
         self.defence.on_handshake();
-        self.ledger.half_open_endings.count(HalfOpenEnding::Established);
-        self.ledger.opened_passive += 1;
+        self.env.ledger.half_open_endings.count(HalfOpenEnding::Established);
+        self.env.ledger.opened_passive += 1;
         Ok(index)
     }
 }

@@ -25,15 +25,13 @@ use super::strays::Strays;
 use super::time_wait_table::{PackedV4, PackedV6, TimeWaitTable};
 use super::timer_queue::TimerQueue;
 use super::wheel::{Timed, Wheel};
-use crate::ledger::Ledger;
 use crate::outpost::Outpost;
-use crate::tcp::Tcb;
 use crate::tcp::cookie::Cookies;
 use crate::tcp::isn::IsnGenerator;
-use crate::tcp::rto::first_rto_ms;
 use crate::tcp::state::{Event, State, StateGauges};
 use crate::tcp::timer::Link;
 use crate::tcp::transfer::Pools;
+use crate::tcp::{Env, Tcb};
 use crate::time::Instant;
 use crate::wire::frame::{self, TxChecksum, VerifyChecksum};
 use crate::wire::icmp::ErrorKind;
@@ -54,9 +52,8 @@ pub const EXPECTED: usize = 64;
 /// Everything of a shard but its application.
 pub(crate) struct Shard {
     pub config: StackConfig,
-    pub ledger: Ledger,
-    pub gauges: StateGauges,
-    pub pools: Pools,
+    /// The surroundings of its connections, with the time of this turn; how TCP behaves is read here.
+    pub env: Env,
     pub isns: IsnGenerator,
     pub cookies: Cookies,
     pub defence: Defence,
@@ -83,8 +80,6 @@ pub(crate) struct Shard {
     /// Where the SYNs of half-open entries came from.
     pub senders: Senders,
     pub half_open_wheel: Wheel,
-    /// How long a SYN-ACK waits before it is sent again, and the first RTO of the connection, in milliseconds.
-    pub first_rto_ms: u16,
     /// Where the search for an entry that gives way goes on.
     pub half_open_cursor: u32,
     pub connections: Slab<Tcb>,
@@ -117,21 +112,6 @@ pub(crate) struct Shard {
     pub stopping: bool,
 }
 
-/// The surroundings of a connection, borrowed from the shard field by field.
-macro_rules! env {
-    ($shard:expr, $now:expr) => {
-        Env {
-            now: $now,
-            marked: false,
-            config: &$shard.config.tcp,
-            pools: &mut $shard.pools,
-            gauges: &mut $shard.gauges,
-            ledger: &mut $shard.ledger,
-        }
-    };
-}
-pub(crate) use env;
-
 impl Shard {
     pub fn new(config: StackConfig, share: Share, now: Instant) -> Self {
         let limits = config.limits;
@@ -154,9 +134,7 @@ impl Shard {
             gauges.transition(&mut { State::Closed }, Event::PassiveOpen, &anyone, now);
         }
         Shard {
-            ledger: Ledger::default(),
-            gauges,
-            pools: Pools::new(limits.buffer_bytes),
+            env: Env::new(config.tcp, Pools::new(limits.buffer_bytes), gauges, now),
             isns: IsnGenerator::new(&config.secrets.isn),
             cookies: Cookies::new(&config.secrets.cookie),
             budgets: Budgets::new(key, &config.defence, &limits),
@@ -174,7 +152,6 @@ impl Shard {
             index: FlowIndex::new(key),
             half_open: Slab::new(limits.half_open.min(Flow::MAX_PLACE)),
             half_open_wheel: Wheel::new(tick),
-            first_rto_ms: first_rto_ms(&config.tcp),
             half_open_cursor: 0,
             connections: Slab::with_generations(limits.connections.min(Flow::MAX_PLACE)),
             wheel: Wheel::new(tick),
@@ -216,7 +193,7 @@ impl Shard {
     }
 
     /// The flow of a tuple.
-    #[inline]
+    #[inline(always)]
     pub fn find(&self, tuple: &FourTuple) -> (u64, Option<Flow>) {
         let hash = self.index.hash(tuple);
         let flow = match self.index.guess(hash) {
@@ -299,13 +276,14 @@ impl Shard {
     }
 
     /// Closes every listener.
-    pub fn stop_listening(&mut self, now: Instant) {
+    pub fn stop_listening(&mut self) {
+        let now = self.env.now();
         self.draining = true;
         for (word, ports) in self.listening.iter_mut().enumerate() {
             while *ports != 0 {
                 let port = (word * 64) as u16 + ports.trailing_zeros() as u16;
                 *ports &= *ports - 1;
-                self.gauges.transition(&mut { State::Listen }, Event::Close, &FourTuple::wildcard(port), now);
+                self.env.gauges.transition(&mut { State::Listen }, Event::Close, &FourTuple::wildcard(port), now);
             }
         }
     }

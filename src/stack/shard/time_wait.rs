@@ -6,7 +6,6 @@ use crate::stack::flow_index::{Flow, Phase};
 use crate::stack::shedding::TIME_WAIT_BYTES_V6;
 use crate::tcp::state::{Event, State};
 use crate::tcp::time_wait::TimeWait;
-use crate::time::Instant;
 
 /// TIME-WAIT entries that may expire in a turn besides twice as many as came with it.
 const EXPIRED_PER_TURN: u64 = 64;
@@ -16,12 +15,12 @@ const EXPIRED_AT_ONCE: usize = 16;
 
 impl Shard {
     /// When the limit that both families share is reached, the oldest entry of the newcomer's own goes, or of the other.
-    pub(super) fn make_room_in_time_wait(&mut self, entry: &TimeWait, now: Instant) {
+    pub(super) fn make_room_in_time_wait(&mut self, entry: &TimeWait) {
         let v4 = entry.tuple.local_addr.is_v4();
         while self.time_wait_is_full(v4) {
             let oldest = self.pop_oldest_time_wait(v4);
             let Some((flow, entry)) = oldest else { return };
-            self.time_wait_gone(flow, &entry, TimeWaitEnding::Evicted, now);
+            self.time_wait_gone(flow, &entry, TimeWaitEnding::Evicted);
         }
     }
 
@@ -46,7 +45,8 @@ impl Shard {
         self.time_wait_v4.places() + self.time_wait_v6.places()
     }
 
-    pub(super) fn store_time_wait(&mut self, entry: &TimeWait, now: Instant) -> Flow {
+    pub(super) fn store_time_wait(&mut self, entry: &TimeWait) -> Flow {
+        let now = self.env.now();
         self.note_flow(&entry.tuple);
         if entry.tuple.local_addr.is_v4() {
             self.time_wait_v4.insert(entry, now.as_millis())
@@ -64,7 +64,8 @@ impl Shard {
     }
 
     /// Has the entry wait anew (RFC 9293 §3.10.7.4, eighth: restart the 2 MSL timeout).
-    pub fn restart_time_wait(&mut self, hash: u64, flow: Flow, now: Instant) {
+    pub fn restart_time_wait(&mut self, hash: u64, flow: Flow) {
+        let now = self.env.now();
         let now_ms = now.as_millis();
         let place = flow.place();
         let worth = match flow.phase() {
@@ -79,7 +80,7 @@ impl Shard {
             return;
         }
         self.remove_time_wait(flow);
-        let anew = self.store_time_wait(&entry, now);
+        let anew = self.store_time_wait(&entry);
         self.index.replace(hash, flow, anew);
     }
 
@@ -91,18 +92,19 @@ impl Shard {
     }
 
     /// Ends an entry before its time, because a new SYN takes its tuple.
-    pub fn reuse_time_wait(&mut self, flow: Flow, now: Instant) {
+    pub fn reuse_time_wait(&mut self, flow: Flow) {
         let entry = self.time_wait(flow);
         self.remove_time_wait(flow);
-        self.time_wait_gone(flow, &entry, TimeWaitEnding::Reused, now);
+        self.time_wait_gone(flow, &entry, TimeWaitEnding::Reused);
     }
 
     /// Ends entries whose time is over: at most twice as many as came since the last turn, and some more. So a turn is
     /// never held up by a crowd that came in a rush and leaves in one, and yet none ever builds up.
-    pub fn expire_time_wait(&mut self, now: Instant) {
+    pub fn expire_time_wait(&mut self) {
+        let now = self.env.now();
         let now_ms = now.as_millis();
-        let came = self.ledger.time_wait_created - self.time_wait_seen;
-        self.time_wait_seen = self.ledger.time_wait_created;
+        let came = self.env.ledger.time_wait_created - self.time_wait_seen;
+        self.time_wait_seen = self.env.ledger.time_wait_created;
         let [v4, v6] = [self.time_wait_v4.next_due_ms(), self.time_wait_v6.next_due_ms()];
         if [v4, v6].into_iter().flatten().all(|due_ms| due_ms > now_ms) {
             return;
@@ -122,36 +124,37 @@ impl Shard {
             }
             for (expired, hash) in expired.iter().zip(hashes) {
                 let Some((flow, entry)) = expired else { return };
-                self.forget_time_wait(*flow, hash, entry, TimeWaitEnding::Expired, now);
+                self.forget_time_wait(*flow, hash, entry, TimeWaitEnding::Expired);
             }
         }
     }
 
     /// Ends every entry; at shutdown.
-    pub fn evict_time_wait(&mut self, now: Instant) {
+    pub fn evict_time_wait(&mut self) {
         while let Some((flow, entry)) = self.pop_oldest_time_wait(true) {
-            self.time_wait_gone(flow, &entry, TimeWaitEnding::Evicted, now);
+            self.time_wait_gone(flow, &entry, TimeWaitEnding::Evicted);
         }
     }
 
     /// An entry is out of its table.
-    pub fn time_wait_gone(&mut self, flow: Flow, entry: &TimeWait, ending: TimeWaitEnding, now: Instant) {
-        self.forget_time_wait(flow, self.index.hash(&entry.tuple), entry, ending, now);
+    pub fn time_wait_gone(&mut self, flow: Flow, entry: &TimeWait, ending: TimeWaitEnding) {
+        self.forget_time_wait(flow, self.index.hash(&entry.tuple), entry, ending);
     }
 
-    fn forget_time_wait(&mut self, flow: Flow, hash: u64, entry: &TimeWait, ending: TimeWaitEnding, now: Instant) {
+    fn forget_time_wait(&mut self, flow: Flow, hash: u64, entry: &TimeWait, ending: TimeWaitEnding) {
         match ending {
-            TimeWaitEnding::Expired => self.leave_time_wait(Event::TimeWaitOver, entry, now),
-            TimeWaitEnding::Evicted => self.leave_time_wait(Event::Abort, entry, now),
+            TimeWaitEnding::Expired => self.leave_time_wait(Event::TimeWaitOver, entry),
+            TimeWaitEnding::Evicted => self.leave_time_wait(Event::Abort, entry),
             // The half-open entry that takes its place makes the move.
             TimeWaitEnding::Reused => {}
         }
-        self.ledger.time_wait_endings.count(ending);
+        self.env.ledger.time_wait_endings.count(ending);
         self.index.remove(hash, flow);
         self.ports.release(&entry.tuple);
     }
 
-    fn leave_time_wait(&mut self, event: Event, entry: &TimeWait, now: Instant) {
-        self.gauges.transition(&mut { State::TimeWait }, event, &entry.tuple, now);
+    fn leave_time_wait(&mut self, event: Event, entry: &TimeWait) {
+        let now = self.env.now();
+        self.env.gauges.transition(&mut { State::TimeWait }, event, &entry.tuple, now);
     }
 }

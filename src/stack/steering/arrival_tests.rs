@@ -80,7 +80,7 @@ fn syn() -> Header {
 }
 
 fn established(shard: &Shard) -> u64 {
-    shard.gauges.of(State::Established)
+    shard.env.gauges.of(State::Established)
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_cookie_opens_one_connection() {
     }
     assert_eq!(shards.iter().map(established).sum::<u64>(), 1);
     // Nor is it reset from where nobody listens any more.
-    shards.iter_mut().for_each(|shard| shard.stop_listening(Instant::ZERO));
+    shards.iter_mut().for_each(|shard| shard.stop_listening());
     let fate = arrive(&mut shards, 0, Instant::ZERO, &ack);
     assert_eq!((fate.worker, fate.answer), (2, None));
 }
