@@ -29,6 +29,12 @@ impl Sources {
         self.in_use
     }
 
+    /// Those in use, from the next one on, once round.
+    pub fn round(&self) -> impl Iterator<Item = IpAddr> + Clone {
+        let (before, after) = self.all[..self.in_use].split_at(self.next.min(self.in_use));
+        after.iter().chain(before).copied()
+    }
+
     /// The next one in turn.
     pub fn next(&mut self) -> Option<IpAddr> {
         let at = if self.next < self.in_use { self.next } else { 0 };
@@ -53,8 +59,10 @@ mod tests {
     fn few_are_used_until_more_are_needed_and_then_all() {
         let all: Vec<IpAddr> = (0..300u16).map(|i| IpAddr::from([10, 0, (i >> 8) as u8, i as u8])).collect();
         let mut sources = Sources::new(all.clone().into());
+        assert!(sources.round().eq(all[..128].iter().copied()));
         let round: Vec<_> = (0..129).filter_map(|_| sources.next()).collect();
         assert_eq!((&round[..128], round[128]), (&all[..128], all[0]));
+        assert!(sources.round().eq(all[1..128].iter().chain(&all[..1]).copied()));
         assert!(sources.widen());
         assert_eq!((sources.in_use(), sources.next()), (256, Some(all[128])));
         assert!(sources.widen() && !sources.widen());

@@ -70,6 +70,9 @@ impl LoadApp {
     /// Connects from the next of our addresses that has a port left.
     pub(super) fn connect(&mut self, cx: &mut Cx<'_>) -> Result<ConnId, ConnectError> {
         let remote = self.plan.target;
+        if self.sources.in_use() > 0 {
+            cx.expect_opens(remote, self.sources.round());
+        }
         for tried in 1..=SOURCES_AT_ONCE {
             let Some(source) = self.sources.next() else { return cx.connect(Connect::to(remote)) };
             match cx.connect(Connect { remote, local: Some((source, 0).into()) }) {

@@ -7,8 +7,8 @@ use crate::tcp::buffer::BLOCK;
 use crate::tcp::isn::{isn, timestamp_offset};
 use crate::tcp::{Env, State, Tcb};
 use crate::time::{Duration, Instant};
+use crate::wire::Addr;
 use crate::wire::ip::{can_be_source, is_group};
-use crate::wire::{Addr, FourTuple};
 use std::net::{IpAddr, SocketAddr};
 
 /// The stack as an application sees it during a callback: any connection of this shard can be used.
@@ -56,7 +56,7 @@ impl Cx<'_> {
             shard.env.ledger.refused.connections += 1;
             return Err(ConnectError::TableFull);
         }
-        let tuple = choose_tuple(shard, &what, remote_addr).inspect_err(|why| {
+        let tuple = shard.choose_tuple(&what, remote_addr).inspect_err(|why| {
             shard.env.ledger.refused.ports += u64::from(*why == ConnectError::PortsExhausted);
         })?;
         let word = shard.isns.word(&tuple);
@@ -65,6 +65,15 @@ impl Cx<'_> {
         let index = shard.open_connection(&tuple, iss, ts_offset, our_mss);
         shard.settle(index);
         Ok(shard.id(index))
+    }
+
+    /// A hint before [`Cx::connect`], for who opens one connection after another: the next to `remote` will likely come from
+    /// these addresses, in turn. What they will need of large tables is then asked of memory for many at a time.
+    pub fn expect_opens(&mut self, remote: SocketAddr, sources: impl Iterator<Item = IpAddr> + Clone) {
+        let remote = (Addr::from(remote.ip()), remote.port());
+        if self.shard.opens_are_due(remote) {
+            self.shard.expect_opens(remote, sources.map(Addr::from));
+        }
     }
 
     /// Whether the application wants to hear of this connection: it has not closed it.
@@ -232,55 +241,5 @@ impl Cx<'_> {
     /// on serving its queue until all have ended theirs.
     pub fn stop(&mut self) {
         self.shard.stopping = true;
-    }
-}
-
-/// Our end of a new connection: as asked for, or the first of our addresses that has a port left for the destination.
-fn choose_tuple(shard: &mut Shard, what: &Connect, remote_addr: Addr) -> Result<FourTuple, ConnectError> {
-    let remote_port = what.remote.port();
-    let tuple = |local_addr, local_port| FourTuple { local_addr, remote_addr, local_port, remote_port };
-    if let Some(local) = what.local {
-        let addr = Addr::from(local.ip());
-        if !shard.locals.hold(&addr) || addr.is_v4() != remote_addr.is_v4() {
-            return Err(ConnectError::NoLocalAddress);
-        }
-        if local.port() != 0 {
-            let tuple = tuple(addr, local.port());
-            if shard.share.other_owner(&tuple).is_some() {
-                return Err(ConnectError::OwnedElsewhere);
-            }
-            let free = shard.find(&tuple).1.is_none() && shard.ports.take_exactly(&tuple);
-            return free.then_some(tuple).ok_or(ConnectError::PortsExhausted);
-        }
-        return take_port(shard, addr, remote_addr, remote_port)
-            .map(|port| tuple(addr, port))
-            .ok_or(ConnectError::PortsExhausted);
-    }
-    let start = shard.routes.next_rotation();
-    let mut any = false;
-    for at in 0..shard.routes.len() {
-        let Some(addr) = shard.routes.source(start.wrapping_add(at)) else { break };
-        if addr.is_v4() != remote_addr.is_v4() {
-            continue;
-        }
-        any = true;
-        if let Some(port) = take_port(shard, addr, remote_addr, remote_port) {
-            return Ok(tuple(addr, port));
-        }
-    }
-    if !any {
-        return Err(ConnectError::NoLocalAddress);
-    }
-    Err(ConnectError::PortsExhausted)
-}
-
-/// A port whose tuple nobody uses: one that a listener's connection has is passed over, and is free again with it.
-fn take_port(shard: &mut Shard, local_addr: Addr, remote_addr: Addr, remote_port: u16) -> Option<u16> {
-    loop {
-        let local_port = shard.ports.take(local_addr, remote_addr, remote_port, &shard.isns)?;
-        let tuple = FourTuple { local_addr, remote_addr, local_port, remote_port };
-        if shard.find(&tuple).1.is_none() {
-            return Some(local_port);
-        }
     }
 }

@@ -81,6 +81,12 @@ impl Ports {
         Some(port)
     }
 
+    /// The port that will very likely be taken after `others` more, if nobody interferes.
+    pub fn upcoming(&self, local: Addr, remote: Addr, remote_port: u16, others: usize) -> u16 {
+        let used = self.destinations.get(&Destination { local, remote, remote_port });
+        used.map_or(0, |used| used.next.saturating_add(others as u16))
+    }
+
     /// Takes this very port; `false` when it is in use.
     pub fn take_exactly(&mut self, tuple: &FourTuple) -> bool {
         let counts = self.counts(tuple.local_port);

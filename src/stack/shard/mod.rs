@@ -4,6 +4,7 @@ mod connections;
 mod half_open;
 mod time_wait;
 
+use super::active_open::Foresight;
 use super::app::ConnId;
 use super::budget::Budgets;
 use super::config::{Ownership, StackConfig};
@@ -45,7 +46,7 @@ impl Timed for Tcb {
 }
 
 /// Flows from which on a processor's caches do not hold the index.
-const CROWD: usize = 1 << 15;
+pub(super) const CROWD: usize = 1 << 15;
 /// Frames of a burst that are expected.
 pub const EXPECTED: usize = 64;
 
@@ -64,6 +65,7 @@ pub(crate) struct Shard {
     pub routes: Routes,
     pub neighbours: Neighbours,
     pub ports: Ports,
+    pub(super) foresight: Foresight,
     /// Which flows are ours.
     pub share: Share,
     /// The search in which others have handed us the frame that is being processed.
@@ -144,6 +146,7 @@ impl Shard {
             routes,
             neighbours,
             ports: Ports::new(config.ephemeral_ports, share.clone()),
+            foresight: Foresight::default(),
             share,
             search: None,
             heard: VecDeque::new(),
