@@ -5,7 +5,7 @@
 
 use crate::SetupError;
 use crate::stats::Snapshot;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -22,6 +22,8 @@ const MAX_REQUEST: u64 = 64;
 const MAX_ANSWER: u64 = 4 << 20;
 /// How long either side waits for the other.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long whoever asks waits: the server may have to wait for its workers first.
+const ANSWER_WITHIN: Duration = Duration::from_secs(6);
 
 /// What is answered.
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -95,28 +97,58 @@ pub fn ask(path: &Path) -> Result<Snapshot, SetupError> {
         let cure = "name the socket of `handfast serve` with `--admin SOCKET`";
         return Err(SetupError::new(what(), "it is no socket", cure));
     }
-    let mut stream = UnixStream::connect(path).map_err(|e| {
-        SetupError::new(
-            what(),
-            e.to_string(),
-            "start `handfast serve`, or name its socket with `--admin SOCKET`; the user must be the one who serves",
-        )
-    })?;
-    let answer = exchange(&mut stream)
-        .map_err(|e| SetupError::new(what(), e.to_string(), "is this the socket of `handfast serve`?"))?;
+    let answer = UnixStream::connect(path)
+        .map_err(|e| unreached(&e))
+        .and_then(|stream| exchange(stream).map_err(|e| unanswered(&e)));
     match answer {
-        Answer::Stats(snapshot) => Ok(*snapshot),
-        Answer::Error(cause) => Err(SetupError::new(what(), cause, "try again")),
+        Ok(Answer::Stats(snapshot)) => Ok(*snapshot),
+        Ok(Answer::Error(cause)) => Err(SetupError::new(what(), cause, "try again")),
+        Err((cause, cure)) => Err(SetupError::new(what(), cause, cure)),
     }
 }
 
-fn exchange(stream: &mut UnixStream) -> io::Result<Answer> {
-    // The server may have to wait for its workers first.
-    stream.set_read_timeout(Some(PATIENCE * 3))?;
+/// Whether nobody serves at `path`: the socket has gone, or is left of a process that was killed.
+pub fn nobody_serves(path: &Path) -> bool {
+    UnixStream::connect(path).is_err_and(|e| matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused))
+}
+
+/// Cause and cure where no connection came about.
+fn unreached(e: &io::Error) -> (String, &'static str) {
+    let served = "start `handfast serve`, or name its socket with `--admin SOCKET`";
+    match e.kind() {
+        ErrorKind::NotFound => ("no stack serves there, or it has ended: there is no such socket".into(), served),
+        ErrorKind::ConnectionRefused => ("the stack has ended, and left its socket (ECONNREFUSED)".into(), served),
+        ErrorKind::PermissionDenied => {
+            ("it belongs to another user (EACCES)".into(), "ask as the user who serves, or as root with `sudo`")
+        }
+        _ => (e.to_string(), served),
+    }
+}
+
+/// Cause and cure where a connection brought no answer.
+fn unanswered(e: &io::Error) -> (String, &'static str) {
+    let ours = "is this the socket of `handfast serve`?";
+    match e.kind() {
+        ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => (
+            "it hung up without an answer: the stack has ended, or is another program".into(),
+            "ask again, or name another socket with `--admin SOCKET`",
+        ),
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+            (format!("no answer within {} s", ANSWER_WITHIN.as_secs()), ours)
+        }
+        _ => (e.to_string(), ours),
+    }
+}
+
+fn exchange(mut stream: UnixStream) -> io::Result<Answer> {
+    stream.set_read_timeout(Some(ANSWER_WITHIN))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     writeln!(stream, "{REQUEST}")?;
     let mut text = String::new();
     stream.take(MAX_ANSWER).read_to_string(&mut text)?;
+    if text.is_empty() {
+        return Err(ErrorKind::UnexpectedEof.into());
+    }
     serde_json::from_str(&text).map_err(io::Error::other)
 }
 
@@ -176,7 +208,7 @@ impl<'a> Until<'a> {
     /// There is none left.
     fn left(&self) -> io::Result<Option<Duration>> {
         let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(Some(left)) }
+        if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(Some(left)) }
     }
 }
 
@@ -250,7 +282,23 @@ mod tests {
         }
         drop(admin);
         assert!(!place.socket().exists());
-        assert!(ask(&place.socket()).unwrap_err().to_string().contains("start `handfast serve`"));
+        let gone = ask(&place.socket()).unwrap_err().to_string();
+        assert!(gone.contains("it has ended") && gone.contains("start `handfast serve`"), "{gone}");
+    }
+
+    #[test]
+    fn a_stack_that_was_killed_or_ends_as_it_is_asked_is_said_to_have_ended() {
+        let place = Place::new("ended");
+        std::fs::create_dir_all(place.socket().parent().unwrap()).unwrap();
+        assert!(nobody_serves(&place.socket()));
+        let listener = UnixListener::bind(place.socket()).unwrap();
+        let hangs_up = std::thread::spawn(move || drop(listener.accept().unwrap()));
+        let hung_up = ask(&place.socket()).unwrap_err().to_string();
+        hangs_up.join().unwrap();
+        let killed = ask(&place.socket()).unwrap_err().to_string();
+        assert!(hung_up.contains("the stack has ended, or") && hung_up.contains("; ask again"), "{hung_up}");
+        assert!(killed.contains("the stack has ended, and left its socket"), "{killed}");
+        assert!(nobody_serves(&place.socket()));
     }
 
     #[test]

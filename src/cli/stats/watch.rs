@@ -1,6 +1,7 @@
 //! `handfast stats --every TIME`: a line a look, as vmstat(8) prints them: what there is now, and rates since the look before.
 
 use crate::SetupError;
+use crate::admin;
 use crate::cli::interrupt::Interrupts;
 use crate::cli::{Outcome, as_json, say_or_gone};
 use crate::stats::Snapshot;
@@ -9,7 +10,6 @@ use crossbeam::channel::{select, tick};
 use serde::Serialize;
 use std::fmt;
 use std::io::IsTerminal;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -21,25 +21,29 @@ const HEADINGS: &str = "\
 \x20  open    half TIME-WAIT  opened  closed failed       in      out  dropped    %
 ";
 
-/// Looks until a signal comes, or nobody reads any more. A look that fails is left out as long as the stack is there.
+/// Looks until a signal comes, nobody reads any more, or the stack ends. A look that fails is left out as long as the stack is
+/// there.
 ///
 /// # Errors
-/// Nothing serves at `socket`, or the output was lost.
+/// Nothing serves at `socket` at first, or the output was lost.
 pub(super) fn run(socket: &Path, every: Duration, json: bool) -> Outcome {
     // A second signal does not wait for an answer.
     let interrupts = Interrupts::listen(1)?;
     let looks = tick(every);
     let mut printed = Printed { json, heads_again: std::io::stdout().is_terminal(), lines: 0 };
-    let mut before = crate::admin::ask(socket)?;
+    let mut before = admin::ask(socket)?;
     let mut read = printed.first(&before)?;
     while read {
         select! {
             recv(interrupts.receiver()) -> _ => break,
             recv(looks) -> _ => {}
         }
-        let now = match crate::admin::ask(socket) {
+        let now = match admin::ask(socket) {
             Ok(now) => now,
-            Err(e) if UnixStream::connect(socket).is_err() => return Err(e),
+            Err(_) if admin::nobody_serves(socket) => {
+                tracing::info!("the stack at {} has ended", socket.display());
+                break;
+            }
             // An overloaded worker, which is what one looks for.
             Err(e) => {
                 tracing::warn!("no line for this look: {e}");
