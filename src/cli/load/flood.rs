@@ -5,7 +5,7 @@ use crate::cli::values::{cidr, one_of, rate};
 use crate::engine::EngineConfig;
 use crate::load::flood::{Flood, Kind, Refused};
 use ipnet::IpNet;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 /// A flood for one's own lab.
 #[derive(Debug, clap::Args)]
@@ -35,8 +35,8 @@ impl FloodArgs {
             (Some(_), None) => return incomplete("--flood", "no rate was given", "add `--flood-rate RATE`, as 100k"),
             (None, Some(_)) => return incomplete("--flood-rate", "there is no flood", "add `--flood syn`"),
         };
-        let on_link = |addr| config.addresses.iter().any(|local| local.addr.shares_prefix(&addr, local.prefix_len));
-        let flood = Flood::new(kind, rate, self.flood_from, target, on_link(target.ip().into()));
+        let on_link = way_back(target, config).is_some();
+        let flood = Flood::new(kind, rate, self.flood_from, target, on_link);
         flood.map(Some).map_err(|refused| {
             let what = match refused {
                 Refused::Sources | Refused::SourcesAreNotIpv4 => format!("--flood-from {}", self.flood_from),
@@ -44,5 +44,28 @@ impl FloodArgs {
             };
             SetupError::new(what, refused.to_string(), refused.cure())
         })
+    }
+}
+
+/// Our address on the target's link, by way of which it answers to us.
+pub(super) fn way_back(target: SocketAddr, config: &EngineConfig) -> Option<Ipv4Addr> {
+    let target = target.ip().into();
+    let on_link = config.addresses.iter().find(|local| local.addr.shares_prefix(&target, local.prefix_len))?;
+    on_link.addr.v4().map(Ipv4Addr::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stack::LocalAddr;
+    use crate::wire::Addr;
+
+    #[test]
+    fn the_way_back_is_the_address_on_the_targets_link() {
+        let local = |octets, prefix_len| LocalAddr { addr: Addr::from_v4(octets), prefix_len };
+        let config = EngineConfig::new(vec![local([192, 168, 7, 4], 24), local([10, 0, 0, 4], 24)]);
+        let to = |octets: [u8; 4]| way_back((octets, 80).into(), &config);
+        assert_eq!(to([10, 0, 0, 2]), Some(Ipv4Addr::new(10, 0, 0, 4)));
+        assert_eq!(to([10, 0, 1, 2]), None);
     }
 }

@@ -53,7 +53,7 @@ pub fn run(args: Args, command: &[OsString]) -> Outcome {
     let plan = room::fit(plan, args.asks_concurrency(), workers, config.limits.connections)?;
     let interrupts = Interrupts::listen(PATIENCE)?;
     let run = Run::new(&plan, workers);
-    let way_back = config.addresses.iter().find_map(|local| local.addr.v4()).map(Ipv4Addr::from);
+    let way_back = flood::way_back(target, &config);
     let floods = Floods { way_back, are_counted: port.own_flood.is_some(), ..Floods::new(flood, workers) };
     let origin = origin::origin(command, &plan, &facts);
     let engine = floods.start(&run, config, port)?;
@@ -104,7 +104,7 @@ struct Floods {
     gauges: Vec<Arc<FloodGauge>>,
     /// Whether the answers are ours, and counted.
     are_counted: bool,
-    /// One of our addresses, by way of which a target answers to us.
+    /// Our address by way of which the target answers to us.
     way_back: Option<Ipv4Addr>,
 }
 

@@ -9,7 +9,7 @@ use crate::time::{Duration, Instant};
 use crate::wire::frame::{self, Incoming, TxChecksum, VerifyChecksum};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Frames of the flood in one turn: honest segments wait no longer than for these.
 const BURST: u64 = 32;
@@ -21,12 +21,24 @@ const SHORTEST_SLEEP: Duration = Duration::from_micros(20);
 /// What a flood shows of itself.
 #[derive(Debug, Default)]
 pub struct FloodGauge {
+    began: AtomicBool,
+    due: AtomicU64,
     sent: AtomicU64,
     held_back: AtomicU64,
     ns: AtomicU64,
 }
 
 impl FloodGauge {
+    /// Whether an honest frame has shown the way to the target.
+    pub fn began(&self) -> bool {
+        self.began.load(Ordering::Relaxed)
+    }
+
+    /// Frames whose time came.
+    pub fn due(&self) -> u64 {
+        self.due.load(Ordering::Relaxed)
+    }
+
     /// Frames sent.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
@@ -80,7 +92,8 @@ impl<D: Driver> Flooding<D> {
         }
         let now = clock::now();
         let elapsed = now.since(*self.began.get_or_insert(now));
-        let owed = (self.flood.rate * elapsed.as_secs_f64()) as u64 - (self.sent + self.held_back);
+        let due = (self.flood.rate * elapsed.as_secs_f64()) as u64;
+        let owed = due - (self.sent + self.held_back);
         let given_up = owed.saturating_sub(BACKLOG);
         for _ in 0..owed.min(BURST).min(room(&self.inner.census())) {
             let Some(mut frame) = self.inner.alloc() else { break };
@@ -93,6 +106,8 @@ impl<D: Driver> Flooding<D> {
             self.sent += 1;
         }
         self.held_back += given_up;
+        self.gauge.began.store(true, Ordering::Relaxed);
+        self.gauge.due.store(due, Ordering::Relaxed);
         self.gauge.sent.store(self.sent, Ordering::Relaxed);
         self.gauge.held_back.store(self.held_back, Ordering::Relaxed);
         self.gauge.ns.store(elapsed.as_nanos() as u64, Ordering::Relaxed);

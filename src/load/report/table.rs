@@ -165,14 +165,11 @@ fn flood_rows(flood: &FloodReport) -> Vec<(String, String)> {
         grouped(flood.per_second as u64)
     );
     let frames = format!("{} / {}", grouped(flood.sent), grouped(flood.held_back));
-    let answers = match &flood.why_none {
-        Some(why) => format!("{}: {why}", grouped(flood.answers)),
-        None => grouped(flood.answers),
-    };
+    let answers: Vec<_> = flood.answers.map(grouped).into_iter().chain(flood.why_none.clone()).collect();
     vec![
         ("flood".into(), rates),
         ("flood frames sent / held back".into(), frames),
-        ("flood frames answered".into(), answers),
+        ("flood frames answered".into(), answers.join(": ")),
     ]
 }
 
