@@ -2,6 +2,7 @@
 
 use super::life::Answer;
 use super::statuses::Statuses;
+use crate::time::Instant;
 use httparse::Status;
 
 /// The longest HTTP head that is read, in octets.
@@ -65,8 +66,15 @@ impl Reading {
     }
 
     /// Takes from the front of `come`; says how many octets, and how far the answer has come. `place` is that of the
-    /// connection in `pieces`; the status of an HTTP response is entered into `statuses`.
-    pub fn take(&mut self, come: &[u8], place: u32, pieces: &mut Pieces, statuses: &mut Statuses) -> (usize, Come) {
+    /// connection in `pieces`; the status of an HTTP response is entered into `statuses` as of `now`.
+    pub fn take(
+        &mut self,
+        come: &[u8],
+        place: u32,
+        pieces: &mut Pieces,
+        statuses: &mut Statuses,
+        now: Instant,
+    ) -> (usize, Come) {
         match &mut self.0 {
             Rest::ToTheEnd => (come.len(), Come::More),
             Rest::Octets(left) => {
@@ -74,7 +82,7 @@ impl Reading {
                 *left -= taken as u64;
                 (taken, if *left == 0 { Come::Whole } else { Come::More })
             }
-            Rest::Head => self.take_head(come, place, pieces, statuses),
+            Rest::Head => self.take_head(come, place, pieces, statuses, now),
             Rest::Chunks(chunk) => take_chunks(chunk, come),
         }
     }
@@ -84,7 +92,14 @@ impl Reading {
         matches!(self.0, Rest::ToTheEnd)
     }
 
-    fn take_head(&mut self, come: &[u8], place: u32, pieces: &mut Pieces, statuses: &mut Statuses) -> (usize, Come) {
+    fn take_head(
+        &mut self,
+        come: &[u8],
+        place: u32,
+        pieces: &mut Pieces,
+        statuses: &mut Statuses,
+        now: Instant,
+    ) -> (usize, Come) {
         let before = pieces.get(&place).map_or(0, Vec::len);
         let outcome = if before == 0 {
             head(come)
@@ -105,7 +120,7 @@ impl Reading {
                 pieces.remove(&place);
                 self.0 = rest;
                 // An interim response is not yet the answer.
-                if status >= 200 && statuses.enter(status) {
+                if status >= 200 && statuses.enter(status, now) {
                     return (come.len(), Come::Wrong("an HTTP status of 400 or more"));
                 }
                 (len - before, if rest == Rest::Octets(0) { Come::Whole } else { Come::More })
@@ -207,7 +222,7 @@ mod tests {
         while end < octets.len() {
             end = (end + cut.next().unwrap()).min(octets.len());
             while at < end {
-                let (taken, come) = reading.take(&octets[at..end], 9, &mut pieces, &mut statuses);
+                let (taken, come) = reading.take(&octets[at..end], 9, &mut pieces, &mut statuses, Instant::ZERO);
                 at += taken;
                 if come != Come::More {
                     return (octets.len() - at, come);
@@ -260,13 +275,13 @@ mod tests {
                 let mut left = octets.as_bytes();
                 while !left.is_empty() {
                     let piece = &left[..cut.min(left.len())];
-                    let (taken, _) = reading.take(piece, 0, &mut pieces, &mut statuses);
+                    let (taken, _) = reading.take(piece, 0, &mut pieces, &mut statuses, Instant::ZERO);
                     left = &left[taken..];
                 }
             }
-            let one_each =
-                Statuses { successful: 1, redirections: 1, client_errors: 1, server_errors: 1, first_error: Some(404) };
-            assert_eq!(statuses, one_each, "pieces of {cut}");
+            let Statuses { successful, redirections, client_errors, server_errors, first_error } = statuses;
+            let classes = [successful, redirections, client_errors, server_errors];
+            assert_eq!((classes, first_error.get()), ([1; 4], Some(404)), "pieces of {cut}");
         }
     }
 
@@ -274,7 +289,10 @@ mod tests {
     fn without_a_length_the_peers_end_is_the_answers() {
         let (mut reading, mut pieces, mut statuses) = (Reading::new(Answer::Http), Pieces::new(), Statuses::default());
         assert!(!reading.ends_with_the_peer());
-        assert_eq!(reading.take(b"HTTP/1.1 200 OK\r\n\r\nx", 0, &mut pieces, &mut statuses), (19, Come::More));
+        assert_eq!(
+            reading.take(b"HTTP/1.1 200 OK\r\n\r\nx", 0, &mut pieces, &mut statuses, Instant::ZERO),
+            (19, Come::More)
+        );
         assert!(reading.ends_with_the_peer());
     }
 }

@@ -83,12 +83,12 @@ mod tests {
         let mut results = of(Counts { opened: 2, bad_answer: 2, ..Counts::default() });
         let mut snapshot = Snapshot::default();
         snapshot.frames.handled.insert(<&str>::from(Handled::Segment).into(), 10);
-        results.statuses.enter(404);
+        results.statuses.enter(404, crate::time::Instant::ZERO);
         assert!(
             why_none(&results, &snapshot).is_some_and(|why| why.contains("not one answer")),
             "one was something else"
         );
-        results.statuses.enter(503);
+        results.statuses.enter(503, crate::time::Instant::ZERO);
         assert!(why_none(&results, &snapshot).is_some_and(|why| why.contains("400 or more")));
     }
 

@@ -114,7 +114,7 @@ impl LoadApp {
                 self.results.talk.octets_received += octets as u64;
                 return cx.consume(conn, octets);
             }
-            let (taken, progress) = slot.reading.take(come, index, &mut self.pieces, &mut self.results.statuses);
+            let (taken, progress) = slot.reading.take(come, index, &mut self.pieces, &mut self.results.statuses, now);
             cx.consume(conn, taken);
             self.results.talk.octets_received += taken as u64;
             match progress {
@@ -127,7 +127,7 @@ impl LoadApp {
     }
 
     fn bad_answer(&mut self, cx: &mut Cx<'_>, conn: ConnId, index: u32, why: &'static str) {
-        self.results.bad_answer.get_or_insert(why);
+        self.results.bad_answer.note(cx.now(), why);
         self.fail(cx, conn, index, Ended::BadAnswer);
     }
 
@@ -272,7 +272,7 @@ impl LoadApp {
         if ended == Ended::BadAnswer {
             // Those that were read have said why.
             let why = if slot.phase == Phase::OneOrphanTooMany { ORPHANS } else { UNREAD };
-            self.results.bad_answer.get_or_insert(why);
+            self.results.bad_answer.note(now, why);
         }
         if ended == Ended::Closed {
             self.results.latencies.record(Span::Close, now.since(slot.closing));

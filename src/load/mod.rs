@@ -13,6 +13,7 @@
 mod answer;
 mod app;
 mod failure;
+mod first;
 pub mod flood;
 mod gauge;
 mod latency;
@@ -34,6 +35,7 @@ mod timeline;
 mod verdict;
 
 pub use app::{LoadApp, Order};
+pub use first::First;
 pub use gauge::{Gauge, Sums};
 pub use latency::{Latencies, Span};
 pub use life::{Answer, CloseWith, Closer, Life};

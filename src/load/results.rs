@@ -1,5 +1,6 @@
 //! What a run has gathered.
 
+use super::first::First;
 use super::latency::Latencies;
 use super::statuses::Statuses;
 use crate::stack::TupleRoom;
@@ -168,7 +169,7 @@ pub struct Results {
     /// What was left of the tuples then.
     pub tuples: TupleRoom,
     /// Why the first bad answer was bad.
-    pub bad_answer: Option<&'static str>,
+    pub bad_answer: First<&'static str>,
     /// Why the run could not go on, if so.
     pub stopped_by: Option<String>,
 }
@@ -212,7 +213,7 @@ impl Results {
             sum.used += part.used;
             sum.limit += part.limit;
         }
-        self.bad_answer = self.bad_answer.or(other.bad_answer);
+        self.bad_answer.merge(&other.bad_answer);
         self.stopped_by = self.stopped_by.take().or(other.stopped_by);
     }
 }
@@ -242,7 +243,8 @@ mod tests {
             r.counts.end(Ended::Closed);
             r.waits.late = 3;
             r.talk = Talk { answers: 1, octets_sent: 2, octets_received: 3 };
-            r.statuses.enter(404);
+            r.statuses.enter(404, Instant::from_millis(from));
+            r.bad_answer.note(Instant::from_millis(from), if from < 100 { "the earlier" } else { "the later" });
             r.end_measurement(Instant::from_millis(to));
             r
         };
@@ -253,7 +255,7 @@ mod tests {
         assert_eq!(sum.latencies.of(Span::Handshake).len(), 2);
         let twice = Talk { answers: 2, octets_sent: 4, octets_received: 6 };
         assert_eq!((sum.talk, sum.talk_measured), (twice, twice));
-        assert_eq!(sum.statuses.errors(), 2);
+        assert_eq!((sum.statuses.errors(), sum.bad_answer.get()), (2, Some("the earlier")));
     }
 
     #[test]

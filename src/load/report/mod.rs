@@ -349,7 +349,7 @@ impl Report {
             http: Some(results.statuses).filter(|statuses| statuses.all() > 0),
             handshake_us: Micros::of(results.latencies.of(Span::Handshake)),
             latency_us: spans.map(|span| (span.key(), Micros::of(results.latencies.of(span)))).collect(),
-            bad_answer: results.bad_answer,
+            bad_answer: results.bad_answer.get(),
             frames,
             frames_per_connection: rounded(ratio((frames.sent + frames.received) as f64, counts.over() as f64), 3),
             retransmitted: snapshot.connections.retransmitted,

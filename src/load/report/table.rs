@@ -150,7 +150,7 @@ fn search_rows(search: &SearchReport) -> Vec<(String, String)> {
 fn http_rows(http: &Statuses) -> Vec<(String, String)> {
     let classes = [http.successful, http.redirections, http.client_errors, http.server_errors];
     let mut rows = vec![("HTTP 2xx / 3xx / 4xx / 5xx".into(), classes.map(grouped).join(" / "))];
-    if let Some(first) = http.first_error {
+    if let Some(first) = http.first_error.get() {
         let text = format!("{}, the first of them {first}: bad answers", grouped(http.errors()));
         rows.push(("Non-2xx or 3xx responses".into(), text));
     }
@@ -230,7 +230,7 @@ mod tests {
     use super::super::{RateAsked, Report, Setting};
     use crate::load::{Goal, Search, Span, Talk, Timeline};
     use crate::stats::Snapshot;
-    use crate::time::Duration;
+    use crate::time::{Duration, Instant};
     use strum::IntoEnumIterator;
 
     #[test]
@@ -292,11 +292,11 @@ mod tests {
         let mut r = results();
         let report = |r: &_| Report::new("t", r, &Snapshot::default(), Setting::default());
         assert!(report(&r).http.is_none() && !report(&r).to_string().contains("HTTP"));
-        r.statuses.enter(200);
+        r.statuses.enter(200, Instant::ZERO);
         let table = report(&r).to_string();
         assert!(table.contains("1 / 0 / 0 / 0") && !table.contains("Non-2xx"), "{table}");
         for error in [404, 404, 503] {
-            r.statuses.enter(error);
+            r.statuses.enter(error, Instant::ZERO);
         }
         let table = report(&r).to_string();
         assert!(table.contains("1 / 0 / 2 / 1"), "{table}");
@@ -316,7 +316,8 @@ mod tests {
         assert!(table(&r).contains("1,234 times, 1.500 s"), "{}", table(&r));
         (r.waits.table, r.waits.table_time) = (7, Duration::from_millis(250));
         assert!(table(&r).contains("7 times, 0.250 s: more --max-connections"), "{}", table(&r));
-        (r.counts.bad_answer, r.bad_answer) = (3, Some("no HTTP response"));
+        r.counts.bad_answer = 3;
+        r.bad_answer.note(Instant::ZERO, "no HTTP response");
         assert!(table(&r).contains("0 / 3 (no HTTP response)"), "{}", table(&r));
     }
 }
