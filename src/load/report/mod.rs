@@ -373,11 +373,12 @@ impl Report {
         self.verdict = Verdict::of_search(search);
     }
 
-    /// Whether at least one connection went well, or stood while none failed; the run could go on, a search found a rate, and
-    /// the ledger is exact.
+    /// Whether at least one connection went well, or, where a signal ended the run, stood while none failed; the run could go
+    /// on, a search found a rate, and the ledger is exact.
     pub fn went_well(&self) -> bool {
         let found = self.search.as_ref().is_none_or(|search| search.best.is_some());
-        let well = self.closed > 0 || (self.established > 0 && self.failed.all() == 0);
+        let cut_short = self.interrupted && self.established > 0 && self.failed.all() == 0;
+        let well = self.closed > 0 || cut_short;
         well && self.stopped_by.is_none() && found && self.ledger_exact
     }
 }
@@ -475,6 +476,22 @@ mod tests {
         assert_eq!((limits.frame_ceiling_share, report.verdict.bound), (Some(0.5), Bound::ClientBound));
         let short = Report::new("t", &results, &last, setting).limits;
         assert_eq!((short.busy, short.frames_sent_per_second), (vec![0.091], 11_000.0), "all there is");
+    }
+
+    #[test]
+    fn a_run_of_which_all_stood_and_none_went_well_is_bad_unless_a_signal_ended_it() {
+        let of = |closed, refused, interrupted| {
+            let mut r = Results::default();
+            (r.counts.opened, r.counts.established, r.counts.unfinished) = (10, 9, 9 - closed);
+            (r.counts.closed, r.counts.refused) = (closed, refused);
+            let snapshot = Snapshot::sum([]);
+            Report::new("t", &r, &snapshot, Setting { interrupted, ..Setting::default() }).went_well()
+        };
+        for (closed, refused, interrupted, well) in
+            [(0, 0, false, false), (1, 0, false, true), (0, 0, true, true), (0, 1, true, false), (1, 1, false, true)]
+        {
+            assert_eq!(of(closed, refused, interrupted), well, "{closed} closed, {refused} refused, {interrupted}");
+        }
     }
 
     #[test]
