@@ -111,7 +111,7 @@ where
             }
             false => Vec::new(),
         };
-        placement::tell_shared(&cores);
+        placement::tell_shared(&facts.name, &cores, config.interrupts);
         port.cores = cores.iter().map(|core| core.map(|core| core.id)).collect();
         let mut opened = af_xdp::open(&port)?;
         // Only now: some drivers forget the table when a program is attached.

@@ -55,10 +55,28 @@ pub(super) fn on_interface(
 
 /// A line in the log where another program's worker has one of these cores: both are slower than they could be, and nothing
 /// else says why.
-pub(super) fn tell_shared(cores: &[Option<CoreId>]) {
-    let others = cores.iter().flatten().find_map(|core| Some((core.id, host::worker_pinned_to(core.id)?)));
-    if let Some((core, other)) = others {
-        tracing::warn!(core, "a worker of {other} has this core as well; `--first-core N` gives this stack others");
+pub(super) fn tell_shared(interface: &str, cores: &[Option<CoreId>], how: Interrupts) {
+    let placed = cores.iter().enumerate().filter_map(|(queue, core)| Some((queue, (*core)?.id)));
+    let mut shared = placed.filter_map(|(queue, core)| Some((queue, core, host::worker_pinned_to(core)?)));
+    if let Some((queue, core, other)) = shared.next() {
+        let cure = cure_of_shared(queue, core, how, &host::queue_interrupts(interface));
+        tracing::warn!(core, "a worker of {other} has this core as well; {cure}");
+    }
+}
+
+/// What gives the worker of this queue another core than this one. `--first-core` does not, where its interrupt decides.
+fn cure_of_shared(queue: usize, core: usize, how: Interrupts, irqs: &[QueueInterrupt]) -> String {
+    let decides = |irq: &&QueueInterrupt| irq.queue as usize == queue && irq.core == Some(core);
+    match (irqs.iter().find(decides), how) {
+        (Some(QueueInterrupt { irq, .. }), Interrupts::Follow) => format!(
+            "the interrupt of queue {queue} comes there, and its worker follows: `echo CORE > \
+             /proc/irq/{irq}/smp_affinity_list` before the start puts both on another"
+        ),
+        (_, Interrupts::Move) => format!(
+            "`--irq` takes the cores near the NIC in turn: without it, and after `echo CORE > /proc/irq/N/smp_affinity_list` \
+             for the interrupt of queue {queue}, its worker follows that to another"
+        ),
+        (None, Interrupts::Follow) => "`--first-core N` gives this stack others".into(),
     }
 }
 
@@ -140,6 +158,18 @@ mod tests {
         assert_eq!(ids(follow(&all, 1, 3, &[])), [1, 2, 3], "nothing is known of interrupts");
         assert_eq!(ids(follow(&cores(&[0, 1]), 0, 4, &irqs(&[1]))), [1, 0, 0, 1], "fewer cores than workers");
         assert_eq!(follow(&[], 0, 1, &irqs(&[0])), [None]);
+    }
+
+    #[test]
+    fn who_shares_a_core_is_told_what_gives_another_one() {
+        let of = |queue, core, how| cure_of_shared(queue, core, how, &irqs(&[2, 3]));
+        assert_eq!(of(2, 0, Interrupts::Follow), "`--first-core N` gives this stack others");
+        assert_eq!(of(1, 0, Interrupts::Follow), "`--first-core N` gives this stack others", "it could not follow");
+        let follows = of(1, 3, Interrupts::Follow);
+        assert!(follows.contains("`echo CORE > /proc/irq/31/smp_affinity_list`"), "{follows}");
+        let moved = of(1, 3, Interrupts::Move);
+        assert!(moved.contains("`--irq`") && moved.contains("queue 1"), "{moved}");
+        assert!(!follows.contains("--first-core") && !moved.contains("--first-core"), "it changes nothing there");
     }
 
     #[test]
