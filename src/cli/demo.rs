@@ -28,8 +28,13 @@ const MEMORY_MTU: u16 = 1_500;
 /// Flags of `handfast demo`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Needs root for the namespaces; without, it runs over an in-memory link. Exit code 1 when not one connection went well,
-or a ledger is not exact.
+Needs root for the namespaces; without, it runs over an in-memory link.
+
+Exit codes:
+  0    it went well
+  1    not one connection went well, or a ledger is not exact
+  2    bad input, it could not be set up, or the output was lost
+  130  cut short by a third SIGINT or SIGTERM
 
 Examples:
   handfast demo

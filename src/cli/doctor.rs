@@ -8,9 +8,13 @@ use std::process::ExitCode;
 /// Flags of `handfast doctor`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-An interface with neither an XDP program nor an AF_XDP socket is tried: each queue is bound and let go again, for which a NIC may
+An interface with neither an XDP program nor an AF_XDP socket is tried: each queue is bound and let go again, for which a NIC may \
 reset its link. The host's own traffic does not count as use: do not name the NIC that your ssh comes in on.
-Exit code 1 when something does not work.
+
+Exit codes:
+  0    all works, though it may be slower than it could
+  1    something does not work
+  2    bad input, or the output was lost
 
 Examples:
   handfast doctor

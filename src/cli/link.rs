@@ -41,16 +41,18 @@ pub(super) struct LinkArgs {
     /// Worker threads; must be the interface's count of receive queues, which is what is taken without it
     #[arg(long, help_heading = "XDP", value_name = "N", value_parser = whole::<u32>(1..=1024))]
     pub workers: Option<u32>,
-    /// Where the XDP program runs: in the driver, in the kernel's receive path (slower), or in the best place there is
+    /// Where the XDP program runs: auto (the best place there is), native (in the driver) or generic (in the kernel's receive
+    /// path, slower)
     #[arg(long, help_heading = "XDP", value_name = "MODE", default_value_t, value_parser = one_of::<AttachMode>())]
     pub xdp: AttachMode,
-    /// Whether frames cross without a copy between NIC and us: where the driver can, or fail, or never
+    /// Whether frames cross between NIC and us without a copy: auto (where the driver can), force (or fail) or off
     #[arg(long, help_heading = "XDP", value_name = "WHEN", default_value_t, value_parser = one_of::<ZeroCopy>())]
     pub zero_copy: ZeroCopy,
-    /// Check received checksums, or trust the link (a veth whose peer leaves them to an offload)
+    /// Received checksums: verify (check them) or trust (the link: a veth whose peer leaves them to an offload)
     #[arg(long, help_heading = "XDP", value_name = "HOW", default_value_t, value_parser = one_of::<RxChecksum>())]
     pub rx_checksum: RxChecksum,
-    /// Who finishes checksums of what is sent: the NIC where a zero-copy queue offers it, or we, or the NIC or the kernel
+    /// Who finishes checksums of what is sent: auto (the NIC where a zero-copy queue offers it, else we), software (we) or
+    /// offload (the NIC or the kernel)
     #[arg(long, help_heading = "XDP", value_name = "HOW", default_value_t, value_parser = one_of::<ChecksumOffload>())]
     pub tx_checksum: ChecksumOffload,
     /// Frames that each ring of a queue holds, a power of two; what a longer burst brings is dropped by the kernel ("fill

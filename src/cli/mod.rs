@@ -38,20 +38,22 @@ pub type Outcome = Result<ExitCode, SetupError>;
 const EXAMPLES: &str = "\
 Examples:
   handfast doctor --interface eth1
-  handfast serve --interface eth1 --address 10.0.0.2/24 --service echo@7 --service http@80
-  handfast load --interface eth2 --address 10.0.0.3/24 --target 10.0.0.2:80 --connections 50000
+  handfast serve --interface eth1 --address 10.0.0.2/24 --service http@80
+  handfast load --interface eth2 --address 10.0.0.3/24 --target 10.0.0.2:80
   handfast stats --json
   handfast demo
 
 Exit codes:
   0    it went well
-  1    it ran, and the result is bad: `doctor` found what does not work, of `load` not one connection went well, it
-       could not go on or found no rate, `sim` found a fault, a ledger is not exact
-  2    bad input, it could not be set up, the interface went away or stands still, or the output was lost
+  1    it ran, and the result is bad: `doctor` found what does not work, of
+       `load` not one connection went well, it could not go on or found no rate,
+       `sim` found a fault, a ledger is not exact
+  2    bad input, it could not be set up, the interface went away or stands
+       still, or the output was lost
   130  cut short by a further SIGINT or SIGTERM
 
-`handfast COMMAND --help` tells each command's flags. RUST_LOG=debug makes it more talkative;
-HANDFAST_HUGE_PAGES=1 puts the tables of `serve` and `load` on transparent huge pages, and the log says whether it could.";
+`handfast COMMAND --help` tells each command's flags. RUST_LOG=debug makes it more talkative; HANDFAST_HUGE_PAGES=1 puts the \
+tables of `serve` and `load` on transparent huge pages, and the log says whether it could.";
 
 /// A user-space TCP stack on AF_XDP, for servers whose hard part is connections.
 #[derive(Debug, Parser)]
@@ -215,6 +217,22 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    /// Broken by hand and again by a terminal, a sentence would come out ragged; and an example must be one that can be copied.
+    #[test]
+    fn below_the_flags_prose_is_broken_by_the_terminal_alone_and_lists_fit_80_columns() {
+        let top = Cli::command();
+        for command in [&top].into_iter().chain(top.get_subcommands()) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for block in help.split("\n\n") {
+                let (first, rest) = block.split_once('\n').unwrap_or((block, ""));
+                assert!(rest.is_empty() || first.ends_with(':'), "{}: {block}", command.get_name());
+                for line in rest.lines() {
+                    assert!(line.starts_with("  ") && line.len() <= 80, "{}: {line}", command.get_name());
+                }
+            }
+        }
     }
 
     #[test]

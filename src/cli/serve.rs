@@ -19,8 +19,10 @@ const USAGE: &str = "handfast serve --interface IF --address CIDR --service NAME
 
 const EXAMPLES: &str = "\
 Examples:
-  handfast serve --interface eth1 --address 10.0.0.2/24 --service echo@7 --service http@80
-  handfast serve --interface eth1 --address 10.0.0.2/24 --share-address --service http@8080 --http-body 64K
+  handfast serve --interface eth1 --address 10.0.0.2/24 \\
+      --service echo@7 --service http@80
+  handfast serve --interface eth1 --address 10.0.0.2/24 --share-address \\
+      --service http@8080 --http-body 64K
   handfast serve --config /etc/handfast.toml --drain 30s
 
 A configuration file has the flags' names as keys:

@@ -10,17 +10,19 @@ use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use std::fmt::Write;
 use std::process::ExitCode;
 
+/// What is not named is drawn.
+const FAULTS: &str = "Faults, a SHARE as 5% or 0.05 [default: each world draws its own, often none]";
+
 /// Flags of `handfast sim`.
-///
-/// A fault that is not named is drawn by each world for itself, often as "not at all".
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Faults and kills end 5 s after the last connection of a world was to begin; then its network is whole, so that every
-connection must come to its end. Of all frames fewer are lost, therefore, than --loss says, and the like for the others.
+Faults and kills end 5 s after the last connection of a world was to begin; then its network is whole, so that every connection \
+must come to its end. Of all frames fewer are lost, therefore, than --loss says, and the like for the others.
 
 Exit codes:
   0    nothing found
-  1    something was not as it must be: what, and the one command that plays that world again
+  1    something was not as it must be: what, and the one command that plays
+       that world again
   2    bad input, or the output was lost
 
 Examples:
@@ -49,49 +51,49 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = whole::<u16>(1..=1_024))]
     threads: Option<u16>,
     /// Frames that are lost
-    #[arg(long, value_name = "SHARE", value_parser = share)]
+    #[arg(long, help_heading = FAULTS, value_name = "SHARE", value_parser = share)]
     loss: Option<f64>,
     /// Frames that others overtake
-    #[arg(long, value_name = "SHARE", value_parser = share)]
+    #[arg(long, help_heading = FAULTS, value_name = "SHARE", value_parser = share)]
     reorder: Option<f64>,
     /// Frames that come twice
-    #[arg(long, value_name = "SHARE", value_parser = share)]
+    #[arg(long, help_heading = FAULTS, value_name = "SHARE", value_parser = share)]
     duplicate: Option<f64>,
     /// Frames in which bits are flipped
-    #[arg(long, value_name = "SHARE", value_parser = share)]
+    #[arg(long, help_heading = FAULTS, value_name = "SHARE", value_parser = share)]
     corrupt: Option<f64>,
     /// One-way delay
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, help_heading = FAULTS, value_name = "TIME", value_parser = time)]
     delay: Option<Duration>,
     /// What is added to it, at most
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, help_heading = FAULTS, value_name = "TIME", value_parser = time)]
     jitter: Option<Duration>,
     /// Turns before which a host stands still for up to 3 s
-    #[arg(long, value_name = "SHARE", value_parser = share)]
+    #[arg(long, help_heading = FAULTS, value_name = "SHARE", value_parser = share)]
     skips: Option<f64>,
     /// Ends whose application stops reading or writing for a while
-    #[arg(long, value_name = "SHARE", value_parser = share)]
+    #[arg(long, help_heading = FAULTS, value_name = "SHARE", value_parser = share)]
     stalls: Option<f64>,
     /// Turns in which the driver has room for a few frames only
-    #[arg(long, value_name = "SHARE", value_parser = share)]
+    #[arg(long, help_heading = FAULTS, value_name = "SHARE", value_parser = share)]
     tx_full: Option<f64>,
     /// Time in which the path carries small frames only
-    #[arg(long, value_name = "SHARE", value_parser = share)]
+    #[arg(long, help_heading = FAULTS, value_name = "SHARE", value_parser = share)]
     mtu_dips: Option<f64>,
     /// Times that a host of a world is killed
-    #[arg(long, value_name = "N", value_parser = whole::<u32>(0..=u64::from(u32::MAX)))]
+    #[arg(long, help_heading = FAULTS, value_name = "N", value_parser = whole::<u32>(0..=u64::from(u32::MAX)))]
     kills: Option<u32>,
     /// Connections over IPv6
-    #[arg(long, value_name = "SHARE", value_parser = share)]
+    #[arg(long, help_heading = FAULTS, value_name = "SHARE", value_parser = share)]
     ipv6: Option<f64>,
     /// Worlds whose frames carry a VLAN tag
-    #[arg(long, value_name = "SHARE", value_parser = share)]
+    #[arg(long, help_heading = FAULTS, value_name = "SHARE", value_parser = share)]
     vlans: Option<f64>,
     /// Hosts whose pool of buffers is so small that it runs out
-    #[arg(long, value_name = "SHARE", value_parser = share)]
+    #[arg(long, help_heading = FAULTS, value_name = "SHARE", value_parser = share)]
     tiny_pools: Option<f64>,
     /// Worlds in which a router tells what the path carries
-    #[arg(long, value_name = "SHARE", value_parser = share)]
+    #[arg(long, help_heading = FAULTS, value_name = "SHARE", value_parser = share)]
     told_mtu: Option<f64>,
     /// Show each frame on stderr; for a single world
     #[arg(long)]

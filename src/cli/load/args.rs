@@ -29,19 +29,32 @@ const SUCCESS: f64 = 0.999;
 const USAGE: &str = "handfast load --interface IF --address CIDR --target IP:PORT [FLAGS]";
 
 const EXAMPLES: &str = "\
-Exit code 1 when not one connection went well (or stood, where none failed), when the run could not go on, when a search
-found no rate, or when the ledger is not exact. A rate that was not reached is said, in the table and as `rate.reached` in JSON.
+A rate that was not reached is said, in the table and as `rate.reached` in JSON. HANDFAST_HUGE_PAGES=1 puts the tables on \
+transparent huge pages, and the log says whether it could.
+
+Exit codes:
+  0    it went well
+  1    not one connection went well (of a run that a signal ended: and some
+       failed, or none stood), the run could not go on, a search found no rate,
+       or the ledger is not exact
+  2    bad input, it could not be set up, the interface went away or stands
+       still, or the output was lost
+  130  cut short by a third SIGINT or SIGTERM
 
 Examples:
-  handfast load --interface eth2 --address 10.0.0.3/24 --target 10.0.0.2:80 --connections 50000
-  handfast load --interface eth2 --address 10.0.0.3/24 --target 10.0.0.2:80 --rate 5k --json
-  handfast load --interface eth2 --address 10.0.0.0/16 --target 10.0.0.2:80 --rate 10k..500k --duration 1m
-  handfast load --interface eth2 --address 10.0.0.0/16 --target 10.0.0.2:80 --find-max --slo 5ms --http /
-  handfast load --interface eth2 --address 10.0.0.3/24 --target 10.0.0.2:7 --send 'ping\\n' --hold 5s --rate 2k --duration 1m
-  handfast load --interface eth2 --address 10.0.0.3/24 --target 10.0.0.2:80 --rate 5k --flood syn --flood-rate 500k
-  handfast load --config /etc/handfast-load.toml --concurrency 256 --report out.html
-
-HANDFAST_HUGE_PAGES=1 puts the tables on transparent huge pages, and the log says whether it could.";
+  handfast load --interface eth2 --address 10.0.0.3/24 --target 10.0.0.2:80 \\
+      --connections 50000
+  handfast load --interface eth2 --address 10.0.0.3/24 --target 10.0.0.2:80 \\
+      --rate 5k --json
+  handfast load --interface eth2 --address 10.0.0.0/16 --target 10.0.0.2:80 \\
+      --rate 10k..500k --duration 1m
+  handfast load --interface eth2 --address 10.0.0.0/16 --target 10.0.0.2:80 \\
+      --find-max --slo 5ms --http /
+  handfast load --interface eth2 --address 10.0.0.3/24 --target 10.0.0.2:7 \\
+      --send 'ping\\n' --hold 5s --rate 2k --duration 1m
+  handfast load --interface eth2 --address 10.0.0.3/24 --target 10.0.0.2:80 \\
+      --rate 5k --flood syn --flood-rate 500k
+  handfast load --config /etc/handfast-load.toml --report out.html";
 
 /// Flags of `handfast load`.
 #[derive(Debug, clap::Args)]
@@ -74,11 +87,11 @@ struct PaceArgs {
     /// whatever becomes of those before [default: as many as --concurrency allows]
     #[arg(long, value_name = "RATE", value_parser = ramp)]
     rate: Option<(f64, f64)>,
-    /// How arrivals lie within the rate: poisson, as those of many clients do, or even [default: poisson]
+    /// How arrivals lie within the rate: poisson (as those of many clients do) or even [default: poisson]
     #[arg(long, value_name = "HOW", value_parser = one_of::<Spacing>())]
     arrivals: Option<Spacing>,
-    /// Connections under way at once, replaced as they end [default: 64]; with a rate: at most [default: 65536]. A
-    /// default gives way to --max-connections
+    /// Connections under way at once, replaced as they end; with a rate: at most so many. A default gives way to
+    /// --max-connections [default: 64, with a rate 65536]
     #[arg(long, value_name = "N", value_parser = whole::<u32>(1..=1 << 20))]
     concurrency: Option<u32>,
     /// End after this many connections were started

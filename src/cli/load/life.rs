@@ -38,7 +38,7 @@ pub struct LifeArgs {
     /// Who closes first; TIME-WAIT is theirs
     #[arg(long, value_name = "WHO", default_value_t, value_parser = one_of::<Closer>())]
     closes: Closer,
-    /// How we close: fin, in order; or rst, which leaves no TIME-WAIT
+    /// How we close: fin (in order) or rst (which leaves no TIME-WAIT)
     #[arg(long, value_name = "HOW", default_value_t, value_parser = one_of::<CloseWith>())]
     close_with: CloseWith,
     /// How long a life may take; what takes longer is reset and counted as timed out [default: 30s more than --hold]
