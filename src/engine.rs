@@ -98,6 +98,7 @@ where
         let shared = config.ownership == Ownership::Shared;
         if shared {
             sharing::learn_from_host(&mut config, &facts)?;
+            sharing::tell_taken_ports(&config, &facts);
         } else {
             sharing::follow_routes(&mut config, &facts)?;
         }

@@ -7,7 +7,7 @@ use handfast::lab::{LEFT, LabConfig, RIGHT};
 use handfast::tcp::State;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use strum::IntoEnumIterator;
@@ -224,8 +224,12 @@ fn a_second_server_on_the_interface_is_refused_and_the_first_goes_on() {
 fn a_shared_address_stays_the_hosts_but_for_our_ports() {
     let Some(lab) = common::lab("a_shared_address", &LabConfig::default()) else { return };
     lab.right.run("ip", &["addr", "add", "10.77.0.2/24", "dev", RIGHT]).unwrap();
-    let server = Server::start(&lab, "--share-address --service echo@7");
+    let of_the_host = common::server::inside(&lab.right, || TcpListener::bind("0.0.0.0:7")).unwrap();
+    let server = Server::start(&lab, "--share-address --service echo@7 --service http@80");
     assert!(server.greeting().contains("shared with the host"), "{}", server.greeting());
+    assert!(server.log().contains("a program of the host listens at port 7 of 10.77.0.2 as well"), "{}", server.log());
+    assert!(!server.log().contains("port 80"), "nobody else listens there: {}", server.log());
+    drop(of_the_host);
     let served = Site { server, lab };
     let ping = served.lab.left.run("ping", &["-c", "1", "-W", "2", "-I", LEFT, "10.77.0.2"]);
     if let Err(e) = ping {

@@ -4,7 +4,7 @@
 use super::EngineConfig;
 use crate::SetupError;
 use crate::host::{self, InterfaceFacts};
-use crate::stack::{MOST_ROUTES, Ownership, Route, Routes};
+use crate::stack::{LocalAddr, MOST_ROUTES, Ownership, Route, Routes};
 use crate::wire::Addr;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -37,6 +37,19 @@ pub(super) fn check_addresses(config: &EngineConfig, host: &InterfaceFacts) -> R
         }
     }
     Ok(())
+}
+
+/// A line in the log for each port that is taken from a program of the host: it looks as if that served, and it hears nothing.
+pub(super) fn tell_taken_ports(config: &EngineConfig, host: &InterfaceFacts) {
+    for port in &config.listen {
+        if let Some(LocalAddr { addr, .. }) = config.addresses.iter().find(|local| host::listens(local.addr, *port)) {
+            tracing::warn!(
+                "a program of the host listens at port {port} of {addr} as well, and gets nothing that comes in by {} as long as \
+                 we run; end it, or take another port",
+                host.name
+            );
+        }
+    }
 }
 
 /// Where the host owns ARP: its routes, its gateways if none were given, its neighbours, and the next hops to what must be
@@ -144,7 +157,6 @@ fn resolve(config: &mut EngineConfig, if_index: u32, hop: Addr, within: Duration
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stack::LocalAddr;
 
     #[test]
     fn the_host_must_have_what_it_shares_and_nothing_else_of_ours() {
