@@ -8,6 +8,7 @@ use super::refusal::{Refusal, is_near};
 use crate::SetupError;
 use clap::parser::ValueSource;
 use std::ffi::OsString;
+use std::io::Read;
 use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -46,11 +47,14 @@ pub(super) fn with_file(root: &clap::Command, mut args: Vec<OsString>) -> Result
 fn read(path: &Path) -> Result<String, SetupError> {
     let what = || format!("reading {}", path.display());
     let fail = |e: std::io::Error| SetupError::new(what(), e.to_string(), "check the path given to `--config`");
-    let length = std::fs::metadata(path).map_err(fail)?.len();
-    if length > MAX_FILE {
-        return Err(SetupError::new(what(), format!("{length} octets, more than 1 MiB"), "is this the right file?"));
+    let refuse = |cause: &str| SetupError::new(what(), cause, "is this the right file?");
+    let mut octets = Vec::new();
+    // What a device or pipe holds nobody knows before.
+    std::fs::File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut octets)).map_err(fail)?;
+    if octets.len() as u64 > MAX_FILE {
+        return Err(refuse("more than 1 MiB"));
     }
-    std::fs::read_to_string(path).map_err(fail)
+    String::from_utf8(octets).map_err(|_| refuse("it is no text in UTF-8"))
 }
 
 struct File<'a> {
@@ -64,7 +68,11 @@ impl File<'_> {
     fn flags(&self) -> Result<Vec<(String, Vec<OsString>)>, SetupError> {
         let table = DeTable::parse(self.text).map_err(|e| {
             let at = e.span().map_or(0, |span| span.start);
-            self.error(at, &self.key_near(at), e.message())
+            let cure = match e.message() {
+                "duplicate key" => "remove one of the two",
+                _ => r#"write `key = "text"`, `key = 5`, `key = true` or `key = ["one", "two"]`"#,
+            };
+            self.error_with(at, &self.key_near(at), e.message(), Some(cure.into()))
         })?;
         let mut keys: Vec<_> = table.get_ref().iter().collect();
         keys.sort_by_key(|(key, _)| key.span().start);
@@ -104,7 +112,7 @@ impl File<'_> {
     /// What stands before the `=` on the line at `at`.
     fn key_near(&self, at: usize) -> String {
         let line = self.text.lines().nth(self.line_of(at) - 1).unwrap_or_default();
-        line.split('=').next().unwrap_or_default().trim().chars().take(40).collect()
+        line.split(['=', ':']).next().unwrap_or_default().trim().chars().take(40).collect()
     }
 
     fn error(&self, at: usize, key: &str, cause: &str) -> SetupError {
@@ -208,6 +216,31 @@ mod tests {
             assert!(error.contains(cure), "{text:?}: {error}");
         }
         assert!(joined("share = false\n", &[]).is_ok_and(|m| !m.get_flag("share")));
+    }
+
+    #[test]
+    fn what_is_no_toml_is_told_how_it_is_written() {
+        for (text, key, cure) in [
+            ("drain = \"5s\n", "drain", "; write `key = \"text\"`"),
+            ("drain: 5s\n", "drain", "; write `key = \"text\"`"),
+            ("workers = 1\nworkers = 2\n", "workers", "; remove one of the two"),
+        ] {
+            let error = joined(text, &[]).unwrap_err();
+            assert!(error.contains(&format!("key `{key}`: ")) && error.contains(cure), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_an_end_or_of_no_text_is_refused() {
+        let refused = |path: &str| read(Path::new(path)).unwrap_err().to_string();
+        assert!(refused("/dev/zero").contains("reading /dev/zero: more than 1 MiB; is this the right file?"));
+        let program = std::env::current_exe().unwrap();
+        assert!(refused(&program.display().to_string()).contains("is this the right file?"));
+        let bits = std::env::temp_dir().join(format!("hf-bits-{}", std::process::id()));
+        std::fs::write(&bits, [0xff, 0xfe]).unwrap();
+        let error = refused(&bits.display().to_string());
+        std::fs::remove_file(&bits).unwrap();
+        assert!(error.contains("no text in UTF-8; is this the right file?"), "{error}");
     }
 
     #[test]
