@@ -25,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long whoever asks waits: the server may have to wait for its workers first.
 const ANSWER_WITHIN: Duration = Duration::from_secs(6);
 
+/// The address of a Unix socket holds no longer path.
+const TOO_LONG: &str = "the path of a socket has 107 octets at most";
+
 /// What is answered.
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -58,11 +61,14 @@ impl Admin {
             ));
         }
         let fail = |e: io::Error| {
-            SetupError::new(
-                format!("admin socket {}", path.display()),
-                e.to_string(),
-                "give a path in a folder that you may write to, with `--admin SOCKET`",
-            )
+            let (cause, cure) = match e.kind() {
+                // The name beside it, see `listen`, is longer.
+                ErrorKind::InvalidInput => {
+                    (format!("{TOO_LONG}, and `.PID` comes to it at first"), "give a shorter one with `--admin SOCKET`")
+                }
+                _ => (e.to_string(), "give a path in a folder that you may write to, with `--admin SOCKET`"),
+            };
+            SetupError::new(format!("admin socket {}", path.display()), cause, cure)
         };
         let listener = listen(path).map_err(fail)?;
         let ending = Arc::new(AtomicBool::new(false));
@@ -121,6 +127,7 @@ fn unreached(e: &io::Error) -> (String, &'static str) {
         ErrorKind::PermissionDenied => {
             ("it belongs to another user (EACCES)".into(), "ask as the user who serves, or as root with `sudo`")
         }
+        ErrorKind::InvalidInput => (TOO_LONG.into(), served),
         _ => (e.to_string(), served),
     }
 }
@@ -318,6 +325,15 @@ mod tests {
         let second = Admin::serve(&place.socket(), || Ok(sample())).err().unwrap();
         assert!(second.to_string().contains("another handfast serves there"), "{second}");
         assert!(ask(&place.socket()).is_ok());
+    }
+
+    #[test]
+    fn a_path_that_is_too_long_is_told_to_be() {
+        let place = Place::new("long");
+        let long = place.0.join("x".repeat(120));
+        let error = Admin::serve(&long, || Ok(sample())).err().unwrap().to_string();
+        assert!(error.contains("107 octets at most") && error.contains("; give a shorter one"), "{error}");
+        assert!(ask(&long).unwrap_err().to_string().contains("107 octets at most"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::SetupError;
 use crate::load::{Latencies, Report, Timeline};
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 /// An open file, made before the run, so that a run is not lost to a wrong path. What an earlier run left there stays until
@@ -39,5 +39,9 @@ impl PageFile {
 }
 
 fn error(path: &Path, e: &std::io::Error) -> SetupError {
-    SetupError::new(format!("writing {}", path.display()), e.to_string(), "check the path given to `--report`")
+    let cure = match e.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room, or name another place with `--report`",
+        _ => "check the path given to `--report`",
+    };
+    SetupError::new(format!("writing {}", path.display()), e.to_string(), cure)
 }
