@@ -128,6 +128,19 @@ fn an_address_that_the_host_has_as_well() {
 }
 
 #[test]
+fn a_target_that_is_our_own_or_the_hosts() {
+    let own = format!("load --interface lo {ADDRESS} --target 10.77.0.2:80");
+    refused(&own, &["target 10.77.0.2:80", "an `--address` of our own", "the server's address"]);
+    let Some(lab) = common::lab("a_target_that_is_the_hosts", &LabConfig::default()) else { return };
+    let args = format!("load --interface {LEFT} --address 10.77.0.9/24 --target 10.77.0.1:80 --connections 1");
+    let args: Vec<&str> = args.split(' ').collect();
+    let line = lab.left.run(env!("CARGO_BIN_EXE_handfast"), &args).unwrap_err().to_string();
+    for part in ["target 10.77.0.1:80", "this host's own", "from another network namespace"] {
+        assert!(line.contains(part), "{line}");
+    }
+}
+
+#[test]
 fn an_address_not_on_the_link_that_shall_be_shared() {
     let flags = format!("serve --interface lo {ADDRESS} --share-address {ECHO}");
     refused(&flags, &["10.77.0.2/24 on lo", "not on the link", "ip addr add 10.77.0.2/24 dev lo"]);
@@ -263,7 +276,7 @@ fn what_a_load_cannot_be_is_refused_before_anything_is_touched() {
     let load = format!("load --interface hf-none {ADDRESS} --target 10.77.0.1:80");
     for (flags, parts) in [
         ("--rate fast", ["--rate: `fast`", "10k"]),
-        ("--rate 10k..", ["--rate: ", "no rate"]),
+        ("--rate 10k..", ["--rate: ", "lacks one of its two ends"]),
         ("--rate 1k..9k --connections 5", ["--rate: a ramp goes over the duration", "--duration TIME"]),
         ("--find-max --duration 5s", ["--find-max: it contradicts `--duration`", "remove one"]),
         ("--find-max --rate 9k..1k", ["--rate: a search goes up", "`--rate 1000..9000`"]),

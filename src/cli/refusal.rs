@@ -47,6 +47,13 @@ impl Refusal {
                     let cause = format!("`{flag}` stands where no word is awaited");
                     return Refusal { what: None, cause, cure: None };
                 }
+                if flag.as_bytes().get(1).is_some_and(u8::is_ascii_digit) {
+                    return Refusal {
+                        what: None,
+                        cause: format!("`{flag}` is no flag, and no value is below 0"),
+                        cure: None,
+                    };
+                }
                 // What clap thinks near is often far.
                 let near = text(ContextKind::SuggestedArg).filter(|name| is_near(&flag, name));
                 let cause = format!("there is no such flag as `{flag}`");
@@ -125,6 +132,7 @@ mod tests {
             ("h load --threads 4", "there is no such flag as `--threads`; HELP"),
             ("h load --conections 4", "there is no such flag as `--conections`; did you mean `--connections`?"),
             ("h load --max-conn 4", "there is no such flag as `--max-conn`; did you mean `--max-connections`?"),
+            ("h load --rate -5", "`-5` is no flag, and no value is below 0; HELP"),
             ("h stats foo", "`foo` stands where no word is awaited; HELP"),
             ("h walk", "there is no such command as `walk`; HELP"),
             ("h serv", "there is no such command as `serv`; did you mean `serve`?"),

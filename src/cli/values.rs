@@ -118,18 +118,38 @@ pub(super) fn ip(text: &str) -> Result<IpAddr, String> {
 
 /// A peer: its address and port.
 pub(super) fn target(text: &str) -> Result<SocketAddr, String> {
-    const WRITE: &str = "write 10.0.0.2:80 or [2001:db8::2]:80";
     let Ok(target) = text.parse::<SocketAddr>() else {
         return Err(match text.parse::<IpAddr>() {
             Ok(IpAddr::V4(_)) => format!("the port is missing; write {text}:80"),
             Ok(IpAddr::V6(_)) => format!("the port is missing; write [{text}]:80"),
-            Err(_) => format!("`{text}` is no address with a port; {WRITE}"),
+            Err(_) => no_target(text),
         });
     };
+    if target.ip().is_loopback() {
+        return Err(format!(
+            "`{text}` is loopback, which never leaves a host; write an address of the link, as 10.0.0.2:80"
+        ));
+    }
     if target.port() == 0 || target.ip().is_unspecified() || target.ip().is_multicast() {
-        return Err(format!("nobody can listen at `{text}`; {WRITE}"));
+        return Err(format!("nobody can listen at `{text}`; {WRITE_TARGET}"));
     }
     Ok(target)
+}
+
+const WRITE_TARGET: &str = "write 10.0.0.2:80 or [2001:db8::2]:80";
+
+/// What others take for a target.
+fn no_target(text: &str) -> String {
+    let is_name = |host: &str| {
+        host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
+            && host.chars().any(|c| c.is_ascii_alphabetic())
+    };
+    match text.rsplit_once(':') {
+        _ if text.contains("://") => format!("`{text}` is a URL; write 10.0.0.2:80, and the path with `--http /`"),
+        Some((host, _)) if is_name(host) => format!("`{host}` is a name, and names are not looked up; {WRITE_TARGET}"),
+        None if is_name(text) => format!("`{text}` is a name, and names are not looked up; {WRITE_TARGET}"),
+        _ => format!("`{text}` is no address with a port; {WRITE_TARGET}"),
+    }
 }
 
 /// The lowest and the highest rate that can be asked for, a second.
@@ -160,6 +180,9 @@ pub(super) fn rate(text: &str) -> Result<f64, String> {
 pub(super) fn ramp(text: &str) -> Result<(f64, f64), String> {
     match text.split_once("..") {
         None => rate(text).map(|rate| (rate, rate)),
+        Some((from, to)) if from.is_empty() || to.is_empty() => {
+            Err(format!("`{text}` lacks one of its two ends; write 10k..500k"))
+        }
         Some((from, to)) => Ok((rate(from)?, rate(to)?)),
     }
 }
@@ -203,7 +226,10 @@ mod tests {
         for bad in ["", "k", "0", "-1", "nan", "inf", "1e9", "1..2", "99999M", "10k.."] {
             assert!(rate(bad).is_err(), "{bad}");
         }
-        assert!(ramp("10k..").is_err() && ramp("..10k").is_err() && ramp("1..2..3").is_err());
+        for half in ["10k..", "..10k", ".."] {
+            assert!(ramp(half).unwrap_err().contains("lacks one of its two ends; write 10k..500k"), "{half}");
+        }
+        assert!(ramp("1..2..3").is_err());
     }
 
     #[test]
@@ -248,6 +274,12 @@ mod tests {
         assert!(target("10.0.0.2:80").is_ok() && target("[2001:db8::2]:80").is_ok());
         for (bad, cure) in [
             ("10.0.0.2", "write 10.0.0.2:80"),
+            ("127.0.0.1:80", "loopback, which never leaves a host; write an address of the link"),
+            ("[::1]:80", "loopback"),
+            ("web.example:80", "`web.example` is a name, and names are not looked up"),
+            ("localhost", "`localhost` is a name"),
+            ("http://10.0.0.2/", "is a URL; write 10.0.0.2:80, and the path with `--http /`"),
+            ("10.0.0.2:http", "no address with a port"),
             ("2001:db8::2", "write [2001:db8::2]:80"),
             ("foo", "write 10.0.0.2:80"),
             ("10.0.0.2:0", "nobody can listen"),

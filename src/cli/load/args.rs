@@ -232,6 +232,7 @@ impl Args {
     pub fn engine_config(&self, target: SocketAddr) -> Result<EngineConfig, SetupError> {
         let mut config = self.link.engine_config_of_ranges(&[target.ip()])?;
         check_family(target, &config)?;
+        check_not_ours(target, &config)?;
         config.opens = true;
         config.announces = false;
         config.reach = vec![target.ip().into()];
@@ -261,6 +262,14 @@ impl PaceArgs {
             _ => Ok(()),
         }
     }
+}
+
+fn check_not_ours(target: SocketAddr, config: &EngineConfig) -> Result<(), SetupError> {
+    if !config.addresses.iter().any(|local| local.addr == target.ip().into()) {
+        return Ok(());
+    }
+    let cure = "give the server's address with `--target`, and one that nobody has with `--address`";
+    Err(SetupError::new(format!("target {target}"), "it is an `--address` of our own", cure))
 }
 
 fn check_family(target: SocketAddr, config: &EngineConfig) -> Result<(), SetupError> {

@@ -24,7 +24,7 @@ use crate::load::{LoadApp, Report, Results, Search};
 use crate::{Ownership, SetupError};
 use page::PageFile;
 use std::ffi::OsString;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 /// Local ports of a stack that has its addresses for itself.
@@ -48,6 +48,7 @@ pub fn run(args: Args, command: &[OsString]) -> Outcome {
     let page = args.report.as_deref().map(PageFile::create).transpose()?;
     let mut port = args.link.port_config()?;
     let facts = host::interface(&port.interface)?;
+    check_not_the_hosts(target, &facts)?;
     port.own_flood = flood.map(|flood| flood.own_flood()).filter(|flood| !is_the_host_in(flood, &facts));
     let workers = facts.rx_queues;
     let plan = room::fit(plan, args.asks_concurrency(), workers, config.limits.connections)?;
@@ -86,6 +87,16 @@ fn report(
     let answers = Answers { counted: floods.are_counted.then_some(answers), way_back: floods.way_back };
     report.flood = floods.flood.map(|flood| flood.report(&floods.gauges, answers));
     Ok((report, results))
+}
+
+/// What leaves by an interface does not come back to it.
+fn check_not_the_hosts(target: SocketAddr, facts: &InterfaceFacts) -> Result<(), SetupError> {
+    if !facts.addresses.iter().any(|(addr, _)| *addr == target.ip().into()) {
+        return Ok(());
+    }
+    let cause = format!("it is this host's own, on {}: what is sent there does not come back", facts.name);
+    let cure = "load from another host, or over a veth pair from another network namespace";
+    Err(SetupError::new(format!("target {target}"), cause, cure))
 }
 
 /// Whether the host has an address of its own among the flood's sources: its answers are the kernel's then.
