@@ -28,6 +28,10 @@ pub(super) fn told(code: i32) -> Option<Told> {
             format!("no memory ({}): the limit on locked memory or the machine's memory is too low", name(code)),
             "`ulimit -l unlimited`, or LimitMEMLOCK=infinity in the unit, or CAP_IPC_LOCK".into(),
         )),
+        libc::EMFILE | libc::ENFILE => Some((
+            format!("no descriptor left ({}): a queue takes several", name(code)),
+            "raise `ulimit -n`, or LimitNOFILE in the unit".into(),
+        )),
         _ => None,
     }
 }
@@ -82,6 +86,8 @@ pub(super) fn name(code: i32) -> String {
         libc::EAFNOSUPPORT => "EAFNOSUPPORT",
         libc::ENETDOWN => "ENETDOWN",
         libc::ENOBUFS => "ENOBUFS",
+        libc::EMFILE => "EMFILE",
+        libc::ENFILE => "ENFILE",
         _ => return io::Error::from_raw_os_error(code).to_string(),
     };
     known.to_string()
@@ -102,5 +108,13 @@ mod tests {
             assert!(cure.contains(std::env::current_exe().unwrap().to_str().unwrap()), "{cure}");
         }
         assert_eq!(told(libc::EBUSY), None);
+    }
+
+    #[test]
+    fn a_limit_that_is_met_has_the_command_that_raises_it() {
+        for (code, cure) in [(libc::EMFILE, "`ulimit -n`"), (libc::ENFILE, "`ulimit -n`"), (libc::ENOMEM, "`ulimit -l")]
+        {
+            assert!(told(code).is_some_and(|(_, said)| said.contains(cure)), "{cure}");
+        }
     }
 }
