@@ -61,14 +61,19 @@ impl Admin {
             ));
         }
         let fail = |e: io::Error| {
-            let (cause, cure) = match e.kind() {
+            let what = format!("admin socket {}", path.display());
+            match e.kind() {
                 // The name beside it, see `listen`, is longer.
-                ErrorKind::InvalidInput => {
-                    (format!("{TOO_LONG}, and `.PID` comes to it at first"), "give a shorter one with `--admin SOCKET`")
+                ErrorKind::InvalidInput => SetupError::new(
+                    what,
+                    format!("{TOO_LONG}, and `.PID` comes to it at first"),
+                    "give a shorter one with `--admin SOCKET`",
+                ),
+                _ => {
+                    let cure = "give a path in a folder that you may write to, with `--admin SOCKET`";
+                    SetupError::of_system(what, &e, cure)
                 }
-                _ => (e.to_string(), "give a path in a folder that you may write to, with `--admin SOCKET`"),
-            };
-            SetupError::new(format!("admin socket {}", path.display()), cause, cure)
+            }
         };
         let listener = listen(path).map_err(fail)?;
         let ending = Arc::new(AtomicBool::new(false));

@@ -367,7 +367,7 @@ fn draw(secret: &mut [u8]) -> Result<(), SetupError> {
 }
 
 fn watch_error(what: &str, interface: &str, e: std::io::Error) -> SetupError {
-    SetupError::new(format!("watching {what} {interface}"), e.to_string(), "is netlink allowed here?")
+    SetupError::of_system(format!("watching {what} {interface}"), &e, "is netlink allowed here?")
 }
 
 /// What a driver could not mend: in its own words, where it has some.

@@ -1,5 +1,10 @@
 //! What goes wrong while setting up: what was tried and where, why it failed, and what mends it, in one line.
 
+use std::io;
+
+/// What helps when no descriptor is left.
+pub(crate) const MORE_DESCRIPTORS: &str = "raise `ulimit -n`, or LimitNOFILE in the unit";
+
 /// A failed step of the set-up. Shown on one line: `{what}: {cause}; {cure}`.
 ///
 /// It reads, for example: *binding AF_XDP to eth0 queue 3: busy (EBUSY): another program holds this queue; `handfast doctor`
@@ -20,11 +25,23 @@ impl SetupError {
     pub fn new(what: impl Into<String>, cause: impl Into<String>, cure: impl Into<String>) -> Self {
         SetupError { what: what.into(), cause: cause.into(), cure: cure.into() }
     }
+
+    /// An error of the system; this cure, but where a limit of descriptors is met, which any step may be the first to do.
+    pub(crate) fn of_system(what: impl Into<String>, e: &io::Error, cure: &str) -> Self {
+        let met_a_limit = matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
+        SetupError::new(what, e.to_string(), if met_a_limit { MORE_DESCRIPTORS } else { cure })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_limit_of_descriptors_has_its_own_cure_whoever_meets_it() {
+        let of = |code| SetupError::of_system("a step", &io::Error::from_raw_os_error(code), "mend it").cure;
+        assert_eq!((of(libc::EMFILE), of(libc::EBUSY)), (MORE_DESCRIPTORS.into(), "mend it".into()));
+    }
 
     #[test]
     fn one_line_says_what_why_and_the_cure() {

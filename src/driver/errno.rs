@@ -1,6 +1,7 @@
 //! What the kernel's error numbers mean here: their names, and cause and cure of those that every step may meet.
 
 use crate::SetupError;
+use crate::setup_error::MORE_DESCRIPTORS;
 use std::error::Error;
 use std::io;
 
@@ -28,10 +29,9 @@ pub(super) fn told(code: i32) -> Option<Told> {
             format!("no memory ({}): the limit on locked memory or the machine's memory is too low", name(code)),
             "`ulimit -l unlimited`, or LimitMEMLOCK=infinity in the unit, or CAP_IPC_LOCK".into(),
         )),
-        libc::EMFILE | libc::ENFILE => Some((
-            format!("no descriptor left ({}): a queue takes several", name(code)),
-            "raise `ulimit -n`, or LimitNOFILE in the unit".into(),
-        )),
+        libc::EMFILE | libc::ENFILE => {
+            Some((format!("no descriptor left ({}): a queue takes several", name(code)), MORE_DESCRIPTORS.into()))
+        }
         _ => None,
     }
 }

@@ -65,7 +65,7 @@ impl QueueRequest<'_> {
         let bound = self.bind(mapped.umem, config)?;
         let tx_checksum = self.checksums.accept(self.interface, self.queue, bound.zero_copy)?;
         self.assemble(mapped, bound, tx_checksum).map_err(|e| {
-            SetupError::new(what(), e.to_string(), "use a newer kernel; `handfast doctor` shows what this one can do")
+            SetupError::of_system(what(), &e, "use a newer kernel; `handfast doctor` shows what this one can do")
         })
     }
 
