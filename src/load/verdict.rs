@@ -52,6 +52,10 @@ const LATE_SHARE: f64 = 0.01;
 /// What is said of that table.
 const TABLE_FULL: &str = "the table of connections was full; more `--max-connections`, or `--table-memory`";
 
+/// What a search adds where connections waited for others to end. A bound that nobody asked for is that of the table.
+const ROOM_RAN_OUT: &str =
+    "; as many as allowed were under way, and more `--concurrency` within `--max-connections` may get more";
+
 /// What the verdict rests on.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Evidence {
@@ -121,8 +125,11 @@ impl Verdict {
                 }
                 Some(tried) => {
                     let (well, p99) = (percent(tried.success), tried.p99_us / 1e3);
-                    let because =
-                        format!("at {}/s {well} went well, with a p99 of {p99:.3} ms", grouped(tried.rate as u64));
+                    let more = if tried.room_ran_out { ROOM_RAN_OUT } else { "" };
+                    let because = format!(
+                        "at {}/s {well} went well, with a p99 of {p99:.3} ms{more}",
+                        grouped(tried.rate as u64)
+                    );
                     (Bound::TargetBound, because)
                 }
                 None if search.next().is_some() => (Bound::Undecided, "the search was ended before it was over".into()),
@@ -368,6 +375,7 @@ mod tests {
             }
             let verdict = Verdict::of_search(&search);
             assert_eq!(verdict.bound, bound, "{verdict:?}");
+            assert_eq!(verdict.because.contains("`--max-connections`"), room_ran_out, "{verdict:?}");
         }
     }
 
