@@ -92,7 +92,7 @@ impl Shard {
             *hash = self.index.hash(&tuple);
             count += 1;
         }
-        hashes[..count].iter().for_each(|hash| self.index.load_marks(*hash));
+        self.index.load_marks(&hashes[..count]);
         hashes[..count].iter().for_each(|hash| self.index.load_vacancy(*hash));
     }
 

@@ -21,6 +21,9 @@ const CHUNK: u64 = 64;
 /// nearly six in ten full, and the share of a table's own.
 pub const BYTES_PER_FLOW: f64 = 9.2;
 
+/// Flows whose marks are loaded together, at most: a burst.
+pub const TOGETHER: usize = 64;
+
 /// An entry: its phase and its place in that phase's table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Flow(u32);
@@ -124,15 +127,22 @@ impl FlowIndex {
         self.find(hash, |_| true)
     }
 
-    /// Loads the marks by which a flow of this hash is looked for. What is loaded decides nothing, so loads of many go on side by
-    /// side.
+    /// Loads the marks by which flows of these hashes are looked for, of the first [`TOGETHER`]. What is loaded decides nothing, so
+    /// loads of many go on side by side: the more, the less there is to do between one and the next.
     #[inline]
-    pub fn load_marks(&self, hash: u64) {
-        let part = self.part(hash);
-        let home = home(part, hash);
+    pub fn load_marks(&self, hashes: &[u64]) {
+        let mut parts = [None; TOGETHER];
+        for (part, hash) in parts.iter_mut().zip(hashes) {
+            *part = Some((self.part(*hash), *hash));
+        }
+        for (part, hash) in parts.iter().flatten() {
+            std::hint::black_box(part.get_bucket(home(part, *hash)).is_some());
+        }
         // Sixteen at a time: whoever takes a flow out looks at the sixteen before it as well.
-        let before = home.wrapping_sub(16) & (part.num_buckets() - 1);
-        std::hint::black_box(part.get_bucket(home).is_some() | part.get_bucket(before).is_some());
+        for (part, hash) in parts.iter().flatten() {
+            let before = home(part, *hash).wrapping_sub(16) & (part.num_buckets() - 1);
+            std::hint::black_box(part.get_bucket(before).is_some());
+        }
     }
 
     /// Loads the place that a flow of this hash would very likely be entered at, whose marks are there. Until a line that is
@@ -369,7 +379,7 @@ mod tests {
             let mut model = HashMap::new();
             for (enter, n) in steps {
                 let hash = keyed.hash(&tuple(n));
-                index.load_marks(hash);
+                index.load_marks(&[hash]);
                 index.load_vacancy(hash);
                 match (enter, model.contains_key(&n)) {
                     (true, false) => {

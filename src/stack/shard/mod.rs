@@ -224,12 +224,11 @@ impl Shard {
             *hash = self.index.hash(&tuple);
             count += 1;
         }
-        hashes[..count].iter().for_each(|hash| self.index.load_marks(*hash));
-        for (flow, hash) in flows.iter_mut().zip(&hashes[..count]) {
-            *flow = self.index.guess(*hash);
-            if flow.is_none() {
-                self.index.load_vacancy(*hash);
-            }
+        let hashes = &hashes[..count];
+        self.index.load_marks(hashes);
+        flows.iter_mut().zip(hashes).for_each(|(flow, hash)| *flow = self.index.guess(*hash));
+        for (_, hash) in flows.iter().zip(hashes).filter(|(flow, _)| flow.is_none()) {
+            self.index.load_vacancy(*hash);
         }
         for flow in flows[..count].iter().flatten() {
             std::hint::black_box(match flow.phase() {

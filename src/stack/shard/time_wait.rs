@@ -119,7 +119,7 @@ impl Shard {
             }
             if index.len() >= CROWD {
                 // Asked of memory before the first is taken out.
-                hashes.iter().for_each(|hash| index.load_marks(*hash));
+                index.load_marks(&hashes);
                 hashes.iter().for_each(|hash| _ = std::hint::black_box(index.guess(*hash)));
             }
             for (expired, hash) in expired.iter().zip(hashes) {
