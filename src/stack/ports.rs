@@ -4,17 +4,15 @@
 //! Of several workers each takes only ports by which it owns the flow ([`Share`]), so that replies come to it, and no two
 //! open the same 4-tuple.
 
-use super::flow_hash::FlowHash;
 use super::steering::Share;
 use crate::tcp::isn::IsnGenerator;
 use crate::time::Instant;
 use crate::wire::{Addr, FourTuple};
-use hashbrown::HashTable;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 /// A destination as one of our addresses sees it.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Destination {
     local: Addr,
     remote: Addr,
@@ -32,7 +30,6 @@ struct Word {
 /// The ports in use, 64 to a word; words without any are not there, so that many destinations with a few ports each
 /// take little memory.
 struct Used {
-    to: Destination,
     words: BTreeMap<u16, Word>,
     /// Of them, those between the first and the last.
     count: u32,
@@ -49,25 +46,23 @@ pub struct Ports {
     first: u16,
     last: u16,
     share: Share,
-    /// Hashed with a secret: whoever we open connections for may choose where to.
-    keyed: FlowHash,
-    destinations: HashTable<Used>,
+    destinations: BTreeMap<Destination, Used>,
 }
 
 impl Ports {
-    /// Of the ports from `first` to `last`, both included, those that are `share`'s; `key` is secret.
-    pub fn new((first, last): (u16, u16), share: Share, key: &[u8; 16]) -> Self {
-        let keyed = FlowHash::another(key, 2);
-        Ports { first: first.max(1).min(last), last, share, keyed, destinations: HashTable::new() }
+    /// Of the ports from `first` to `last`, both included, those that are `share`'s.
+    pub fn new((first, last): (u16, u16), share: Share) -> Self {
+        Ports { first: first.max(1).min(last), last, share, destinations: BTreeMap::new() }
     }
 
     /// Takes a free port for a connection from `local` to `remote`; `None` when all are in use.
     pub fn take(&mut self, local: Addr, remote: Addr, remote_port: u16, secret: &IsnGenerator) -> Option<u16> {
+        let key = Destination { local, remote, remote_port };
         let (first, last) = (self.first, self.last);
-        let to = Destination { local, remote, remote_port };
-        let used = entry(&mut self.destinations, &self.keyed, to, || {
-            let start = secret.isn(&to.tuple(0), Instant::ZERO).0 % (u32::from(last - first) + 1);
-            first + start as u16
+        let used = self.destinations.entry(key).or_insert_with(|| {
+            let tuple = FourTuple { local_addr: local, remote_addr: remote, local_port: 0, remote_port };
+            let start = secret.isn(&tuple, Instant::ZERO).0 % (u32::from(last - first) + 1);
+            Used::starting_at(first + start as u16)
         });
         if used.exhausted {
             return None;
@@ -88,8 +83,7 @@ impl Ports {
 
     /// The port that will very likely be taken after `others` more, if nobody interferes.
     pub fn upcoming(&self, local: Addr, remote: Addr, remote_port: u16, others: usize) -> u16 {
-        let to = Destination { local, remote, remote_port };
-        let used = self.destinations.find(to.hash(&self.keyed), |used| used.to == to);
+        let used = self.destinations.get(&Destination { local, remote, remote_port });
         used.map_or(0, |used| used.next.saturating_add(others as u16))
     }
 
@@ -97,7 +91,7 @@ impl Ports {
     pub fn take_exactly(&mut self, tuple: &FourTuple) -> bool {
         let counts = self.counts(tuple.local_port);
         let first = self.first;
-        let used = entry(&mut self.destinations, &self.keyed, Destination::of(tuple), || first);
+        let used = self.destinations.entry(Destination::of(tuple)).or_insert_with(|| Used::starting_at(first));
         let free = !used.is_taken(tuple.local_port);
         if free {
             let word = tuple.local_port / 64;
@@ -113,18 +107,16 @@ impl Ports {
         if self.destinations.is_empty() {
             return;
         }
-        let (counts, known) = (self.counts(tuple.local_port), self.destinations.len());
-        let to = Destination::of(tuple);
-        let Ok(mut found) = self.destinations.find_entry(to.hash(&self.keyed), |used| used.to == to) else { return };
-        let used = found.get_mut();
-        if !used.is_taken(tuple.local_port) {
-            return;
-        }
-        used.release(tuple.local_port);
-        used.count -= u32::from(counts);
-        // Where the next port would be found is worth remembering, but not for ever.
-        if used.words.is_empty() && known > IDLE_DESTINATIONS {
-            found.remove();
+        let counts = self.counts(tuple.local_port);
+        if let Some(used) = self.destinations.get_mut(&Destination::of(tuple))
+            && used.is_taken(tuple.local_port)
+        {
+            used.release(tuple.local_port);
+            used.count -= u32::from(counts);
+            // Where the next port would be found is worth remembering, but not for ever.
+            if used.words.is_empty() && self.destinations.len() > IDLE_DESTINATIONS {
+                self.destinations.remove(&Destination::of(tuple));
+            }
         }
     }
 
@@ -140,45 +132,24 @@ impl Ports {
     /// Ports in use towards the destination that has most, or the one that has most at `remote`: of all our addresses together.
     pub fn most_in_use(&self, remote: Option<&Addr>) -> u64 {
         let mut each = BTreeMap::<_, u64>::new();
-        for Used { to, count, .. } in &self.destinations {
+        for (to, used) in &self.destinations {
             if remote.is_none_or(|remote| to.remote == *remote) {
-                *each.entry((to.remote, to.remote_port)).or_default() += u64::from(*count);
+                *each.entry((to.remote, to.remote_port)).or_default() += u64::from(used.count);
             }
         }
         each.into_values().max().unwrap_or(0)
     }
 }
 
-/// What is known of a destination; of a new one that its ports begin at `start`.
-fn entry<'a>(
-    destinations: &'a mut HashTable<Used>,
-    keyed: &FlowHash,
-    to: Destination,
-    start: impl FnOnce() -> u16,
-) -> &'a mut Used {
-    let same = |used: &Used| used.to == to;
-    let found = destinations.entry(to.hash(keyed), same, |used| used.to.hash(keyed));
-    found.or_insert_with(|| Used::starting_at(start(), to)).into_mut()
-}
-
 impl Destination {
     fn of(tuple: &FourTuple) -> Self {
         Destination { local: tuple.local_addr, remote: tuple.remote_addr, remote_port: tuple.remote_port }
     }
-
-    fn tuple(&self, local_port: u16) -> FourTuple {
-        let &Destination { local, remote, remote_port } = self;
-        FourTuple { local_addr: local, remote_addr: remote, local_port, remote_port }
-    }
-
-    fn hash(&self, keyed: &FlowHash) -> u64 {
-        keyed.hash(&self.tuple(0))
-    }
 }
 
 impl Used {
-    fn starting_at(next: u16, to: Destination) -> Self {
-        Used { to, words: BTreeMap::new(), count: 0, next, exhausted: false }
+    fn starting_at(next: u16) -> Self {
+        Used { words: BTreeMap::new(), count: 0, next, exhausted: false }
     }
 
     fn is_taken(&self, port: u16) -> bool {
@@ -227,7 +198,7 @@ mod tests {
         let secret = IsnGenerator::new(&[3; 16]);
         let (local, remote) = (Addr::from_v4([10, 0, 0, 1]), Addr::from_v4([10, 0, 0, 2]));
         for range in [(1024, 65535), (40_000, 40_009), (65_530, 65_535)] {
-            let mut ports = Ports::new(range, Share::whole(), &[4; 16]);
+            let mut ports = Ports::new(range, Share::whole());
             let mut seen = std::collections::BTreeSet::new();
             while let Some(port) = ports.take(local, remote, 80, &secret) {
                 assert!((range.0..=range.1).contains(&port) && seen.insert(port));
@@ -252,7 +223,7 @@ mod tests {
             let mut seen = std::collections::BTreeSet::new();
             for worker in 0..workers {
                 let share = Share::new(&steering, worker);
-                let mut ports = Ports::new(range, share.clone(), &[4; 16]);
+                let mut ports = Ports::new(range, share.clone());
                 while let Some(local_port) = ports.take(local, remote, 80, &secret) {
                     let tuple = FourTuple { local_addr: local, remote_addr: remote, local_port, remote_port: 80 };
                     assert_eq!(share.other_owner(&tuple), None);
@@ -271,8 +242,7 @@ mod tests {
 
     impl Ports {
         fn is_taken(&self, local: Addr, remote: Addr, remote_port: u16, port: u16) -> bool {
-            let to = Destination { local, remote, remote_port };
-            self.destinations.find(to.hash(&self.keyed), |used| used.to == to).is_some_and(|used| used.is_taken(port))
+            self.destinations.get(&Destination { local, remote, remote_port }).is_some_and(|used| used.is_taken(port))
         }
     }
 }

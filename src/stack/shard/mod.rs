@@ -145,7 +145,7 @@ impl Shard {
             outpost_walk: Walk::default(),
             routes,
             neighbours,
-            ports: Ports::new(config.ephemeral_ports, share.clone(), key),
+            ports: Ports::new(config.ephemeral_ports, share.clone()),
             foresight: Foresight::default(),
             share,
             search: None,
