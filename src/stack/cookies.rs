@@ -19,12 +19,11 @@ impl Shard {
     }
 
     fn cookie_syn_ack(&mut self, arrival: &Arrival<'_>) -> Header {
-        let now = self.env.now();
         let (tuple, irs) = (*arrival.tuple, arrival.segment.header.seq);
         let v4 = tuple.local_addr.is_v4();
         let our_mss = self.config.our_mss(v4);
         let carried = cookie::carried(&asked(&tuple, arrival.segment, our_mss, &self.env.config), v4);
-        let iss = self.cookies.make(&tuple, irs, &carried, now);
+        let iss = self.cookies.make(&tuple, irs, &carried, self.env.now());
         let ts_offset = self.isns.timestamp_offset(&tuple);
         let mut header = HalfOpen::of(irs, iss, &carried).syn_ack(our_mss, ts_offset, &self.env);
         if let Some(timestamps) = &mut header.options.timestamps {
@@ -92,9 +91,8 @@ impl Shard {
     /// The connection of an entry that never was in the table. The state goes through SYN-RECEIVED all the same; the segment
     /// that completes the handshake is still to be processed. The caller has looked for room.
     fn add_from_cookie(&mut self, arrival: &Arrival<'_>, entry: &HalfOpen, ts_offset: u32) -> u32 {
-        let now = self.env.now();
         let tuple = arrival.tuple;
-        self.env.gauges.transition(&mut { State::Listen }, Event::RecvSyn, tuple, now);
+        self.env.gauges.transition(&mut { State::Listen }, Event::RecvSyn, tuple, self.env.now());
         let index = self.enter_connection(arrival.hash, tuple);
         let tcb = self.connections.get_mut(index).expect(INDEXED);
         tcb.open_from(entry, ts_offset, &self.env);
@@ -107,8 +105,9 @@ impl Shard {
 
     /// Whether a segment that matches nothing may hold a cookie of ours.
     pub(super) fn may_hold_cookie(&self, flags: Flags) -> bool {
-        let now = self.env.now();
-        flags.has(Flags::ACK) && flags.0 & (Flags::SYN | Flags::RST).0 == 0 && self.defence.expects_cookies(now)
+        flags.has(Flags::ACK)
+            && flags.0 & (Flags::SYN | Flags::RST).0 == 0
+            && self.defence.expects_cookies(self.env.now())
     }
 
     /// Takes other keys; cookies of the old ones are good as far as these keys say.

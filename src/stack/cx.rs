@@ -67,9 +67,10 @@ impl Cx<'_> {
         Ok(shard.id(index))
     }
 
-    /// A hint before [`Cx::connect`], for who opens one connection after another: the next to `remote` will likely come from
-    /// these addresses, in turn. What they will need of large tables is then asked of memory for many at a time.
-    pub fn expect_opens(&mut self, remote: SocketAddr, sources: impl Iterator<Item = IpAddr> + Clone) {
+    /// A hint, once before each [`Cx::connect`], for who opens one connection after another and says from where: the next to
+    /// `remote` will likely come from these addresses, in turn. What they will need of large tables is then asked of memory for
+    /// many at a time. Without such a hint nothing is different but the time it takes.
+    pub fn expect_opens(&mut self, remote: SocketAddr, sources: impl Iterator<Item = IpAddr>) {
         let remote = (Addr::from(remote.ip()), remote.port());
         if self.shard.opens_are_due(remote) {
             self.shard.expect_opens(remote, sources.map(Addr::from));

@@ -17,8 +17,7 @@ pub(super) struct Walk {
 impl Shard {
     /// Keeps the outpost's filter as the defence wants it, and has the program answer when the step says so.
     pub fn tend_outpost(&mut self) {
-        let now = self.env.now();
-        self.defence.on_turn(now, self.outpost.as_ref());
+        self.defence.on_turn(self.env.now(), self.outpost.as_ref());
         let wanted = self.defence.wants_outpost() && !self.draining;
         let Some(outpost) = &mut self.outpost else { return };
         outpost.want(wanted);

@@ -55,11 +55,10 @@ impl IdleWatch {
 impl Shard {
     /// Visits some places, if it is time; resets the connections there on which too little got on.
     pub fn end_idle(&mut self) {
-        let now = self.env.now();
         let Some(limit) = self.env.config.idle_limit else { return };
         let limit_ms = limit.min(LONGEST_TIMER).as_millis() as u64;
-        if self.idle_watch.cursor.is_none() && now.as_millis() >= self.idle_watch.next_round_ms {
-            self.idle_watch.next_round_ms = now.as_millis() + (limit_ms / ROUNDS).max(1);
+        if self.idle_watch.cursor.is_none() && self.env.now_ms() >= self.idle_watch.next_round_ms {
+            self.idle_watch.next_round_ms = self.env.now_ms() + (limit_ms / ROUNDS).max(1);
             self.idle_watch.cursor = Some(0);
         }
         let Some(start) = self.idle_watch.cursor else { return };

@@ -133,7 +133,6 @@ impl Shard {
     /// What is no TCP.
     #[inline(never)]
     fn on_other(&mut self, octets: &[u8], reply: &mut Option<Reply>) -> Outcome {
-        let now = self.env.now();
         match &frame::parse_other(octets, self.verify())? {
             Other::Arp { link, arp } => {
                 self.check_station_or_group(link)?;
@@ -144,7 +143,7 @@ impl Shard {
                 if self.config.ownership == Ownership::Shared {
                     return Err(DropReason::IcmpIgnored);
                 }
-                limited(self.replies.echo.allows(now.as_millis()))?;
+                limited(self.replies.echo.allows(self.env.now_ms()))?;
                 *reply = Some(Reply::Echo);
                 Ok(Handled::EchoRequest)
             }
@@ -200,7 +199,6 @@ impl Shard {
 
     #[inline(never)]
     fn on_half_open(&mut self, place: u32, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
-        let now = self.env.now();
         let entry = self.half_open.get(place).expect(INDEXED);
         let verdict = entry.on_segment(arrival.segment, &self.env);
         // The entry may be of a SYN that was sent again, and the connection of the first one be another worker's. But what was
@@ -239,7 +237,7 @@ impl Shard {
             HalfOpenVerdict::AnswerAck(reason) => {
                 let word = self.isns.word(arrival.tuple);
                 self.answer_once(arrival, word).map_err(|_| reason)?;
-                limited(self.replies.acknowledgement.allows(now.as_millis()))?;
+                limited(self.replies.acknowledgement.allows(self.env.now_ms()))?;
                 let ts_offset = timestamp_offset(word);
                 let header = self.half_open.get(place).expect(INDEXED).acknowledgement(ts_offset, &self.env);
                 *reply = Some(self.segment(arrival, header));
@@ -250,10 +248,9 @@ impl Shard {
     }
 
     fn on_time_wait(&mut self, flow: Flow, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
-        let now = self.env.now();
         let entry = self.time_wait(flow);
         let ack = |shard: &mut Shard, word: u64, reply: &mut Option<Reply>| {
-            limited(shard.replies.acknowledgement.allows(now.as_millis()))?;
+            limited(shard.replies.acknowledgement.allows(shard.env.now_ms()))?;
             let header = entry.acknowledgement(timestamp_offset(word), &shard.env);
             *reply = Some(shard.segment(arrival, header));
             Ok(())
@@ -326,9 +323,8 @@ impl Shard {
     }
 
     pub(super) fn reset(&mut self, arrival: &Arrival<'_>, reply: &mut Option<Reply>) -> Outcome {
-        let now = self.env.now();
         let Some(header) = reset_for(arrival.segment) else { return Err(DropReason::ResetIgnored) };
-        limited(self.replies.reset.allows(now.as_millis()))?;
+        limited(self.replies.reset.allows(self.env.now_ms()))?;
         *reply = Some(self.segment(arrival, header));
         Ok(Handled::AnsweredByReset)
     }
@@ -337,9 +333,8 @@ impl Shard {
     ///
     /// [`IsnGenerator::word`]: crate::tcp::isn::IsnGenerator::word
     fn answer_once(&mut self, arrival: &Arrival<'_>, word: u64) -> Result<(), DropReason> {
-        let now = self.env.now();
         let may_be_answer = arrival.segment.is_empty() && !arrival.segment.header.flags.has(Flags::RST);
-        limited(!may_be_answer || self.answers.allows(word, now.as_millis()))
+        limited(!may_be_answer || self.answers.allows(word, self.env.now_ms()))
     }
 
     pub(super) fn segment(&self, arrival: &Arrival<'_>, header: Header) -> Reply {
@@ -385,7 +380,6 @@ impl Shard {
 
     /// RFC 826, packet reception; where the host owns the address, ARP is the host's.
     fn on_arp(&mut self, link: &Link, arp: &Arp, reply: &mut Option<Reply>) -> Outcome {
-        let now = self.env.now();
         if self.config.ownership == Ownership::Shared || self.locals.hold(&arp.sender_addr) {
             return Err(DropReason::NeighbourIgnored);
         }
@@ -405,7 +399,7 @@ impl Shard {
                     target_mac: arp.sender_mac,
                     target_addr: arp.sender_addr,
                 };
-                limited(self.replies.neighbour.allows(now.as_millis()))?;
+                limited(self.replies.neighbour.allows(self.env.now_ms()))?;
                 *reply = Some(Reply::Arp(link.reply(self.config.mac), answer));
                 Ok(Handled::NeighbourRequest)
             }
@@ -415,7 +409,6 @@ impl Shard {
 
     /// RFC 4861 §7.2.3–7.2.5.
     fn on_ndp(&mut self, link: &Link, ip: &Ip, message: &ndp::Message, reply: &mut Option<Reply>) -> Outcome {
-        let now = self.env.now();
         if self.config.ownership == Ownership::Shared {
             return Err(DropReason::NeighbourIgnored);
         }
@@ -430,7 +423,7 @@ impl Shard {
                 if destination == ndp::ALL_NODES {
                     way_back.dst = ndp::group_mac(&ndp::ALL_NODES);
                 }
-                limited(self.replies.neighbour.allows(now.as_millis()))?;
+                limited(self.replies.neighbour.allows(self.env.now_ms()))?;
                 *reply = Some(Reply::Advertisement(way_back, destination, advertisement));
                 Ok(Handled::NeighbourRequest)
             }

@@ -16,7 +16,8 @@
 //! connections and half-open entries, `timer_queue` those of the application.
 //!
 //! *The network*: [`neighbours`] knows who is at which Ethernet address, `routes` who takes a packet next, `path_mtu` what the way
-//! carries, `own_link` what changes on our side; `active_open` chooses the tuple of an active open, of a port that `ports` gives; [`steering`] says which worker owns a flow.
+//! carries, `own_link` what changes on our side; `active_open` chooses the tuple of an active open, with a port that `ports`
+//! gives; [`steering`] says which worker owns a flow.
 //!
 //! *Defence*: `defence` goes up and down the steps against SYN floods; `cookies` answers without an entry, `strays` is for what
 //! may have overtaken a cookie; `budget` is what one prefix may take, `rate` what strangers may make us send; `idle` ends

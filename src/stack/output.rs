@@ -200,7 +200,6 @@ impl Shard {
 
     /// The SYN-ACK timer of half-open entries: send it again, or give the entry up.
     pub fn on_half_open_timer(&mut self, place: u32) {
-        let now = self.env.now();
         let retries = self.env.config.syn_ack_retries;
         let Some(entry) = self.half_open.get_mut(place) else { return };
         if entry.resent() >= retries {
@@ -208,7 +207,7 @@ impl Shard {
             return;
         }
         entry.count_resend();
-        let allowed = self.replies.syn_ack_again.allows(now.as_millis());
+        let allowed = self.replies.syn_ack_again.allows(self.env.now_ms());
         let waits_already = allowed && entry.set_ready(true);
         self.arm_half_open(place);
         if allowed && !waits_already {

@@ -81,10 +81,14 @@ impl Ports {
         Some(port)
     }
 
-    /// The port that will very likely be taken after `others` more, if nobody interferes.
-    pub fn upcoming(&self, local: Addr, remote: Addr, remote_port: u16, others: usize) -> u16 {
-        let used = self.destinations.get(&Destination { local, remote, remote_port });
-        used.map_or(0, |used| used.next.saturating_add(others as u16))
+    /// The port that will be taken after `others` more, if nobody interferes; `None` where that is not known without a search.
+    pub fn upcoming(&self, local: Addr, remote: Addr, remote_port: u16, others: usize) -> Option<u16> {
+        let used = self.destinations.get(&Destination { local, remote, remote_port })?;
+        let at = used.next / 64;
+        let word = used.words.get(&at)?;
+        let free = word.ours & !word.taken & u64::MAX << (used.next % 64);
+        let behind = (0..others).fold(free, |free, _| free & free.wrapping_sub(1));
+        (behind != 0).then(|| at * 64 + behind.trailing_zeros() as u16).filter(|port| *port <= self.last)
     }
 
     /// Takes this very port; `false` when it is in use.

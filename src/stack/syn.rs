@@ -13,7 +13,6 @@ use crate::wire::SeqNum;
 impl Shard {
     /// Whether a SYN is to be answered at all: there is a way back, and its source's prefix is within its budgets.
     pub(super) fn admit(&mut self, arrival: &Arrival<'_>) -> Result<(), DropReason> {
-        let now = self.env.now();
         let remote = &arrival.tuple.remote_addr;
         if self.routes.next_hop(remote).is_none() {
             return Err(DropReason::NoRoute);
@@ -21,7 +20,7 @@ impl Shard {
         if !self.budgets.may_connect(remote) {
             return Err(DropReason::PrefixConnections);
         }
-        if self.budgets.admits(remote, now) { Ok(()) } else { Err(DropReason::PrefixRate) }
+        if self.budgets.admits(remote, self.env.now()) { Ok(()) } else { Err(DropReason::PrefixRate) }
     }
 
     fn may_hold(&self, arrival: &Arrival<'_>) -> bool {
@@ -53,11 +52,14 @@ impl Shard {
             self.budgets.cookies += u64::from(!may_hold);
             return self.answer_with_cookie(arrival, reply);
         }
-        if !has_room || self.half_open.is_full() {
+        if self.half_open.is_full() {
             return Err(DropReason::HalfOpenFull);
         }
         if !may_hold {
             return Err(DropReason::PrefixShare);
+        }
+        if !has_room {
+            return Err(DropReason::HalfOpenFull);
         }
         let word = self.isns.word(arrival.tuple);
         let mut iss = isn(word, now);

@@ -13,7 +13,7 @@ use crate::time::Instant;
 pub struct Env {
     now: Instant,
     tick: u32,
-    /// Whether the segment being processed was marked by a router (RFC 3168 §5, CE).
+    /// Whether the segment being processed was marked by a router (RFC 3168 §5, CE); set before each.
     pub marked: bool,
     /// How TCP behaves.
     pub config: TcpConfig,
@@ -49,6 +49,7 @@ impl Env {
     /// Time has gone on: told by whoever calls the shard, before anything is processed.
     #[inline]
     pub fn set_now(&mut self, now: Instant) {
+        // The frames of a burst come at one time: the division is for the first.
         if self.now != now {
             self.now = now;
             self.tick = now.as_millis() as u32;
@@ -59,6 +60,12 @@ impl Env {
     #[inline]
     pub fn now(&self) -> Instant {
         self.now
+    }
+
+    /// Now in milliseconds.
+    #[inline]
+    pub fn now_ms(&self) -> u64 {
+        self.now.as_millis()
     }
 
     /// Now in ticks of a millisecond, modulo 2^32: the unit of timers and timestamps.

@@ -4,7 +4,8 @@
 //! for a control block goes through [`Tcb::on_segment`], whose steps are those of RFC 9293 §3.10.7.4, a file each:
 //! `segment_arrives` (sequence, RST, SYN, FIN), `acknowledge`, `receive`; `syn_sent` for that state alone. What must
 //! leave is asked with [`Tcb::poll_transmit`] and confirmed with [`Tcb::sent`] (`transmit`); `timers` and `user_calls`
-//! are the other two ways in. No clock, no I/O, no randomness: `now` and secrets are arguments.
+//! are the other two ways in. What all connections of a shard have in common, the time of the turn among it, stands in [`Env`]
+//! (`env`). No clock, no I/O, no randomness: time and secrets are given.
 #![forbid(unsafe_code)]
 
 mod acknowledge;

@@ -15,14 +15,13 @@ impl Shard {
     ///
     /// `from` is LISTEN, or TIME-WAIT when its SYN took an old connection's tuple.
     pub fn add_half_open(&mut self, arrival: &Arrival<'_>, entry: HalfOpen, from: State) {
-        let now = self.env.now();
         let tuple = arrival.tuple;
         let sender = self.senders.number(Station { mac: arrival.link.src, vlan: arrival.link.vlan });
         let slot = HalfOpenSlot::new(tuple, entry, sender, &self.locals);
         let Ok(place) = self.half_open.insert(slot) else { unreachable!("the caller has looked") };
         self.budgets.hold(&tuple.remote_addr);
         self.env.ledger.half_open_created += 1;
-        self.env.gauges.transition(&mut { from }, Event::RecvSyn, tuple, now);
+        self.env.gauges.transition(&mut { from }, Event::RecvSyn, tuple, self.env.now());
         self.note_flow(tuple);
         self.enter(arrival.hash, Flow::new(Phase::HalfOpen, place));
         self.arm_half_open(place);
@@ -35,12 +34,11 @@ impl Shard {
             0 => self.env.first_rto_ms.into(),
             resent => backed_off_ms(self.env.first_rto_ms, resent, &self.env.config),
         };
-        self.half_open_wheel.arm(&mut self.half_open, place, (self.env.tick()).wrapping_add(wait));
+        self.half_open_wheel.arm(&mut self.half_open, place, self.env.tick().wrapping_add(wait));
     }
 
     /// Takes a half-open entry out that did not become a connection.
     pub fn end_half_open(&mut self, place: u32, ending: HalfOpenEnding) {
-        let now = self.env.now();
         self.half_open_wheel.disarm(&mut self.half_open, place);
         let Some(entry) = self.half_open.get(place) else { return };
         let tuple = entry.tuple(&self.locals);
@@ -51,7 +49,7 @@ impl Shard {
             HalfOpenEnding::TimedOut => Event::TimedOut,
             _ => Event::Abort,
         };
-        self.env.gauges.transition(&mut { State::SynReceived }, event, &tuple, now);
+        self.env.gauges.transition(&mut { State::SynReceived }, event, &tuple, self.env.now());
         self.env.ledger.half_open_endings.count(ending);
         self.index.remove(self.index.hash(&tuple), Flow::new(Phase::HalfOpen, place));
         self.ports.release(&tuple);

@@ -48,7 +48,7 @@ impl Timed for Tcb {
 /// Flows from which on a processor's caches do not hold the index.
 pub(super) const CROWD: usize = 1 << 15;
 /// Frames of a burst that are expected.
-pub const EXPECTED: usize = 64;
+pub const EXPECTED: usize = super::flow_index::TOGETHER;
 
 /// Everything of a shard but its application.
 pub(crate) struct Shard {
@@ -279,13 +279,17 @@ impl Shard {
 
     /// Closes every listener.
     pub fn stop_listening(&mut self) {
-        let now = self.env.now();
         self.draining = true;
         for (word, ports) in self.listening.iter_mut().enumerate() {
             while *ports != 0 {
                 let port = (word * 64) as u16 + ports.trailing_zeros() as u16;
                 *ports &= *ports - 1;
-                self.env.gauges.transition(&mut { State::Listen }, Event::Close, &FourTuple::wildcard(port), now);
+                self.env.gauges.transition(
+                    &mut { State::Listen },
+                    Event::Close,
+                    &FourTuple::wildcard(port),
+                    self.env.now(),
+                );
             }
         }
     }

@@ -46,12 +46,11 @@ impl Shard {
     }
 
     pub(super) fn store_time_wait(&mut self, entry: &TimeWait) -> Flow {
-        let now = self.env.now();
         self.note_flow(&entry.tuple);
         if entry.tuple.local_addr.is_v4() {
-            self.time_wait_v4.insert(entry, now.as_millis())
+            self.time_wait_v4.insert(entry, self.env.now_ms())
         } else {
-            self.time_wait_v6.insert(entry, now.as_millis())
+            self.time_wait_v6.insert(entry, self.env.now_ms())
         }
     }
 
@@ -65,8 +64,7 @@ impl Shard {
 
     /// Has the entry wait anew (RFC 9293 §3.10.7.4, eighth: restart the 2 MSL timeout).
     pub fn restart_time_wait(&mut self, hash: u64, flow: Flow) {
-        let now = self.env.now();
-        let now_ms = now.as_millis();
+        let now_ms = self.env.now_ms();
         let place = flow.place();
         let worth = match flow.phase() {
             Phase::TimeWaitV4 => self.time_wait_v4.is_worth_restarting(place, now_ms),
@@ -101,8 +99,7 @@ impl Shard {
     /// Ends entries whose time is over: at most twice as many as came since the last turn, and some more. So a turn is
     /// never held up by a crowd that came in a rush and leaves in one, and yet none ever builds up.
     pub fn expire_time_wait(&mut self) {
-        let now = self.env.now();
-        let now_ms = now.as_millis();
+        let now_ms = self.env.now_ms();
         let came = self.env.ledger.time_wait_created - self.time_wait_seen;
         self.time_wait_seen = self.env.ledger.time_wait_created;
         let [v4, v6] = [self.time_wait_v4.next_due_ms(), self.time_wait_v6.next_due_ms()];
@@ -154,7 +151,6 @@ impl Shard {
     }
 
     fn leave_time_wait(&mut self, event: Event, entry: &TimeWait) {
-        let now = self.env.now();
-        self.env.gauges.transition(&mut { State::TimeWait }, event, &entry.tuple, now);
+        self.env.gauges.transition(&mut { State::TimeWait }, event, &entry.tuple, self.env.now());
     }
 }
