@@ -2,7 +2,7 @@
 
 use super::{Search, Sharding, Share, Steering};
 use crate::stack::shard::Shard;
-use crate::stack::{CookieKeys, DefenceConfig, Disposition, LocalAddr, Secrets, StackConfig, SynDefence};
+use crate::stack::{CookieKeys, DefenceConfig, Disposition, LocalAddr, Secrets, StackConfig, SynDefence, Transmit};
 use crate::tcp::state::State;
 use crate::time::Instant;
 use crate::wire::frame::{self, Envelope, Incoming, Link, TxChecksum, VerifyChecksum};
@@ -144,6 +144,52 @@ fn what_a_flows_own_entry_would_challenge_is_not_reset_where_it_came_in() {
     let answer = arrive(&mut shards, 0, Instant::ZERO, &syn()).answer.unwrap();
     let beyond = arrive(&mut shards, 1, LATER, &segment(Flags::ACK, 101 + (1 << 24), answer.seq + 1));
     assert_eq!((beyond.worker, beyond.answer.unwrap().flags), (0, Flags::ACK));
+}
+
+/// Takes whatever is to be sent, and keeps the last.
+struct Wire([u8; 256], usize);
+
+impl Transmit for Wire {
+    fn transmit(&mut self, write: impl FnOnce(&mut [u8]) -> usize) -> bool {
+        self.1 = write(&mut self.0);
+        true
+    }
+}
+
+/// A connection that worker 0 closes first, until it is a TIME-WAIT entry.
+fn close_first(shards: &mut [Shard]) {
+    let ours = arrive(shards, 0, Instant::ZERO, &syn()).answer.unwrap().seq;
+    arrive(shards, 0, Instant::ZERO, &segment(Flags::ACK, 101, ours + 1));
+    let shard = &mut shards[0];
+    let index = shard.connections.indices().next().expect("it stands");
+    shard.connections.get_mut(index).expect("it stands").close(&mut shard.env);
+    shard.settle(index);
+    let mut wire = Wire([0; 256], 0);
+    shard.poll_transmit(Instant::ZERO, &mut wire);
+    let Ok(Incoming::Tcp { segment: fin, .. }) = frame::parse(&wire.0[..wire.1], VerifyChecksum::Yes) else {
+        panic!("our FIN")
+    };
+    assert!(fin.header.flags.has(Flags::FIN));
+    arrive(shards, 0, Instant::ZERO, &segment(Flags::FIN | Flags::ACK, 101, ours + 2));
+    assert_eq!(shards[0].env.gauges.of(State::TimeWait), 1);
+}
+
+/// The peer opens the tuple anew by another queue, and later a segment of that connection comes in where the old one waits.
+#[test]
+fn a_segment_of_a_newer_connection_gets_past_the_old_ones_time_wait_entry() {
+    let mut shards = shards(SynDefence::Table);
+    close_first(&mut shards);
+    let newer = Header { seq: SeqNum(1 << 20), ..syn() };
+    let answer = arrive(&mut shards, 1, LATER, &newer).answer.unwrap();
+    let ack = segment(Flags::ACK, (1 << 20) + 1, answer.seq + 1);
+    assert_eq!(arrive(&mut shards, 1, LATER, &ack).worker, 1);
+    assert_eq!(established(&shards[1]), 1);
+    // Once more, and a duplicate from before it: the entry would drop the first, and acknowledge the second.
+    for seq in [(1 << 20) + 1, 1 << 20] {
+        let fate = arrive(&mut shards, 0, LATER, &segment(Flags::ACK, seq, answer.seq + 1));
+        assert_eq!((fate.worker, fate.asked), (1, 1), "segment {seq}");
+    }
+    assert_eq!(shards[0].env.gauges.of(State::TimeWait), 1, "and it waits on");
 }
 
 #[test]
