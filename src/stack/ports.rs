@@ -73,6 +73,7 @@ impl Ports {
         let found = used.first_free(start..=last, ours).or_else(|| used.first_free(first..=start, ours));
         let Some((port, ours)) = found else {
             used.exhausted = true;
+            self.forget_if_idle(&key);
             return None;
         };
         used.take(port, ours);
@@ -117,10 +118,15 @@ impl Ports {
         {
             used.release(tuple.local_port);
             used.count -= u32::from(counts);
-            // Where the next port would be found is worth remembering, but not for ever.
-            if used.words.is_empty() && self.destinations.len() > IDLE_DESTINATIONS {
-                self.destinations.remove(&Destination::of(tuple));
-            }
+            self.forget_if_idle(&Destination::of(tuple));
+        }
+    }
+
+    /// Where the next port of a destination would be found, or that none is ours, is worth remembering, but not for ever.
+    fn forget_if_idle(&mut self, to: &Destination) {
+        let many = self.destinations.len() > IDLE_DESTINATIONS;
+        if many && self.destinations.get(to).is_some_and(|used| used.words.is_empty()) {
+            self.destinations.remove(to);
         }
     }
 
@@ -242,6 +248,28 @@ mod tests {
             }
             assert_eq!(seen.len(), usize::from(range.1 - range.0) + 1);
         }
+    }
+
+    #[test]
+    fn destinations_without_a_port_in_use_are_not_remembered_for_ever() {
+        let secret = IsnGenerator::new(&[3; 16]);
+        let steering = Arc::new(Steering::of_our_own(&std::array::from_fn(|i| (i as u8).wrapping_mul(151) ^ 0x35), 16));
+        let local = Addr::from_v4([10, 0, 0, 1]);
+        // Mostly none of these is ours, of sixteen workers.
+        let mut ports = Ports::new((1_000, 1_006), Share::new(&steering, 0));
+        let (mut taken, mut none) = (0, 0);
+        for n in 0..3 * IDLE_DESTINATIONS as u32 {
+            let remote = Addr::from_v4((0x0b00_0000 + n).to_be_bytes());
+            match ports.take(local, remote, 80, &secret) {
+                Some(local_port) => {
+                    taken += 1;
+                    ports.release(&FourTuple { local_addr: local, remote_addr: remote, local_port, remote_port: 80 });
+                }
+                None => none += 1,
+            }
+        }
+        assert!(taken > 100 && none > 100, "{taken} had a port of ours, {none} had none");
+        assert!(ports.destinations.len() <= IDLE_DESTINATIONS + 1, "{}", ports.destinations.len());
     }
 
     impl Ports {
