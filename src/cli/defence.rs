@@ -1,6 +1,7 @@
 //! The flags of `serve` against SYN floods and slow peers.
 
 use super::values::{one_of, time, timer, whole};
+use crate::SetupError;
 use crate::stack::{DefenceConfig, SynDefence};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,9 +33,9 @@ pub(super) struct DefenceArgs {
     /// Reset a connection on which fewer than --idle-octets get on within this time, both ways together [default: never]
     #[arg(long, help_heading = "Slow peers", value_name = "TIME", value_parser = timer)]
     pub idle_limit: Option<Duration>,
-    /// Octets that must get on within --idle-limit
-    #[arg(long, help_heading = "Slow peers", value_name = "N", default_value_t = 1, requires = "idle_limit", value_parser = whole::<u32>(1..=1 << 30))]
-    pub idle_octets: u32,
+    /// Octets that must get on within --idle-limit [default: 1]
+    #[arg(long, help_heading = "Slow peers", value_name = "N", value_parser = whole::<u32>(1..=1 << 30))]
+    pub idle_octets: Option<u32>,
     /// New connections that one source prefix may make in a second, and at once, for each worker; SYNs beyond are dropped
     /// [default: no limit]
     #[arg(long, help_heading = "SYN floods", value_name = "SYNS", value_parser = whole::<u32>(1..=1_000_000_000))]
@@ -46,6 +47,18 @@ pub(super) struct DefenceArgs {
 }
 
 impl DefenceArgs {
+    /// A flag that would say nothing is a misunderstanding. Not told to clap, which would ask it of a file's single keys.
+    ///
+    /// # Errors
+    /// Octets without the time within which they must get on.
+    pub fn check(&self) -> Result<(), SetupError> {
+        if self.idle_octets.is_some() && self.idle_limit.is_none() {
+            let cause = "nothing says within which time they must get on";
+            return Err(SetupError::new("--idle-octets", cause, "add `--idle-limit TIME`"));
+        }
+        Ok(())
+    }
+
     /// What the stack is told.
     pub fn config(&self) -> DefenceConfig {
         DefenceConfig {
@@ -71,9 +84,11 @@ mod tests {
         defence: DefenceArgs,
     }
 
-    fn config(flags: &str) -> Result<DefenceConfig, clap::Error> {
+    fn config(flags: &str) -> Result<DefenceConfig, String> {
         let all = std::iter::once("x").chain(flags.split_whitespace());
-        <Flags as clap::Parser>::try_parse_from(all).map(|flags| flags.defence.config())
+        let flags = <Flags as clap::Parser>::try_parse_from(all).map_err(|e| e.to_string())?;
+        flags.defence.check().map_err(|e| e.to_string())?;
+        Ok(flags.defence.config())
     }
 
     #[test]

@@ -219,6 +219,35 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// Each key of a file is tried by itself, before the flags beside which it means something.
+    #[test]
+    fn no_flag_that_a_file_may_hold_needs_another_one() {
+        for name in ["serve", "load"] {
+            let command = Cli::command().find_subcommand(name).expect("it has a file").clone();
+            let command = command.mut_args(|arg| match arg.get_action().takes_values() {
+                true => arg.value_parser(clap::value_parser!(String)),
+                false => arg,
+            });
+            for arg in command.get_arguments().filter(|arg| !matches!(arg.get_id().as_str(), "help" | "version")) {
+                let flag = format!("--{}", arg.get_long().expect("all have names"));
+                let value = arg.get_action().takes_values().then_some("x".to_string());
+                let alone = [name.to_string(), flag.clone()].into_iter().chain(value);
+                let refused = command.clone().try_get_matches_from(alone).err().map(|e| e.to_string());
+                assert_eq!(refused, None, "{name} {flag}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_command_tells_its_exit_codes() {
+        let top = Cli::command();
+        for command in [&top].into_iter().chain(top.get_subcommands()) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let codes = help.split("\n\n").find(|block| block.starts_with("Exit codes:\n  0    "));
+            assert!(codes.is_some_and(|codes| codes.contains("\n  2    ")), "{}: {help}", command.get_name());
+        }
+    }
+
     /// Broken by hand and again by a terminal, a sentence would come out ragged; and an example must be one that can be copied.
     #[test]
     fn below_the_flags_prose_is_broken_by_the_terminal_alone_and_lists_fit_80_columns() {

@@ -59,12 +59,6 @@ impl Refusal {
                 let cause = format!("there is no such flag as `{flag}`");
                 Refusal { what: None, cause, cure: near.map(|name| format!("did you mean `{name}`?")) }
             }
-            ErrorKind::MissingRequiredArgument => {
-                let missing = text(ContextKind::InvalidArg).unwrap_or_default();
-                let name = missing.split([' ', '=']).next().unwrap_or_default();
-                let cause = format!("`{name}` is missing, without which another flag says nothing");
-                Refusal { what: None, cause, cure: Some(format!("add `{}`", missing.replace(['<', '>'], ""))) }
-            }
             ErrorKind::InvalidSubcommand => {
                 let name = text(ContextKind::InvalidSubcommand).unwrap_or_default();
                 let cure = meant(ContextKind::SuggestedSubcommand);
@@ -139,10 +133,6 @@ mod tests {
             ("h load --conections 4", "there is no such flag as `--conections`; did you mean `--connections`?"),
             ("h load --max-conn 4", "there is no such flag as `--max-conn`; did you mean `--max-connections`?"),
             ("h load --rate -5", "`-5` is no flag, and no value is below 0; HELP"),
-            (
-                "h serve --idle-octets 5",
-                "`--idle-limit` is missing, without which another flag says nothing; add `--idle-limit TIME`",
-            ),
             ("h stats foo", "`foo` stands where no word is awaited; HELP"),
             ("h walk", "there is no such command as `walk`; HELP"),
             ("h serv", "there is no such command as `serv`; did you mean `serve`?"),

@@ -18,6 +18,13 @@ use std::time::{Duration, Instant, SystemTime};
 const USAGE: &str = "handfast serve --interface IF --address CIDR --service NAME@PORT [FLAGS]";
 
 const EXAMPLES: &str = "\
+Exit codes:
+  0    it was ended by a signal, and its ledger is exact
+  1    its ledger is not exact
+  2    bad input, it could not be set up, the interface went away or stands
+       still, or the output was lost
+  130  cut short by a second SIGINT or SIGTERM
+
 Examples:
   handfast serve --interface eth1 --address 10.0.0.2/24 \\
       --service echo@7 --service http@80
@@ -63,11 +70,12 @@ pub struct Args {
 /// Runs it.
 pub fn run(args: Args) -> Outcome {
     let interface = args.link.interface()?.to_string();
+    args.defence.check()?;
     let mut config = args.link.engine_config()?;
     config.sharding = args.sharding;
     config.defence = args.defence.config();
     config.tcp.idle_limit = args.defence.idle_limit;
-    config.tcp.idle_octets = args.defence.idle_octets;
+    config.tcp.idle_octets = args.defence.idle_octets.unwrap_or(config.tcp.idle_octets);
     config.answer_on_veth = args.defence.xdp_above.is_some();
     let secret = args.defence.secret_file.as_deref().map(SecretFile::open).transpose()?;
     config.cookie_keys = secret.as_ref().map(SecretFile::keys);

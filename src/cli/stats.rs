@@ -16,15 +16,25 @@ use std::time::Duration;
 
 /// Flags of `handfast stats`.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  handfast stats\n  handfast stats --every 1s\n  handfast stats --admin /run/handfast/eth1.sock --json | jq .states"
-)]
+#[command(after_help = "\
+Exit codes:
+  0    it was shown; with --every until a signal came, the reader went or the
+       stack ended
+  2    bad input, no stack serves there or it does not answer, or the output
+       was lost
+  130  cut short by a second SIGINT or SIGTERM
+
+Examples:
+  handfast stats
+  handfast stats --every 1s
+  handfast stats --admin /run/handfast/eth1.sock --json | jq .states")]
 pub struct Args {
     /// Socket of the stack [default: the one socket in /run/handfast; for others than root in $XDG_RUNTIME_DIR/handfast, or
     /// without that in handfast-UID in the folder for temporary files]
     #[arg(long, value_name = "SOCKET")]
     admin: Option<PathBuf>,
-    /// Look again and again, until interrupted: a line each time with what there is, and with rates since the look before
+    /// Look again and again, until a signal comes or the stack ends: a line each time with what there is, and with rates since
+    /// the look before
     #[arg(long, value_name = "TIME", value_parser = tenth_of_a_second)]
     every: Option<Duration>,
     /// Print one JSON object; with `--every` one a line, each whole, and all but the first with rates
