@@ -52,9 +52,8 @@ const LATE_SHARE: f64 = 0.01;
 /// What is said of that table.
 const TABLE_FULL: &str = "the table of connections was full; more `--max-connections`, or `--table-memory`";
 
-/// What a search adds where connections waited for others to end. A bound that nobody asked for is that of the table.
-const ROOM_RAN_OUT: &str =
-    "; as many as allowed were under way, and more `--concurrency` within `--max-connections` may get more";
+/// What is said where connections waited for others to end. A bound that nobody asked for may be that of the table.
+const MORE_ROOM: &str = "more `--concurrency`, or `--max-connections` where that is the bound, may get more";
 
 /// What the verdict rests on.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -125,7 +124,10 @@ impl Verdict {
                 }
                 Some(tried) => {
                     let (well, p99) = (percent(tried.success), tried.p99_us / 1e3);
-                    let more = if tried.room_ran_out { ROOM_RAN_OUT } else { "" };
+                    let more = match tried.room_ran_out {
+                        true => format!("; as many as allowed were under way; {MORE_ROOM}"),
+                        false => String::new(),
+                    };
                     let because = format!(
                         "at {}/s {well} went well, with a p99 of {p99:.3} ms{more}",
                         grouped(tried.rate as u64)
@@ -247,9 +249,9 @@ impl Evidence {
             let share = percent(self.unfinished as f64 / opened);
             format!("{share} of the connections were still under way when the run ended")
         } else if self.room_wait > PORT_SHARE * self.seconds {
-            "as many as allowed were under way; more `--concurrency` may get more".into()
+            format!("as many as allowed were under way; {MORE_ROOM}")
         } else if self.intended.is_none() {
-            "all that were allowed under way waited for it; more `--concurrency` may get more".into()
+            format!("all that were allowed under way waited for it; {MORE_ROOM}")
         } else {
             "it took too long".into()
         };
@@ -287,7 +289,7 @@ mod tests {
             (open, Bound::RateReached, "100.0 % of the connections"),
             (Evidence { closed: 989, failed: 11, ..open }, Bound::TargetBound, "1.1 % of the connections failed"),
             (Evidence { intended: Some(2_000), busy_share: 0.97, ..open }, Bound::ClientBound, "busy 97.0 %"),
-            (Evidence { intended: Some(2_000), room_wait: 4.0, ..open }, Bound::TargetBound, "--concurrency"),
+            (Evidence { intended: Some(2_000), room_wait: 4.0, ..open }, Bound::TargetBound, MORE_ROOM),
             (Evidence { intended: Some(2_000), ..open }, Bound::TargetBound, "too long"),
             (
                 Evidence { closed: 980, unfinished: 20, ..open },
@@ -314,7 +316,7 @@ mod tests {
                 "refused",
             ),
             (Evidence { late: 10, ..open }, Bound::RateReached, "; 1.0 % started more than 1 ms late"),
-            (run(), Bound::TargetBound, "waited for it"),
+            (run(), Bound::TargetBound, MORE_ROOM),
         ] {
             let verdict = evidence.judge();
             assert_eq!(verdict.bound, bound, "{evidence:?}");
@@ -375,7 +377,7 @@ mod tests {
             }
             let verdict = Verdict::of_search(&search);
             assert_eq!(verdict.bound, bound, "{verdict:?}");
-            assert_eq!(verdict.because.contains("`--max-connections`"), room_ran_out, "{verdict:?}");
+            assert_eq!(verdict.because.contains(MORE_ROOM), room_ran_out, "{verdict:?}");
         }
     }
 
