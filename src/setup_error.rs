@@ -2,8 +2,14 @@
 
 use std::io;
 
-/// What helps when no descriptor is left.
-pub(crate) const MORE_DESCRIPTORS: &str = "raise `ulimit -n`, or LimitNOFILE in the unit";
+/// What helps when no descriptor is left, by the number of the error: the process's own limit is one, the host's another.
+pub(crate) fn more_descriptors(code: i32) -> Option<&'static str> {
+    match code {
+        libc::EMFILE => Some("raise `ulimit -n`, or LimitNOFILE in the unit"),
+        libc::ENFILE => Some("raise `sysctl fs.file-max`, the limit of all programs together"),
+        _ => None,
+    }
+}
 
 /// A failed step of the set-up. Shown on one line: `{what}: {cause}; {cure}`.
 ///
@@ -28,8 +34,7 @@ impl SetupError {
 
     /// An error of the system; this cure, but where a limit of descriptors is met, which any step may be the first to do.
     pub(crate) fn of_system(what: impl Into<String>, e: &io::Error, cure: &str) -> Self {
-        let met_a_limit = matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
-        SetupError::new(what, e.to_string(), if met_a_limit { MORE_DESCRIPTORS } else { cure })
+        SetupError::new(what, e.to_string(), e.raw_os_error().and_then(more_descriptors).unwrap_or(cure))
     }
 }
 
@@ -40,7 +45,8 @@ mod tests {
     #[test]
     fn a_limit_of_descriptors_has_its_own_cure_whoever_meets_it() {
         let of = |code| SetupError::of_system("a step", &io::Error::from_raw_os_error(code), "mend it").cure;
-        assert_eq!((of(libc::EMFILE), of(libc::EBUSY)), (MORE_DESCRIPTORS.into(), "mend it".into()));
+        assert!(of(libc::EMFILE).contains("`ulimit -n`") && of(libc::ENFILE).contains("`sysctl fs.file-max`"));
+        assert_eq!(of(libc::EBUSY), "mend it");
     }
 
     #[test]

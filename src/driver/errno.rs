@@ -1,7 +1,7 @@
 //! What the kernel's error numbers mean here: their names, and cause and cure of those that every step may meet.
 
 use crate::SetupError;
-use crate::setup_error::MORE_DESCRIPTORS;
+use crate::setup_error::more_descriptors;
 use std::error::Error;
 use std::io;
 
@@ -29,10 +29,8 @@ pub(super) fn told(code: i32) -> Option<Told> {
             format!("no memory ({}): the limit on locked memory or the machine's memory is too low", name(code)),
             "`ulimit -l unlimited`, or LimitMEMLOCK=infinity in the unit, or CAP_IPC_LOCK".into(),
         )),
-        libc::EMFILE | libc::ENFILE => {
-            Some((format!("no descriptor left ({}): a queue takes several", name(code)), MORE_DESCRIPTORS.into()))
-        }
-        _ => None,
+        _ => more_descriptors(code)
+            .map(|cure| (format!("no descriptor left ({}): a queue takes several", name(code)), cure.into())),
     }
 }
 
@@ -112,7 +110,8 @@ mod tests {
 
     #[test]
     fn a_limit_that_is_met_has_the_command_that_raises_it() {
-        for (code, cure) in [(libc::EMFILE, "`ulimit -n`"), (libc::ENFILE, "`ulimit -n`"), (libc::ENOMEM, "`ulimit -l")]
+        for (code, cure) in
+            [(libc::EMFILE, "`ulimit -n`"), (libc::ENFILE, "`sysctl fs.file-max`"), (libc::ENOMEM, "`ulimit -l")]
         {
             assert!(told(code).is_some_and(|(_, said)| said.contains(cure)), "{cure}");
         }
