@@ -72,10 +72,14 @@ fn cure_of_shared(queue: usize, core: usize, how: Interrupts, irqs: &[QueueInter
             "the interrupt of queue {queue} comes there, and its worker follows: `echo CORE > \
              /proc/irq/{irq}/smp_affinity_list` before the start puts both on another"
         ),
-        (_, Interrupts::Move) => format!(
-            "`--irq` takes the cores near the NIC in turn: without it, and after `echo CORE > /proc/irq/N/smp_affinity_list` \
-             for the interrupt of queue {queue}, its worker follows that to another"
-        ),
+        (_, Interrupts::Move) => {
+            let its = irqs.iter().find(|irq| irq.queue as usize == queue);
+            let irq = its.map_or("N".into(), |irq| irq.irq.to_string());
+            format!(
+                "`--irq` takes the cores near the NIC in turn: without it, and after `echo CORE > \
+                 /proc/irq/{irq}/smp_affinity_list` for the interrupt of queue {queue}, its worker follows that to another"
+            )
+        }
         (None, Interrupts::Follow) => "`--first-core N` gives this stack others".into(),
     }
 }
@@ -168,7 +172,7 @@ mod tests {
         let follows = of(1, 3, Interrupts::Follow);
         assert!(follows.contains("`echo CORE > /proc/irq/31/smp_affinity_list`"), "{follows}");
         let moved = of(1, 3, Interrupts::Move);
-        assert!(moved.contains("`--irq`") && moved.contains("queue 1"), "{moved}");
+        assert!(moved.contains("`--irq`") && moved.contains("/proc/irq/31/") && moved.contains("queue 1"), "{moved}");
         assert!(!follows.contains("--first-core") && !moved.contains("--first-core"), "it changes nothing there");
     }
 
