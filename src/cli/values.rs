@@ -118,22 +118,25 @@ pub(super) fn ip(text: &str) -> Result<IpAddr, String> {
 
 /// A peer: its address and port.
 pub(super) fn target(text: &str) -> Result<SocketAddr, String> {
-    let Ok(target) = text.parse::<SocketAddr>() else {
-        return Err(match text.parse::<IpAddr>() {
-            Ok(IpAddr::V4(_)) => format!("the port is missing; write {text}:80"),
-            Ok(IpAddr::V6(_)) => format!("the port is missing; write [{text}]:80"),
-            Err(_) => no_target(text),
-        });
+    let target = text.parse::<SocketAddr>().ok();
+    let Some(ip) = target.map(|target| target.ip()).or_else(|| text.parse().ok()) else {
+        return Err(no_target(text));
     };
-    if target.ip().is_loopback() {
+    // What no port would mend comes first.
+    if ip.to_canonical().is_loopback() {
         return Err(format!(
             "`{text}` is loopback, which never leaves a host; write an address of the link, as 10.0.0.2:80"
         ));
     }
-    if target.port() == 0 || target.ip().is_unspecified() || target.ip().is_multicast() {
+    let port = target.map(|target| target.port());
+    if port == Some(0) || ip.is_unspecified() || ip.is_multicast() {
         return Err(format!("nobody can listen at `{text}`; {WRITE_TARGET}"));
     }
-    Ok(target)
+    if ip.to_canonical() != ip {
+        let (v4, port) = (ip.to_canonical(), port.unwrap_or(80));
+        return Err(format!("`{text}` is the IPv4 address {v4} as IPv6 writes it; write {v4}:{port}"));
+    }
+    target.ok_or_else(|| format!("the port is missing; write {}", SocketAddr::new(ip, 80)))
 }
 
 const WRITE_TARGET: &str = "write 10.0.0.2:80 or [2001:db8::2]:80";
@@ -276,6 +279,11 @@ mod tests {
             ("10.0.0.2", "write 10.0.0.2:80"),
             ("127.0.0.1:80", "loopback, which never leaves a host; write an address of the link"),
             ("[::1]:80", "loopback"),
+            ("127.0.0.1", "loopback"),
+            ("[::ffff:127.0.0.1]:80", "loopback"),
+            ("[::ffff:10.0.0.2]:80", "is the IPv4 address 10.0.0.2 as IPv6 writes it; write 10.0.0.2:80"),
+            ("::ffff:10.0.0.2", "write 10.0.0.2:80"),
+            ("0.0.0.0", "nobody can listen"),
             ("web.example:80", "`web.example` is a name, and names are not looked up"),
             ("localhost", "`localhost` is a name"),
             ("http://10.0.0.2/", "is a URL; write 10.0.0.2:80, and the path with `--http /`"),
