@@ -143,6 +143,10 @@ fn stats_watches_until_a_signal_its_reader_or_the_stack_ends() {
     bereft.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     // A look at workers that are ending may have found no answer.
     assert!(said.ends_with("has ended\n") && !said.contains("No such file"), "{said}");
+    assert!(
+        said.lines().last().is_some_and(|line| line.contains(" WARN ")),
+        "there are no more lines, and why: {said}"
+    );
 }
 
 /// Of a process that should end by itself.

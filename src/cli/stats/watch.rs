@@ -41,7 +41,7 @@ pub(super) fn run(socket: &Path, every: Duration, json: bool) -> Outcome {
         let now = match admin::ask(socket) {
             Ok(now) => now,
             Err(_) if admin::nobody_serves(socket) => {
-                tracing::info!("the stack at {} has ended", socket.display());
+                tracing::warn!("the stack at {} has ended", socket.display());
                 break;
             }
             // An overloaded worker, which is what one looks for.
