@@ -4,7 +4,7 @@ mod common;
 
 use handfast::lab::{LEFT, LabConfig, RIGHT};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
 /// Runs the program; flags are separated by blanks.
@@ -24,12 +24,6 @@ fn refused(flags: &str, parts: &[&str]) -> String {
         assert!(line.contains(part), "{flags}: `{part}` is missing in {line}");
     }
     line
-}
-
-/// Not by ourselves: a child that another test starts meanwhile would hold the open copy, which then cannot be run (ETXTBSY).
-fn copy_program_to(path: &Path) {
-    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_handfast")).arg(path).status().unwrap();
-    assert!(copied.success(), "{}", path.display());
 }
 
 const ECHO: &str = "--service echo@7";
@@ -70,7 +64,7 @@ fn a_folder_of_the_admin_socket_that_is_not_ours_alone() {
     let folder = lent.join(format!("handfast-{NOBODY}"));
     std::fs::create_dir_all(&folder).unwrap();
     let program = lent.join("handfast");
-    copy_program_to(&program);
+    common::copy_program_to(&program);
     let ask = |owner: u32, mode: u32| {
         std::os::unix::fs::chown(&folder, Some(owner), Some(owner)).unwrap();
         std::fs::set_permissions(&folder, PermissionsExt::from_mode(mode)).unwrap();
@@ -366,7 +360,7 @@ fn no_privilege() {
     let Some(lab) = common::lab("no_privilege", &LabConfig::default()) else { return };
     // The same program, as nobody and without a capability, on an interface that would do; from where nobody may read it.
     let copy = std::env::temp_dir().join(format!("hf-cli-{}-unprivileged", std::process::id()));
-    copy_program_to(&copy);
+    common::copy_program_to(&copy);
     let output = Command::new("ip")
         .args(["netns", "exec", lab.right.name(), "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"])
         .arg("--bounding-set=-all")

@@ -38,7 +38,7 @@ impl Folder {
         fs::create_dir_all(&folder).unwrap();
         // Its socket for `handfast stats` is made there.
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
-        fs::copy(env!("CARGO_BIN_EXE_handfast"), folder.join("handfast")).unwrap();
+        common::copy_program_to(&folder.join("handfast"));
         Folder(folder)
     }
 

@@ -5,6 +5,8 @@ pub mod server;
 
 use handfast::lab::{Lab, LabConfig};
 use std::io::Write;
+use std::path::Path;
+use std::process::Command;
 
 /// A lab, or `None` said aloud where it cannot be made.
 pub fn lab(test: &str, config: &LabConfig) -> Option<Lab> {
@@ -31,4 +33,10 @@ pub fn root(test: &str) -> bool {
         skip(test, "needs root");
     }
     root
+}
+
+/// A copy of the program. Not by ourselves: a child that another test starts meanwhile would hold the open copy, which then cannot be run (ETXTBSY).
+pub fn copy_program_to(path: &Path) {
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_handfast")).arg(path).status().unwrap();
+    assert!(copied.success(), "{}", path.display());
 }
