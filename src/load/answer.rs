@@ -1,8 +1,6 @@
 //! Reading an answer, stretch by stretch, until it is whole. Nothing of it is kept but an HTTP head that came in pieces.
 
 use super::life::Answer;
-use super::statuses::Statuses;
-use crate::time::Instant;
 use httparse::Status;
 
 /// The longest HTTP head that is read, in octets.
@@ -66,14 +64,13 @@ impl Reading {
     }
 
     /// Takes from the front of `come`; says how many octets, and how far the answer has come. `place` is that of the
-    /// connection in `pieces`; the status of an HTTP response is entered into `statuses` as of `now`.
+    /// connection in `pieces`; `enter` is told the status of an HTTP response, and says whether it is an error.
     pub fn take(
         &mut self,
         come: &[u8],
         place: u32,
         pieces: &mut Pieces,
-        statuses: &mut Statuses,
-        now: Instant,
+        enter: impl FnOnce(u16) -> bool,
     ) -> (usize, Come) {
         match &mut self.0 {
             Rest::ToTheEnd => (come.len(), Come::More),
@@ -82,7 +79,7 @@ impl Reading {
                 *left -= taken as u64;
                 (taken, if *left == 0 { Come::Whole } else { Come::More })
             }
-            Rest::Head => self.take_head(come, place, pieces, statuses, now),
+            Rest::Head => self.take_head(come, place, pieces, enter),
             Rest::Chunks(chunk) => take_chunks(chunk, come),
         }
     }
@@ -97,8 +94,7 @@ impl Reading {
         come: &[u8],
         place: u32,
         pieces: &mut Pieces,
-        statuses: &mut Statuses,
-        now: Instant,
+        enter: impl FnOnce(u16) -> bool,
     ) -> (usize, Come) {
         let before = pieces.get(&place).map_or(0, Vec::len);
         let outcome = if before == 0 {
@@ -120,7 +116,7 @@ impl Reading {
                 pieces.remove(&place);
                 self.0 = rest;
                 // An interim response is not yet the answer.
-                if status >= 200 && statuses.enter(status, now) {
+                if status >= 200 && enter(status) {
                     return (come.len(), Come::Wrong("an HTTP status of 400 or more"));
                 }
                 (len - before, if rest == Rest::Octets(0) { Come::Whole } else { Come::More })
@@ -208,7 +204,9 @@ fn after_size(size: u64, octet: u8) -> Chunk {
 
 #[cfg(test)]
 mod tests {
+    use super::super::statuses::Statuses;
     use super::*;
+    use crate::time::Instant;
     use proptest::prelude::*;
 
     const CHUNKED: &[u8] =
@@ -222,7 +220,8 @@ mod tests {
         while end < octets.len() {
             end = (end + cut.next().unwrap()).min(octets.len());
             while at < end {
-                let (taken, come) = reading.take(&octets[at..end], 9, &mut pieces, &mut statuses, Instant::ZERO);
+                let (taken, come) =
+                    reading.take(&octets[at..end], 9, &mut pieces, |status| statuses.enter(status, Instant::ZERO));
                 at += taken;
                 if come != Come::More {
                     return (octets.len() - at, come);
@@ -275,7 +274,8 @@ mod tests {
                 let mut left = octets.as_bytes();
                 while !left.is_empty() {
                     let piece = &left[..cut.min(left.len())];
-                    let (taken, _) = reading.take(piece, 0, &mut pieces, &mut statuses, Instant::ZERO);
+                    let (taken, _) =
+                        reading.take(piece, 0, &mut pieces, |status| statuses.enter(status, Instant::ZERO));
                     left = &left[taken..];
                 }
             }
@@ -290,7 +290,7 @@ mod tests {
         let (mut reading, mut pieces, mut statuses) = (Reading::new(Answer::Http), Pieces::new(), Statuses::default());
         assert!(!reading.ends_with_the_peer());
         assert_eq!(
-            reading.take(b"HTTP/1.1 200 OK\r\n\r\nx", 0, &mut pieces, &mut statuses, Instant::ZERO),
+            reading.take(b"HTTP/1.1 200 OK\r\n\r\nx", 0, &mut pieces, |status| statuses.enter(status, Instant::ZERO)),
             (19, Come::More)
         );
         assert!(reading.ends_with_the_peer());

@@ -114,7 +114,8 @@ impl LoadApp {
                 self.results.talk.octets_received += octets as u64;
                 return cx.consume(conn, octets);
             }
-            let (taken, progress) = slot.reading.take(come, index, &mut self.pieces, &mut self.results.statuses, now);
+            let (taken, progress) =
+                slot.reading.take(come, index, &mut self.pieces, |status| self.results.statuses.enter(status, now));
             cx.consume(conn, taken);
             self.results.talk.octets_received += taken as u64;
             match progress {
