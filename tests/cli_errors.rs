@@ -2,7 +2,7 @@
 
 mod common;
 
-use handfast::lab::{LEFT, LabConfig, RIGHT};
+use handfast::lab::{LEFT, Lab, LabConfig, RIGHT};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -24,6 +24,15 @@ fn refused(flags: &str, parts: &[&str]) -> String {
         assert!(line.contains(part), "{flags}: `{part}` is missing in {line}");
     }
     line
+}
+
+/// The same at the left end of a lab; says only what the line must hold.
+fn refused_in(lab: &Lab, flags: &str, parts: &[&str]) {
+    let args: Vec<&str> = flags.split(' ').collect();
+    let line = lab.left.run(env!("CARGO_BIN_EXE_handfast"), &args).unwrap_err().to_string();
+    for part in parts {
+        assert!(line.contains(part), "{flags}: `{part}` is missing in {line}");
+    }
 }
 
 const ECHO: &str = "--service echo@7";
@@ -119,12 +128,8 @@ fn an_address_given_twice() {
 #[test]
 fn an_address_that_the_host_has_as_well() {
     let Some(lab) = common::lab("an_address_that_the_host_has_as_well", &LabConfig::default()) else { return };
-    let args = format!("serve --interface {LEFT} --address 10.77.0.1/24 {ECHO}");
-    let args: Vec<&str> = args.split(' ').collect();
-    let line = lab.left.run(env!("CARGO_BIN_EXE_handfast"), &args).unwrap_err().to_string();
-    for part in ["10.77.0.1/24 on ", "the host has it as well", "--share-address"] {
-        assert!(line.contains(part), "{line}");
-    }
+    let flags = format!("serve --interface {LEFT} --address 10.77.0.1/24 {ECHO}");
+    refused_in(&lab, &flags, &["10.77.0.1/24 on ", "the host has it as well", "--share-address"]);
 }
 
 #[test]
@@ -132,12 +137,8 @@ fn a_target_that_is_our_own_or_the_hosts() {
     let own = format!("load --interface lo {ADDRESS} --target 10.77.0.2:80");
     refused(&own, &["target 10.77.0.2:80", "an `--address` of our own", "the server's address"]);
     let Some(lab) = common::lab("a_target_that_is_the_hosts", &LabConfig::default()) else { return };
-    let args = format!("load --interface {LEFT} --address 10.77.0.9/24 --target 10.77.0.1:80 --connections 1");
-    let args: Vec<&str> = args.split(' ').collect();
-    let line = lab.left.run(env!("CARGO_BIN_EXE_handfast"), &args).unwrap_err().to_string();
-    for part in ["target 10.77.0.1:80", "this host's own", "from another network namespace"] {
-        assert!(line.contains(part), "{line}");
-    }
+    let flags = format!("load --interface {LEFT} --address 10.77.0.9/24 --target 10.77.0.1:80 --connections 1");
+    refused_in(&lab, &flags, &["target 10.77.0.1:80", "this host's own", "from another network namespace"]);
 }
 
 #[test]
