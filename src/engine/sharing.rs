@@ -3,8 +3,8 @@
 
 use super::EngineConfig;
 use crate::SetupError;
-use crate::host::{self, InterfaceFacts};
-use crate::stack::{LocalAddr, MOST_ROUTES, Ownership, Route, Routes};
+use crate::host::{self, InterfaceFacts, Listens};
+use crate::stack::{MOST_ROUTES, Ownership, Route, Routes};
 use crate::wire::Addr;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -42,14 +42,22 @@ pub(super) fn check_addresses(config: &EngineConfig, host: &InterfaceFacts) -> R
 /// A line in the log for each port that is taken from a program of the host: it looks as if that served, and it hears nothing.
 pub(super) fn tell_taken_ports(config: &EngineConfig, host: &InterfaceFacts) {
     for port in &config.listen {
-        if let Some(LocalAddr { addr, .. }) = config.addresses.iter().find(|local| host::listens(local.addr, *port)) {
-            tracing::warn!(
-                "a program of the host listens at port {port} of {addr} as well, and gets nothing that comes in by {} as long as \
-                 we run; end it, or take another port",
-                host.name
-            );
+        let found = config.addresses.iter().filter_map(|local| Some((host::listens(local.addr, *port)?, local.addr)));
+        if let Some((listens, addr)) = found.min_by_key(|(listens, _)| *listens) {
+            tracing::warn!("{}", taken_port(*port, addr, listens, &host.name));
         }
     }
+}
+
+fn taken_port(port: u16, addr: Addr, listens: Listens, interface: &str) -> String {
+    let who = match listens {
+        Listens::Surely => format!("a program of the host listens at port {port} of {addr} as well, and"),
+        Listens::Perhaps => format!(
+            "a program of the host listens at port {port} of [::]: if that is not for IPv6 alone, it listens at {addr} as \
+             well, and"
+        ),
+    };
+    format!("{who} gets nothing that comes in by {interface} as long as we run; end it, or take another port")
 }
 
 /// Where the host owns ARP: its routes, its gateways if none were given, its neighbours, and the next hops to what must be
@@ -157,6 +165,7 @@ fn resolve(config: &mut EngineConfig, if_index: u32, hop: Addr, within: Duration
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stack::LocalAddr;
 
     #[test]
     fn the_host_must_have_what_it_shares_and_nothing_else_of_ours() {
@@ -172,6 +181,19 @@ mod tests {
         assert!(check_addresses(&config, &with).is_ok());
         let error = check_addresses(&config, &without).unwrap_err().to_string();
         assert!(error.contains("not on the link") && error.contains("ip addr add 10.0.0.2/24 dev eth7"), "{error}");
+    }
+
+    #[test]
+    fn a_port_that_is_perhaps_taken_is_told_as_such() {
+        let line = |listens| taken_port(80, Addr::from_v4([10, 0, 0, 2]), listens, "eth7");
+        assert!(
+            line(Listens::Surely).contains("listens at port 80 of 10.0.0.2 as well, and gets nothing that comes in by")
+        );
+        let perhaps = line(Listens::Perhaps);
+        assert!(
+            perhaps.contains("port 80 of [::]: if that is not for IPv6 alone, it listens at 10.0.0.2"),
+            "{perhaps}"
+        );
     }
 
     #[test]

@@ -20,7 +20,7 @@ mod xdp_sockets;
 pub use ethtool::{RingSizes, ring_sizes};
 pub use interrupts::{QueueInterrupt, move_interrupt, near_cores, queue_interrupts};
 pub use link_watch::link_watch;
-pub use listeners::listens;
+pub use listeners::{Listens, listens};
 pub use machine::Machine;
 pub use neighbours::{neighbour_watch, neighbours, resolve};
 pub use pinned::{WORKER, worker_pinned_to};
