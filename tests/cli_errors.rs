@@ -135,7 +135,9 @@ fn an_address_that_the_host_has_as_well() {
 #[test]
 fn a_target_that_is_our_own_or_the_hosts() {
     let own = format!("load --interface lo {ADDRESS} --target 10.77.0.2:80");
-    refused(&own, &["target 10.77.0.2:80", "an `--address` of our own", "the server's address"]);
+    refused(&own, &["target 10.77.0.2:80", "an `--address` of our own", "one that nobody has"]);
+    let shared = refused(&format!("{own} --share-address"), &["of our own and this host's", "on another host"]);
+    assert!(!shared.contains("nobody has"), "a shared address is one that the host has: {shared}");
     let Some(lab) = common::lab("a_target_that_is_the_hosts", &LabConfig::default()) else { return };
     let flags = format!("load --interface {LEFT} --address 10.77.0.9/24 --target 10.77.0.1:80 --connections 1");
     refused_in(&lab, &flags, &["target 10.77.0.1:80", "this host's own", "from another network namespace"]);

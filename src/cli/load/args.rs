@@ -2,12 +2,12 @@
 
 use super::flood::FloodArgs;
 use super::life::LifeArgs;
-use crate::SetupError;
 use crate::cli::LinkArgs;
 use crate::cli::values::{one_of, ramp, rate, some_time, target, whole};
 use crate::engine::EngineConfig;
 use crate::load::{Goal, Life, Plan, Rate, Schedule, Spacing, Until};
 use crate::time::Duration;
+use crate::{Ownership, SetupError};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -268,8 +268,17 @@ fn check_not_ours(target: SocketAddr, config: &EngineConfig) -> Result<(), Setup
     if !config.addresses.iter().any(|local| local.addr == target.ip().into()) {
         return Ok(());
     }
-    let cure = "give the server's address with `--target`, and one that nobody has with `--address`";
-    Err(SetupError::new(format!("target {target}"), "it is an `--address` of our own", cure))
+    let (cause, cure) = match config.ownership {
+        Ownership::Exclusive => (
+            "it is an `--address` of our own",
+            "give the server's address with `--target`, and one that nobody has with `--address`",
+        ),
+        Ownership::Shared => (
+            "it is an `--address` of our own and this host's: what is sent there does not come back",
+            "give the address of a server on another host, or in another network namespace, with `--target`",
+        ),
+    };
+    Err(SetupError::new(format!("target {target}"), cause, cure))
 }
 
 fn check_family(target: SocketAddr, config: &EngineConfig) -> Result<(), SetupError> {
