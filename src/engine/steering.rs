@@ -18,9 +18,11 @@ pub(super) fn foretold(interface: &str, sharding: Sharding, workers: usize) -> O
         }
     };
     if let Some(why) = told.unforeseeable() {
+        let line = format!("flows are shared out by {}: {why}", without_rss(sharding));
         match sharding {
-            Sharding::Hash => tracing::warn!(interface, "flows are shared out by {}: {why}", without_rss(sharding)),
-            Sharding::Arrival => tracing::info!(interface, "flows are shared out by {}: {why}", without_rss(sharding)),
+            Sharding::Hash => tracing::warn!(interface, "{line}"),
+            // As it was asked for, whatever the NIC tells.
+            Sharding::Arrival => tracing::info!(interface, "{line}"),
         }
         return None;
     }
