@@ -248,6 +248,9 @@ fn what_load_needs_may_stand_in_its_file() {
     refused(&format!("load --config {}", file.0.display()), &["hf-none", "no such interface"]);
     let file = File::new("load-flood", &text.replace("10.77.0.1:80", "8.8.8.8:80"));
     refused(&format!("load --config {}", file.0.display()), &["flooding 8.8.8.8:80"]);
+    let file = File::new("load-long", "interface = \"hf-none\"\nduration = \"5s\"\n");
+    let parts = ["line 2, key `duration`", "it contradicts `--find-max`; remove one"];
+    refused(&format!("load --config {} --find-max", file.0.display()), &parts);
     let file = File::new("load-bad", "target = \"here\"\n");
     refused(&format!("load --config {}", file.0.display()), &["line 1, key `target`", "`here`", "write 10.0.0.2:80"]);
 }

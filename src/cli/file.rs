@@ -4,7 +4,7 @@
 //! each can be read by itself, no flag may be required of clap: what a command needs, it asks for when both are joined.
 
 use super::one_line;
-use super::refusal::{Refusal, is_near};
+use super::refusal::{Refusal, contradiction, is_near};
 use crate::SetupError;
 use clap::parser::ValueSource;
 use std::ffi::OsString;
@@ -28,7 +28,8 @@ const MAX_FILE: u64 = 1 << 20;
 /// Appends what the file named by `--config` says, as flags, to the flags in `args`; those given win.
 ///
 /// # Errors
-/// The flags that [`clap`] refuses; a file that cannot be read, is no TOML, or has a key or value that is none.
+/// The flags that [`clap`] refuses; a file that cannot be read, is no TOML, or has a key or value that is none, or a key that
+/// contradicts a flag.
 pub(super) fn with_file(root: &clap::Command, mut args: Vec<OsString>) -> Result<Vec<OsString>, Error> {
     let matches = root.clone().try_get_matches_from(&args).map_err(|e| Error::Flags(Box::new(e)))?;
     let Some((name, given)) = matches.subcommand() else { return Ok(args) };
@@ -36,12 +37,13 @@ pub(super) fn with_file(root: &clap::Command, mut args: Vec<OsString>) -> Result
     let command = root.find_subcommand(name).expect("clap matched it");
     let text = read(path).map_err(Error::File)?;
     let file = File { path, text: &text, command };
-    for (flag, values) in file.flags().map_err(Error::File)? {
-        if given.value_source(&flag) != Some(ValueSource::CommandLine) {
-            args.extend(values);
-        }
+    let mut keys = file.keys().map_err(Error::File)?;
+    keys.retain(|key| given.value_source(&key.id) != Some(ValueSource::CommandLine));
+    args.extend(keys.iter().flat_map(|key| key.arguments.iter().cloned()));
+    match root.clone().try_get_matches_from(&args) {
+        Ok(_) => Ok(args),
+        Err(e) => Err(file.contradiction(&e, &keys).map_or_else(|| Error::Flags(Box::new(e)), Error::File)),
     }
-    Ok(args)
 }
 
 fn read(path: &Path) -> Result<String, SetupError> {
@@ -57,6 +59,17 @@ fn read(path: &Path) -> Result<String, SetupError> {
     String::from_utf8(octets).map_err(|_| refuse("it is no text in UTF-8"))
 }
 
+/// A key of the file.
+struct Key {
+    name: String,
+    /// Where it stands, in octets.
+    at: usize,
+    /// The id of the flag of that name.
+    id: String,
+    /// What it stands for.
+    arguments: Vec<OsString>,
+}
+
 struct File<'a> {
     path: &'a Path,
     text: &'a str,
@@ -64,8 +77,8 @@ struct File<'a> {
 }
 
 impl File<'_> {
-    /// The id of each flag, and the arguments that its key stands for, in the order of the file.
-    fn flags(&self) -> Result<Vec<(String, Vec<OsString>)>, SetupError> {
+    /// All keys, in the order of the file.
+    fn keys(&self) -> Result<Vec<Key>, SetupError> {
         let table = DeTable::parse(self.text).map_err(|e| {
             let at = e.span().map_or(0, |span| span.start);
             let cure = match e.message() {
@@ -76,10 +89,10 @@ impl File<'_> {
         })?;
         let mut keys: Vec<_> = table.get_ref().iter().collect();
         keys.sort_by_key(|(key, _)| key.span().start);
-        keys.into_iter().map(|(key, value)| self.flag(key.get_ref(), key.span().start, value)).collect()
+        keys.into_iter().map(|(key, value)| self.key(key.get_ref(), key.span().start, value)).collect()
     }
 
-    fn flag(&self, key: &str, at: usize, value: &Spanned<DeValue<'_>>) -> Result<(String, Vec<OsString>), SetupError> {
+    fn key(&self, key: &str, at: usize, value: &Spanned<DeValue<'_>>) -> Result<Key, SetupError> {
         let arg = self.command.get_arguments().find(|arg| arg.get_long() == Some(key) && key != "config");
         let Some(arg) = arg.filter(|arg| !matches!(arg.get_id().as_str(), "help" | "version")) else {
             let meant = self.known().filter(|name| is_near(key, name));
@@ -97,7 +110,21 @@ impl File<'_> {
             let Refusal { cause, cure, .. } = Refusal::of(&e);
             return Err(self.error_with(at, key, &cause, cure));
         }
-        Ok((arg.get_id().to_string(), arguments))
+        Ok(Key { name: key.to_string(), at, id: arg.get_id().to_string(), arguments })
+    }
+
+    /// Of two that contradict each other, what stands in the file is named by its place there.
+    fn contradiction(&self, error: &clap::Error, keys: &[Key]) -> Option<SetupError> {
+        let (one, other) = contradiction(error)?;
+        let find = |flag: &str| keys.iter().find(|key| flag.strip_prefix("--") == Some(&key.name));
+        let (key, against) = match (find(&one), find(&other)) {
+            (Some(key), Some(other)) => (key, format!("key `{}` of line {}", other.name, self.line_of(other.at))),
+            (Some(key), None) => (key, format!("`{other}`")),
+            (None, Some(key)) => (key, format!("`{one}`")),
+            (None, None) => return None,
+        };
+        let cure = Some("remove one of the two".into());
+        Some(self.error_with(key.at, &key.name, &format!("it contradicts {against}"), cure))
     }
 
     fn known(&self) -> impl Iterator<Item = &str> {
@@ -161,7 +188,8 @@ mod tests {
             .arg(Arg::new("drain").long("drain").value_parser(humantime::parse_duration))
             .arg(Arg::new("names").long("name").action(ArgAction::Append))
             .arg(Arg::new("share").long("share").action(ArgAction::SetTrue))
-            .arg(Arg::new("workers").long("workers").value_parser(clap::value_parser!(u32)));
+            .arg(Arg::new("workers").long("workers").value_parser(clap::value_parser!(u32)))
+            .arg(Arg::new("alone").long("alone").action(ArgAction::SetTrue).conflicts_with_all(["workers", "names"]));
         Command::new("handfast").subcommand(serve)
     }
 
@@ -200,6 +228,19 @@ mod tests {
         assert_eq!(m.get_many::<String>("names").unwrap().collect::<Vec<_>>(), ["flag"]);
         assert_eq!(m.get_one::<u32>("workers"), Some(&4));
         assert!(!m.get_flag("share"));
+    }
+
+    #[test]
+    fn a_key_that_contradicts_a_flag_or_another_key_is_named_by_its_place() {
+        for (text, flags, place, cause) in [
+            ("workers = 3\n", &["--alone"][..], "line 1, key `workers`", "it contradicts `--alone`"),
+            ("\nalone = true\n", &["--workers=3"], "line 2, key `alone`", "it contradicts `--workers`"),
+            ("alone = true\nworkers = 3\n", &[], "line 1, key `alone`", "it contradicts key `workers` of line 2"),
+        ] {
+            let error = joined(text, flags).unwrap_err();
+            assert!(error.contains(&format!("c.toml {place}: {cause}; remove one of the two")), "{text:?}: {error}");
+        }
+        assert!(joined("alone = false\nworkers = 3\n", &[]).is_ok());
     }
 
     #[test]

@@ -17,13 +17,8 @@ pub(super) struct Refusal {
 impl Refusal {
     /// Reads an error that is neither help nor version.
     pub fn of(error: &clap::Error) -> Refusal {
-        let text = |kind| match error.get(kind) {
-            Some(ContextValue::String(text)) => Some(text.clone()),
-            Some(ContextValue::Strings(all)) => all.first().cloned(),
-            _ => None,
-        };
-        // `--xdp <MODE>` without the name of its value.
-        let flag = text(ContextKind::InvalidArg).map(|arg| arg.split([' ', '=']).next().unwrap_or(&arg).to_string());
+        let text = |kind| text(error, kind);
+        let flag = flag(error, ContextKind::InvalidArg);
         let value = text(ContextKind::InvalidValue).filter(|value| !value.is_empty());
         let meant = |kind| text(kind).map(|name| format!("did you mean `{name}`?"));
         match error.kind() {
@@ -64,15 +59,13 @@ impl Refusal {
                 let cure = meant(ContextKind::SuggestedSubcommand);
                 Refusal { what: None, cause: format!("there is no such command as `{name}`"), cure }
             }
-            ErrorKind::ArgumentConflict if text(ContextKind::PriorArg) == text(ContextKind::InvalidArg) => {
-                Refusal { what: flag, cause: "given twice".into(), cure: Some("remove one of them".into()) }
-            }
-            ErrorKind::ArgumentConflict => {
-                let other = text(ContextKind::PriorArg).unwrap_or_default();
-                let other = other.split([' ', '=']).next().unwrap_or_default().to_string();
-                let cause = format!("it contradicts `{other}`");
-                Refusal { what: flag, cause, cure: Some("remove one of the two".into()) }
-            }
+            ErrorKind::ArgumentConflict => match contradiction(error) {
+                Some((_, other)) => {
+                    let cause = format!("it contradicts `{other}`");
+                    Refusal { what: flag, cause, cure: Some("remove one of the two".into()) }
+                }
+                None => Refusal { what: flag, cause: "given twice".into(), cure: Some("remove one of them".into()) },
+            },
             _ => Refusal { what: None, cause: brief(error), cure: None },
         }
     }
@@ -89,6 +82,26 @@ pub(super) fn is_near(typed: &str, name: &str) -> bool {
     let wrong = strsim::damerau_levenshtein(typed, name);
     let cut_off = typed.len() >= 3 && name.starts_with(typed);
     cut_off || wrong <= 1 || 4 * wrong <= name.chars().count()
+}
+
+/// The two flags that contradict each other, if that is what is wrong.
+pub(super) fn contradiction(error: &clap::Error) -> Option<(String, String)> {
+    let [one, other] = [ContextKind::InvalidArg, ContextKind::PriorArg].map(|kind| flag(error, kind));
+    let two = one.zip(other).filter(|(one, other)| one != other);
+    two.filter(|_| error.kind() == ErrorKind::ArgumentConflict)
+}
+
+/// A flag that the error speaks of: `--xdp <MODE>` without the name of its value.
+fn flag(error: &clap::Error, kind: ContextKind) -> Option<String> {
+    text(error, kind).map(|arg| arg.split([' ', '=']).next().unwrap_or(&arg).to_string())
+}
+
+fn text(error: &clap::Error, kind: ContextKind) -> Option<String> {
+    match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(ContextValue::Strings(all)) => all.first().cloned(),
+        _ => None,
+    }
 }
 
 /// Cause and cure of a value parser's sentence.
