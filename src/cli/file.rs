@@ -136,10 +136,15 @@ impl File<'_> {
         1 + self.text.as_bytes()[..at.min(self.text.len())].iter().filter(|octet| **octet == b'\n').count()
     }
 
-    /// What stands before the `=` on the line at `at`.
+    /// The key whose value goes on at `at`; else what stands before the `=` or `:` on that line.
     fn key_near(&self, at: usize) -> String {
-        let line = self.text.lines().nth(self.line_of(at) - 1).unwrap_or_default();
-        line.split(['=', ':']).next().unwrap_or_default().trim().chars().take(40).collect()
+        let lines: Vec<_> = self.text.lines().collect();
+        let (before, from) = lines.split_at((self.line_of(at) - 1).min(lines.len()));
+        let is_open = |begin: usize| DeTable::parse(&before[begin..].join("\n")).is_err();
+        let begin = before.iter().rposition(|line| name_before(line, '=').is_some()).filter(|begin| is_open(*begin));
+        let line = begin.map_or(from.first(), |begin| before.get(begin)).map_or("", |line| line.trim());
+        let name = name_before(line, '=').or_else(|| name_before(line, ':')).unwrap_or(line);
+        name.chars().take(40).collect()
     }
 
     fn error(&self, at: usize, key: &str, cause: &str) -> SetupError {
@@ -154,6 +159,14 @@ impl File<'_> {
             cure.unwrap_or_else(|| format!("`handfast {name} --help` tells the flags, which are the keys")),
         )
     }
+}
+
+/// What stands before this sign, if it may be a key; in quotes it is one as well.
+fn name_before(line: &str, sign: char) -> Option<&str> {
+    let name = line.split_once(sign)?.0.trim();
+    let bare = name.strip_prefix('"').and_then(|name| name.strip_suffix('"')).unwrap_or(name);
+    let is_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    (!bare.is_empty() && bare.chars().all(is_key)).then_some(name)
 }
 
 /// The flags that one key stands for; an array repeats the flag.
@@ -265,6 +278,14 @@ mod tests {
             ("drain = \"5s\n", "drain", "; write `key = \"text\"`"),
             ("drain: 5s\n", "drain", "; write `key = \"text\"`"),
             ("workers = 1\nworkers = 2\n", "workers", "; remove one of the two"),
+            // In an array of several lines, whatever stands in this one; and in what was never closed.
+            ("name = [\n  \"fd00::2/64\"\n  \"fd00::3/64\"\n]\n", "name", "; write `key = \"text\"`"),
+            ("name = [\"a=1\",\n  \"b=2\",\n  \"c=3\"\n  d=4]\n", "name", "; write `key = \"text\"`"),
+            ("share = true\nname = [\"a\",\nworkers = 2\n", "name", "; write `key = \"text\"`"),
+            ("name = [\"a\",\n\n", "name", "; write `key = \"text\"`"),
+            // Behind one that is closed.
+            ("name = [\n  \"a\",\n]\nworkers: 2\n", "workers", "; write `key = \"text\"`"),
+            ("name = [\"a\"]\n\"fd00::2/64\"\n", "\"fd00::2/64\"", "; write `key = \"text\"`"),
         ] {
             let error = joined(text, &[]).unwrap_err();
             assert!(error.contains(&format!("key `{key}`: ")) && error.contains(cure), "{text:?}: {error}");
