@@ -107,7 +107,7 @@ impl File<'_> {
         let arguments = arguments(key, value.get_ref()).map_err(|cause| self.error(at, key, &cause))?;
         let trial = std::iter::once(OsString::from(self.command.get_name())).chain(arguments.iter().cloned());
         if let Err(e) = self.command.clone().try_get_matches_from(trial) {
-            let Refusal { cause, cure, .. } = Refusal::of(&e);
+            let Refusal { cause, cure, .. } = Refusal::of(&e, &arguments);
             return Err(self.error_with(at, key, &cause, cure));
         }
         Ok(Key { name: key.to_string(), at, id: arg.get_id().to_string(), arguments })

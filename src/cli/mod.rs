@@ -129,7 +129,7 @@ fn refuse(error: &clap::Error, args: &[OsString]) -> ExitCode {
         let _ = error.print();
         return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
     }
-    let line = Refusal::of(error).line(|| match command_of(args) {
+    let line = Refusal::of(error, args).line(|| match command_of(args) {
         Some(command) => format!("`handfast {command} --help` lists the flags"),
         None => "`handfast --help` lists the commands".into(),
     });

@@ -2,6 +2,7 @@
 
 use super::one_line;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use std::ffi::OsString;
 
 /// A refusal of flags. Shown on one line: `{what}: {cause}; {cure}`.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,8 +16,8 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// Reads an error that is neither help nor version.
-    pub fn of(error: &clap::Error) -> Refusal {
+    /// Reads an error that is neither help nor version, about these arguments.
+    pub fn of(error: &clap::Error, typed: &[OsString]) -> Refusal {
         let text = |kind| text(error, kind);
         let flag = flag(error, ContextKind::InvalidArg);
         let value = text(ContextKind::InvalidValue).filter(|value| !value.is_empty());
@@ -42,12 +43,8 @@ impl Refusal {
                     let cause = format!("`{flag}` stands where no word is awaited");
                     return Refusal { what: None, cause, cure: None };
                 }
-                if flag.as_bytes().get(1).is_some_and(u8::is_ascii_digit) {
-                    return Refusal {
-                        what: None,
-                        cause: format!("`{flag}` is no flag, and no value is below 0"),
-                        cure: None,
-                    };
+                if let Some(cause) = of_number(&flag, typed) {
+                    return Refusal { what: None, cause, cure: None };
                 }
                 // What clap thinks near is often far.
                 let near = text(ContextKind::SuggestedArg).filter(|name| is_near(&flag, name));
@@ -82,6 +79,21 @@ pub(super) fn is_near(typed: &str, name: &str) -> bool {
     let wrong = strsim::damerau_levenshtein(typed, name);
     let cut_off = typed.len() >= 3 && name.starts_with(typed);
     cut_off || wrong <= 1 || 4 * wrong <= name.chars().count()
+}
+
+/// What is said of a dash before a digit: `-4` and `-6` are what ping(8) and curl(1) take, anything else is meant as a value.
+fn of_number(flag: &str, typed: &[OsString]) -> Option<String> {
+    // clap tells the first digit alone.
+    let flag = typed.iter().filter_map(|arg| arg.to_str()).find(|arg| arg.starts_with(flag)).unwrap_or(flag);
+    match flag.strip_prefix('-')? {
+        "4" | "6" => {
+            Some(format!("`{flag}` is no flag: IPv4 or IPv6 follows from the addresses given, and no value is below 0"))
+        }
+        digits if digits.starts_with(|c: char| c.is_ascii_digit()) => {
+            Some(format!("`{flag}` is no flag, and no value is below 0"))
+        }
+        _ => None,
+    }
 }
 
 /// The two flags that contradict each other, if that is what is wrong.
@@ -133,8 +145,9 @@ mod tests {
     use clap::CommandFactory;
 
     fn line(flags: &str) -> String {
-        let error = Cli::command().try_get_matches_from(flags.split(' ')).unwrap_err();
-        Refusal::of(&error).line(|| "HELP".into())
+        let typed: Vec<_> = flags.split(' ').map(OsString::from).collect();
+        let error = Cli::command().try_get_matches_from(&typed).unwrap_err();
+        Refusal::of(&error, &typed).line(|| "HELP".into())
     }
 
     #[test]
@@ -146,6 +159,11 @@ mod tests {
             ("h load --conections 4", "there is no such flag as `--conections`; did you mean `--connections`?"),
             ("h load --max-conn 4", "there is no such flag as `--max-conn`; did you mean `--max-connections`?"),
             ("h load --rate -5", "`-5` is no flag, and no value is below 0; HELP"),
+            (
+                "h load -6",
+                "`-6` is no flag: IPv4 or IPv6 follows from the addresses given, and no value is below 0; HELP",
+            ),
+            ("h load --rate -400", "`-400` is no flag, and no value is below 0; HELP"),
             ("h stats foo", "`foo` stands where no word is awaited; HELP"),
             ("h walk", "there is no such command as `walk`; HELP"),
             ("h serv", "there is no such command as `serv`; did you mean `serve`?"),
