@@ -317,13 +317,16 @@ fn what_a_load_cannot_be_is_refused_before_anything_is_touched() {
 }
 
 #[test]
-fn the_page_of_an_earlier_run_stays_where_this_one_does_not_begin() {
+fn where_a_run_does_not_begin_the_page_of_an_earlier_one_stays_and_no_other_is_left() {
     let page = std::env::temp_dir().join(format!("handfast-page-{}.html", std::process::id()));
+    let refused = || {
+        let load = format!("load --interface hf-none {ADDRESS} --target 10.77.0.1:80 --report {}", page.display());
+        refused(&load, &["hf-none", "no such interface"]);
+    };
+    refused();
+    assert!(!page.exists(), "nothing was there");
     std::fs::write(&page, "of yesterday").unwrap();
-    refused(
-        &format!("load --interface hf-none {ADDRESS} --target 10.77.0.1:80 --report {}", page.display()),
-        &["hf-none", "no such interface"],
-    );
+    refused();
     let left = std::fs::read_to_string(&page).unwrap();
     std::fs::remove_file(&page).unwrap();
     assert_eq!(left, "of yesterday");

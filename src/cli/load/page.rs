@@ -2,15 +2,18 @@
 
 use crate::SetupError;
 use crate::load::{Latencies, Report, Timeline};
-use std::fs::File;
+use std::fs::{self, File, Metadata};
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// An open file, made before the run, so that a run is not lost to a wrong path. What an earlier run left there stays until
-/// this one has something to say.
+/// this one has something to say; where there was nothing and this one never has, nothing is left.
 pub struct PageFile {
     file: File,
     path: PathBuf,
+    /// Whether it was made by us, and nothing was said yet.
+    is_new: bool,
 }
 
 impl PageFile {
@@ -19,9 +22,14 @@ impl PageFile {
     /// # Errors
     /// It cannot be.
     pub fn create(path: &Path) -> Result<Self, SetupError> {
-        let open = File::options().write(true).create(true).truncate(false).open(path);
-        let file = open.map_err(|e| error(path, &e))?;
-        Ok(PageFile { file, path: path.to_path_buf() })
+        let mut how = File::options();
+        how.write(true);
+        let (opened, is_new) = match how.clone().create_new(true).open(path) {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => (how.create(true).truncate(false).open(path), false),
+            opened => (opened, true),
+        };
+        let file = opened.map_err(|e| error(path, &e))?;
+        Ok(PageFile { file, path: path.to_path_buf(), is_new })
     }
 
     /// Writes the page.
@@ -32,9 +40,21 @@ impl PageFile {
         let page = report
             .page(latencies, timeline)
             .map_err(|e| SetupError::new("drawing the plots", e.to_string(), "please report this as a bug"))?;
+        self.is_new = false;
         // A pipe has no length that could be set.
         let emptied = self.file.metadata().and_then(|m| if m.is_file() { self.file.set_len(0) } else { Ok(()) });
         emptied.and_then(|()| self.file.write_all(page.as_bytes())).map_err(|e| error(&self.path, &e))
+    }
+}
+
+impl Drop for PageFile {
+    fn drop(&mut self) {
+        let place = |meta: Metadata| (meta.dev(), meta.ino(), meta.len());
+        let (ours, there) = (self.file.metadata().map(place).ok(), fs::symlink_metadata(&self.path).map(place).ok());
+        // Somebody else may have put something there meanwhile.
+        if self.is_new && ours == there && ours.is_some_and(|(.., len)| len == 0) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
