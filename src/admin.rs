@@ -4,6 +4,7 @@
 //! clients for four seconds at most, two to ask and two to take the answer, however it dawdles, and workers never.
 
 use crate::SetupError;
+use crate::setup_error::descriptors_for;
 use crate::stats::Snapshot;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -133,7 +134,7 @@ fn unreached(e: &io::Error) -> (String, &'static str) {
             ("it belongs to another user (EACCES)".into(), "ask as the user who serves, or as root with `sudo`")
         }
         ErrorKind::InvalidInput => (TOO_LONG.into(), served),
-        _ => (e.to_string(), served),
+        _ => (e.to_string(), descriptors_for(e).unwrap_or(served)),
     }
 }
 
@@ -296,6 +297,12 @@ mod tests {
         assert!(!place.socket().exists());
         let gone = ask(&place.socket()).unwrap_err().to_string();
         assert!(gone.contains("it has ended") && gone.contains("start `handfast serve`"), "{gone}");
+    }
+
+    #[test]
+    fn who_asks_with_no_descriptor_left_is_told_so() {
+        let (cause, cure) = unreached(&io::Error::from_raw_os_error(libc::EMFILE));
+        assert!(cause.contains("open files") && cure.contains("`ulimit -n`"), "{cause}; {cure}");
     }
 
     #[test]

@@ -83,7 +83,7 @@ pub fn enter(namespace: &Namespace) -> Result<(), SetupError> {
         let file = File::open(&path)?;
         Ok(move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?)
     };
-    enter().map_err(|e| SetupError::new(format!("entering namespace {}", namespace.name), e.to_string(), "run as root"))
+    enter().map_err(|e| SetupError::of_system(format!("entering namespace {}", namespace.name), &e, "run as root"))
 }
 
 /// Two namespaces joined by a veth pair: [`LEFT`] in the first, [`RIGHT`] in the second.
@@ -175,7 +175,7 @@ fn run(program: &str, args: &[&str]) -> Result<String, SetupError> {
             let package = if program == "ip" { "iproute2" } else { program };
             SetupError::new(what(), format!("{program} is not installed"), format!("`apt-get install {package}`"))
         }
-        _ => SetupError::new(what(), e.to_string(), "run as root"),
+        _ => SetupError::of_system(what(), &e, "run as root"),
     })?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);

@@ -11,6 +11,11 @@ pub(crate) fn more_descriptors(code: i32) -> Option<&'static str> {
     }
 }
 
+/// The same of an error of the system.
+pub(crate) fn descriptors_for(e: &io::Error) -> Option<&'static str> {
+    e.raw_os_error().and_then(more_descriptors)
+}
+
 /// A failed step of the set-up. Shown on one line: `{what}: {cause}; {cure}`.
 ///
 /// It reads, for example: *binding AF_XDP to eth0 queue 3: busy (EBUSY): another program holds this queue; `handfast doctor`
@@ -34,7 +39,7 @@ impl SetupError {
 
     /// An error of the system; this cure, but where a limit of descriptors is met, which any step may be the first to do.
     pub(crate) fn of_system(what: impl Into<String>, e: &io::Error, cure: &str) -> Self {
-        SetupError::new(what, e.to_string(), e.raw_os_error().and_then(more_descriptors).unwrap_or(cure))
+        SetupError::new(what, e.to_string(), descriptors_for(e).unwrap_or(cure))
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) fn with_file(root: &clap::Command, mut args: Vec<OsString>) -> Result
 
 fn read(path: &Path) -> Result<String, SetupError> {
     let what = || format!("reading {}", path.display());
-    let fail = |e: std::io::Error| SetupError::new(what(), e.to_string(), "check the path given to `--config`");
+    let fail = |e: std::io::Error| SetupError::of_system(what(), &e, "check the path given to `--config`");
     let refuse = |cause: &str| SetupError::new(what(), cause, "is this the right file?");
     let mut octets = Vec::new();
     // What a device or pipe holds nobody knows before.

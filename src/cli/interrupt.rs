@@ -22,7 +22,7 @@ impl Interrupts {
     /// No handler could be installed, or no thread be had.
     pub fn listen(patience: usize) -> Result<Self, SetupError> {
         let error = |e: std::io::Error| {
-            SetupError::new("listening for SIGINT and SIGTERM", e.to_string(), "is a sandbox in the way?")
+            SetupError::of_system("listening for SIGINT and SIGTERM", &e, "is a sandbox in the way?")
         };
         let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(error)?;
         let handle = signals.handle();

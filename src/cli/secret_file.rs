@@ -88,7 +88,7 @@ fn read(path: &Path) -> Result<(Secret, Option<Secret>), SetupError> {
     let what = || format!("secret file {}", path.display());
     let fail = |e: std::io::Error| {
         let cure = format!("`(umask 77; openssl rand -hex 16 > {})` makes one", path.display());
-        SetupError::new(what(), e.to_string(), cure)
+        SetupError::of_system(what(), &e, &cure)
     };
     let meta = std::fs::metadata(path).map_err(fail)?;
     if !meta.is_file() || meta.len() > MAX_FILE {

@@ -8,8 +8,8 @@ use crate::SetupError;
 use crate::admin;
 use rustix::process::geteuid;
 use std::fs::DirBuilder;
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -104,12 +104,17 @@ fn no_folder(folder: &Path, cause: &str) -> SetupError {
 
 fn the_only_socket(folder: &Path) -> Result<PathBuf, SetupError> {
     let what = || format!("looking for a running stack in {}", folder.display());
-    let files = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let files = match std::fs::read_dir(folder) {
+        Err(e) if e.kind() != ErrorKind::NotFound => {
+            return Err(SetupError::of_system(what(), &e, "name a socket with `--admin SOCKET`"));
+        }
+        listed => listed.into_iter().flatten().flatten().map(|entry| entry.path()),
+    };
     let mut sockets: Vec<_> = files.filter(|path| path.extension().is_some_and(|end| end == "sock")).collect();
     sockets.sort();
     if sockets.len() > 1 {
         // Whoever was killed has left one behind, at which nobody listens.
-        sockets.retain(|path| UnixStream::connect(path).is_ok());
+        sockets.retain(|path| !admin::nobody_serves(path));
     }
     match sockets.as_slice() {
         [one] => Ok(one.clone()),
@@ -139,6 +144,9 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("hf-stats-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         assert!(the_only_socket(&folder).unwrap_err().to_string().contains("there is none"));
+        assert!(the_only_socket(&folder.join("missing")).unwrap_err().to_string().contains("there is none"));
+        let unread = the_only_socket(Path::new("/proc/version")).unwrap_err();
+        assert!(unread.cause.contains("Not a directory"), "that there is none is not known: {unread}");
         let listen = |name: &str| UnixListener::bind(folder.join(name)).unwrap();
         let _first = listen("eth0.sock");
         std::fs::write(folder.join("eth0.sock.123"), "").unwrap();

@@ -85,11 +85,9 @@ fn cure_of_shared(queue: usize, core: usize, how: Interrupts, irqs: &[QueueInter
 }
 
 fn cannot_move(interface: &str, irq: &QueueInterrupt, core: CoreId, e: &std::io::Error) -> SetupError {
-    SetupError::new(
-        format!("moving interrupt {} of {interface} queue {} to core {}", irq.irq, irq.queue, core.id),
-        e.to_string(),
-        "run as root, or leave `--irq` away: some drivers place their interrupts by themselves",
-    )
+    let what = format!("moving interrupt {} of {interface} queue {} to core {}", irq.irq, irq.queue, core.id);
+    let cure = "run as root, or leave `--irq` away: some drivers place their interrupts by themselves";
+    SetupError::of_system(what, e, cure)
 }
 
 /// Cores in turn, from the first one asked for; after the last comes the first again.

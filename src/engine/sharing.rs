@@ -67,11 +67,8 @@ fn taken_port(port: u16, addr: Addr, listens: Listens, interface: &str) -> Strin
 /// A gateway that was asked for, or the next hop to a peer, does not answer.
 pub(super) fn learn_from_host(config: &mut EngineConfig, host: &InterfaceFacts) -> Result<(), SetupError> {
     let fail = |e: std::io::Error| {
-        SetupError::new(
-            format!("asking the kernel for the neighbours on {}", host.name),
-            e.to_string(),
-            "run as root or with CAP_NET_ADMIN",
-        )
+        let what = format!("asking the kernel for the neighbours on {}", host.name);
+        SetupError::of_system(what, &e, "run as root or with CAP_NET_ADMIN")
     };
     let given = config.gateways.clone();
     take_routes(config, host::routes(host.index).map_err(|e| routes_error(host, e))?, host);
@@ -145,9 +142,9 @@ fn add_routes(config: &mut EngineConfig, mut of_host: Vec<Route>) -> usize {
 }
 
 fn routes_error(host: &InterfaceFacts, e: std::io::Error) -> SetupError {
-    SetupError::new(
+    SetupError::of_system(
         format!("asking the kernel for the routes out of {}", host.name),
-        e.to_string(),
+        &e,
         "is netlink allowed here?",
     )
 }

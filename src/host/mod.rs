@@ -78,7 +78,8 @@ pub struct InterfaceFacts {
 pub fn interface(name: &str) -> Result<InterfaceFacts, SetupError> {
     let what = || format!("looking up interface {name}");
     let facts = read_interface(name).map_err(|e| {
-        SetupError::new(what(), format!("the kernel does not answer ({e})"), "is netlink allowed in this container?")
+        let cause = format!("the kernel does not answer ({e})");
+        SetupError { cause, ..SetupError::of_system(what(), &e, "is netlink allowed in this container?") }
     })?;
     facts.ok_or_else(|| {
         let cure = "`ip -br link` shows what there is in this network namespace";

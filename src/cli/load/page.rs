@@ -63,5 +63,5 @@ fn error(path: &Path, e: &std::io::Error) -> SetupError {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room, or name another place with `--report`",
         _ => "check the path given to `--report`",
     };
-    SetupError::new(format!("writing {}", path.display()), e.to_string(), cure)
+    SetupError::of_system(format!("writing {}", path.display()), e, cure)
 }
