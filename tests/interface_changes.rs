@@ -264,6 +264,20 @@ fn queues_that_are_added_are_told_of_and_none_with_a_worker_is_taken_away() {
     served.goes_on();
 }
 
+/// Without one the driver cannot be asked how many queues are in use, which is not as many as there could be.
+#[test]
+fn nothing_untrue_is_told_where_no_descriptor_is_left_to_look_with() {
+    let Some(served) = Served::start("descriptors", 2, "") else { return };
+    let before = served.0.server.limit_descriptors(Some(3));
+    served.ip(&["link", "set", RIGHT, "mtu", "1400"]);
+    // It looks at once, and again after two seconds.
+    std::thread::sleep(Duration::from_secs(3));
+    served.0.server.limit_descriptors(before);
+    served.says("hf-b has an MTU of 1400 now, and we follow");
+    assert!(!served.0.server.log().contains("rx queues"), "{}", served.0.server.log());
+    served.goes_on();
+}
+
 /// The link below a macvlan lets out next to nothing, so what was sent stays where it is, as it does under a NIC that stands still.
 const BELOW: &str = "hf-below";
 

@@ -31,6 +31,7 @@ pub use xdp_sockets::{XdpSocket, xdp_holders, xdp_sockets};
 
 pub use crate::Route;
 use crate::SetupError;
+use crate::setup_error::descriptors_for;
 use crate::wire::{Addr, MacAddr};
 use netlink::Netlink;
 use netlink_packet_route::RouteNetlinkMessage as Message;
@@ -138,14 +139,23 @@ fn link_facts(netlink: &mut Netlink, request: LinkMessage) -> io::Result<Option<
         Err(e) => return Err(e),
     };
     let Some(mut facts) = answer.iter().find_map(link_of) else { return Ok(None) };
-    facts.driver = ethtool::driver_name(&facts.name).unwrap_or_default();
+    facts.driver = asked(ethtool::driver_name(&facts.name))?.unwrap_or_default();
     // Netlink tells how many there could be, ethtool how many are in use.
-    if let Ok((rx, tx)) = ethtool::queues(&facts.name)
-        && rx > 0
-    {
+    if let Some((rx, tx)) = asked(ethtool::queues(&facts.name))?.filter(|(rx, _)| *rx > 0) {
         (facts.rx_queues, facts.tx_queues) = (rx, tx);
     }
     Ok(Some(facts))
+}
+
+/// What a driver says, as far as it does.
+///
+/// # Errors
+/// There was no descriptor to ask it with, so nothing is known.
+fn asked<T>(answer: io::Result<T>) -> io::Result<Option<T>> {
+    match answer {
+        Err(e) if descriptors_for(&e).is_some() => Err(e),
+        answer => Ok(answer.ok()),
+    }
 }
 
 fn link_of(message: &Message) -> Option<InterfaceFacts> {

@@ -2,7 +2,9 @@
 
 use super::lab;
 use handfast::lab::{Lab, LabConfig, Namespace, RIGHT};
-use rustix::process::{Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, kill_process, setrlimit, waitid};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, kill_process, prlimit, setrlimit, waitid,
+};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -169,6 +171,12 @@ impl Server {
         let states = stats["states"].as_object().unwrap();
         let alive = states.iter().filter(|(state, _)| !matches!(state.as_str(), "listen" | "closed"));
         alive.map(|(_, count)| count.as_u64().unwrap()).sum()
+    }
+
+    /// Lets it have no more descriptors than this; gives how many it could have before.
+    pub fn limit_descriptors(&self, most: Option<u64>) -> Option<u64> {
+        let limit = Rlimit { current: most, ..getrlimit(Resource::Nofile) };
+        prlimit(Some(Pid::from_child(&self.child)), Resource::Nofile, limit).unwrap().current
     }
 
     pub fn signal(&self, signal: Signal) {
