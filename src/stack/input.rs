@@ -238,8 +238,8 @@ impl Shard {
                 let word = self.isns.word(arrival.tuple);
                 self.answer_once(arrival, word).map_err(|_| reason)?;
                 limited(self.replies.acknowledgement.allows(self.env.now_ms()))?;
-                let ts_offset = timestamp_offset(word);
-                let header = self.half_open.get(place).expect(INDEXED).acknowledgement(ts_offset, &self.env);
+                let entry = self.half_open.get(place).expect(INDEXED);
+                let header = entry.acknowledgement(entry.ts_offset(arrival.tuple, &self.isns), &self.env);
                 *reply = Some(self.segment(arrival, header));
                 Err(reason)
             }

@@ -139,9 +139,7 @@ impl Shard {
         }
         let tuple = entry.tuple(&self.locals);
         let our_mss = self.config.our_mss(tuple.local_addr.is_v4());
-        let ts_offset = self.isns.timestamp_offset(&tuple);
-        let Some(entry) = self.half_open.get(place) else { return Progress::Done };
-        let header = entry.syn_ack(our_mss, ts_offset, &self.env);
+        let header = entry.syn_ack(our_mss, entry.ts_offset(&tuple, &self.isns), &self.env);
         // Nobody is asked for the sake of a handshake that may never be completed: where the neighbour is unknown, it goes
         // to where the SYN came from.
         let sender = entry.sender();

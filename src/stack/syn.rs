@@ -72,17 +72,18 @@ impl Shard {
         let our_mss = self.config.our_mss(arrival.tuple.local_addr.is_v4());
         let entry = HalfOpen::new(arrival.tuple, arrival.segment, iss, our_mss, &self.env.config);
         let from = if beyond.is_some() { State::TimeWait } else { State::Listen };
-        let header = entry.syn_ack(our_mss, timestamp_offset(word), &self.env);
-        self.add_half_open(arrival, entry, from);
+        let ts_offset = timestamp_offset(word);
+        let header = entry.syn_ack(our_mss, ts_offset, &self.env);
+        self.add_half_open(arrival, entry, ts_offset, from);
         *reply = Some(self.segment(arrival, header));
         Ok(Handled::SynReceived)
     }
 
     pub(super) fn answer_syn_again(&mut self, place: u32, arrival: &Arrival<'_>, reply: &mut Option<Reply>) {
-        let ts_offset = self.isns.timestamp_offset(arrival.tuple);
         let our_mss = self.config.our_mss(arrival.tuple.local_addr.is_v4());
         let entry = self.half_open.get_mut(place).expect(INDEXED);
         entry.on_syn_again(arrival.segment);
+        let ts_offset = entry.ts_offset(arrival.tuple, &self.isns);
         let header = entry.syn_ack(our_mss, ts_offset, &self.env);
         *reply = Some(self.segment(arrival, header));
     }

@@ -14,10 +14,10 @@ impl Shard {
     /// Enters a half-open entry and starts its timer. The caller has looked for room.
     ///
     /// `from` is LISTEN, or TIME-WAIT when its SYN took an old connection's tuple.
-    pub fn add_half_open(&mut self, arrival: &Arrival<'_>, entry: HalfOpen, from: State) {
+    pub fn add_half_open(&mut self, arrival: &Arrival<'_>, entry: HalfOpen, ts_offset: u32, from: State) {
         let tuple = arrival.tuple;
         let sender = self.senders.number(Station { mac: arrival.link.src, vlan: arrival.link.vlan });
-        let slot = HalfOpenSlot::new(tuple, entry, sender, &self.locals);
+        let slot = HalfOpenSlot::new(tuple, entry, ts_offset, sender, &self.locals);
         let Ok(place) = self.half_open.insert(slot) else { unreachable!("the caller has looked") };
         self.budgets.hold(&tuple.remote_addr);
         self.env.ledger.half_open_created += 1;
@@ -62,10 +62,9 @@ impl Shard {
         }
         self.half_open_wheel.disarm(&mut self.half_open, place);
         let tuple = arrival.tuple;
-        let ts_offset = self.isns.timestamp_offset(tuple);
         let index = self.place_connection(tuple);
         let (entry, tcb) = (self.half_open.get(place).expect(INDEXED), self.connections.get_mut(index).expect(INDEXED));
-        tcb.open_from(entry, ts_offset, &self.env);
+        tcb.open_from(entry, entry.ts_offset(tuple, &self.isns), &self.env);
         self.half_open.remove(place);
         self.budgets.give_back(&tuple.remote_addr);
         self.budgets.connect(&tuple.remote_addr);
