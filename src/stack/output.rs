@@ -4,7 +4,7 @@ use super::flow_index::{Flow, Phase};
 use super::neighbours::{Lookup, Station};
 use super::shard::Shard;
 use crate::ledger::HalfOpenEnding;
-use crate::tcp::Facts;
+use crate::tcp::{Facts, Plan};
 use crate::time::Instant;
 use crate::wire::arp::{Arp, Operation};
 use crate::wire::frame::{self, Envelope, Link};
@@ -81,8 +81,8 @@ impl Shard {
         let Some(tcb) = self.connections.get_mut(index) else { return Progress::Done };
         let tuple = tcb.tuple;
         let our_mss = self.config.our_mss(tuple.local_addr.is_v4());
-        let mut next = tcb.poll_transmit(our_mss, &self.env);
-        if next.is_none() {
+        let mut plan = Plan::none();
+        if !tcb.poll_transmit(our_mss, &self.env, &mut plan) {
             return Progress::Done;
         }
         let waiting = (!tcb.facts.has(Facts::RESOLVING)).then(|| Flow::new(Phase::Connection, index));
@@ -97,22 +97,19 @@ impl Shard {
         let Some(tcb) = self.connections.get_mut(index) else { return Progress::Done };
         let env = &mut self.env;
         for _ in 0..BURST {
-            // Looked at where it stands: it is large.
-            let Some(plan) = &next else { return Progress::Done };
             envelope.traffic_class = class | plan.ecn;
             let written = out.transmit(|buffer| {
-                frame::emit_tcp(buffer, &envelope, &plan.header, plan.text_len, |text| tcb.copy_text(plan, text))
+                frame::emit_tcp(buffer, &envelope, &plan.header, plan.text_len, |text| tcb.copy_text(&plan, text))
             });
             if !written {
                 return Progress::NoRoom;
             }
-            tcb.sent(plan, env);
-            if !tcb.may_transmit() {
+            tcb.sent(&plan, env);
+            if !tcb.may_transmit() || !tcb.poll_transmit(our_mss, env, &mut plan) {
                 return Progress::Done;
             }
-            next = tcb.poll_transmit(our_mss, env);
         }
-        if next.is_some() { Progress::More } else { Progress::Done }
+        Progress::More
     }
 
     /// What a connection has to send waits until its neighbour is known; its timer runs meanwhile, and asks again.

@@ -233,6 +233,7 @@ mod tests {
     use super::*;
     use crate::tcp::TcpConfig;
     use crate::tcp::state::StateGauges;
+    use crate::tcp::testing::planned;
     use crate::tcp::transfer::Pools;
     use crate::time::Instant;
     use crate::wire::tcp::Header;
@@ -245,7 +246,7 @@ mod tests {
     }
 
     fn send_all(tcb: &mut Tcb, env: &mut Env) {
-        while let Some(plan) = tcb.poll_transmit(1_460, env) {
+        while let Some(plan) = planned(tcb, 1_460, env) {
             tcb.sent(&plan, env);
         }
     }
@@ -302,10 +303,10 @@ mod tests {
             send_all(tcb, env);
             let sent = tcb.snd_nxt;
             tcb.on_segment(&segment(5_001, 101, Flags::ACK, 0), env).unwrap();
-            assert!(tcb.poll_transmit(1_460, env).is_none(), "the window is closed");
+            assert!(planned(tcb, 1_460, env).is_none(), "the window is closed");
             tcb.on_segment(&segment(5_001, 101, Flags::ACK, 3_000), env).unwrap();
             assert_eq!(tcb.snd_nxt, sent, "what is in flight stays in flight");
-            let first = tcb.poll_transmit(1_460, env).map(|plan| (plan.header.seq, plan.text_len));
+            let first = planned(tcb, 1_460, env).map(|plan| (plan.header.seq, plan.text_len));
             assert_eq!(first, Some((SeqNum(101), 536)));
         });
     }
@@ -318,7 +319,7 @@ mod tests {
             send_all(tcb, env);
             assert_eq!(tcb.data_in_flight(), 1);
             tcb.on_segment(&segment(5_001, 101, Flags::ACK, 3_000), env).unwrap();
-            let first = tcb.poll_transmit(1_460, env).map(|plan| (plan.header.seq, plan.text_len));
+            let first = planned(tcb, 1_460, env).map(|plan| (plan.header.seq, plan.text_len));
             assert_eq!(first, Some((SeqNum(101), 536)));
         });
     }

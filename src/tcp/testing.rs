@@ -3,7 +3,7 @@
 use super::connection::Tcb;
 use super::env::Env;
 use super::transfer::Pools;
-use super::{TcpConfig, state::StateGauges};
+use super::{Plan, TcpConfig, state::StateGauges};
 use crate::ledger::{DropReason, Handled};
 use crate::time::{Duration, Instant};
 use crate::wire::tcp::{Flags, Header, Options, Segment, Timestamps};
@@ -89,7 +89,7 @@ impl Bench {
     pub fn send(&mut self) -> Vec<(Header, usize)> {
         let mut sent = Vec::new();
         let our_mss = self.our_mss;
-        while let Some(plan) = self.with_env(|tcb, env| tcb.poll_transmit(our_mss, env)) {
+        while let Some(plan) = self.with_env(|tcb, env| planned(tcb, our_mss, env)) {
             self.with_env(|tcb, env| tcb.sent(&plan, env));
             self.tsval = plan.header.options.timestamps.map_or(0, |t| t.tsval);
             sent.push((plan.header, plan.text_len));
@@ -119,4 +119,10 @@ impl Bench {
     pub fn cwnd(&self) -> u32 {
         self.tcb.transfer.as_ref().map_or(0, |t| t.congestion.cwnd())
     }
+}
+
+/// The next segment that must leave, if any.
+pub fn planned(tcb: &mut Tcb, our_mss: u16, env: &Env) -> Option<Plan> {
+    let mut plan = Plan::none();
+    tcb.poll_transmit(our_mss, env, &mut plan).then_some(plan)
 }

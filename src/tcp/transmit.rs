@@ -7,13 +7,14 @@ use super::negotiation::syn_options;
 use super::scoreboard::{DUP_THRESH, Sent};
 use super::state::State;
 use crate::wire::SeqNum;
-use crate::wire::tcp::{Flags, Header, Options, Timestamps};
+use crate::wire::tcp::{Flags, Header, Timestamps};
 
 /// The ECN field of a packet whose ends do ECN (RFC 3168 §5, ECT(0)).
 const ECN_CAPABLE: u8 = 0b10;
 
-/// A segment that is due.
-#[derive(Clone, Copy, Debug)]
+/// A segment that is due. It is planned where it is to stand: moving what was just written in pieces takes longer than
+/// writing it.
+#[derive(Debug)]
 pub struct Plan {
     /// Its header.
     pub header: Header,
@@ -39,48 +40,54 @@ enum What {
     Ack,
 }
 
+impl Plan {
+    /// None yet.
+    #[inline(always)]
+    pub fn none() -> Plan {
+        Plan { header: Header::default(), text_len: 0, ecn: 0, text_at: 0, what: What::Ack }
+    }
+}
+
 impl Tcb {
-    /// The next segment that must leave, if any; nothing changes until [`Tcb::sent`]. `our_mss` is what our link carries.
-    pub fn poll_transmit(&mut self, our_mss: u16, env: &Env) -> Option<Plan> {
+    /// Plans the next segment that must leave; says whether there is one, without which the plan means nothing. Nothing changes
+    /// until [`Tcb::sent`]. `our_mss` is what our link carries.
+    pub fn poll_transmit(&mut self, our_mss: u16, env: &Env, plan: &mut Plan) -> bool {
         if self.facts.has(Facts::RST_DUE) {
-            return Some(self.plan_reset(env));
+            return self.plan_reset(env, plan);
         }
         if self.facts.has(Facts::LAST_ACK_DUE) {
-            return Some(self.plan_ack(env));
+            return self.plan_ack(env, plan);
         }
         if self.ending.is_some() {
-            return None;
+            return false;
         }
         match self.state {
-            State::SynSent => self.facts.has(Facts::SYN_DUE).then(|| self.plan_syn(our_mss, env)),
-            State::SynReceived if self.facts.has(Facts::SYN_DUE) => Some(self.plan_syn(our_mss, env)),
-            State::SynReceived => self.facts.has(Facts::ACK_NOW).then(|| self.plan_ack(env)),
-            _ if self.transfer.is_some() => {
-                self.fit_link(our_mss);
-                self.plan_data(env).or_else(|| self.plan_control(env))
-            }
-            _ => self.plan_control(env),
+            State::SynSent => self.facts.has(Facts::SYN_DUE) && self.plan_syn(our_mss, env, plan),
+            State::SynReceived if self.facts.has(Facts::SYN_DUE) => self.plan_syn(our_mss, env, plan),
+            State::SynReceived => self.facts.has(Facts::ACK_NOW) && self.plan_ack(env, plan),
+            _ => (self.transfer.is_some() && self.plan_data(our_mss, env, plan)) || self.plan_control(env, plan),
         }
     }
 
     /// What has text, or once had.
-    fn plan_data(&mut self, env: &Env) -> Option<Plan> {
-        self.plan_again(env)
-            .or_else(|| {
-                self.restart_after_idle(env);
-                self.plan_new(env)
-            })
-            .or_else(|| self.plan_tail(env))
+    #[inline(never)]
+    fn plan_data(&mut self, our_mss: u16, env: &Env, plan: &mut Plan) -> bool {
+        self.fit_link(our_mss);
+        if self.plan_again(env, plan) {
+            return true;
+        }
+        self.restart_after_idle(env);
+        self.plan_new(env, plan) || self.plan_tail(env, plan)
     }
 
     /// What has none: at most one of these is due at a time, but for the acknowledgement that is to leave before a FIN.
-    fn plan_control(&self, env: &Env) -> Option<Plan> {
+    fn plan_control(&self, env: &Env, plan: &mut Plan) -> bool {
         if (env.config.fin_carries_ack || !self.facts.has(Facts::ACK_NOW)) && self.fin_fits() {
-            Some(self.plan_fin(env))
+            self.plan_fin(env, plan)
         } else if self.facts.has(Facts::ALIVE_DUE) {
-            Some(self.plan_alive(env))
+            self.plan_alive(env, plan)
         } else {
-            self.facts.has(Facts::ACK_NOW).then(|| self.plan_ack(env))
+            self.facts.has(Facts::ACK_NOW) && self.plan_ack(env, plan)
         }
     }
 
@@ -101,14 +108,14 @@ impl Tcb {
     }
 
     /// The timestamps stand on it as well (RFC 7323 §3.2).
-    fn plan_reset(&self, env: &Env) -> Plan {
-        let (seq, ack, flags) = (self.snd_nxt, self.rcv_nxt, Flags::RST | Flags::ACK);
-        let options = Options { timestamps: self.timestamps(env), ..Options::default() };
-        let header = Header { seq, ack, flags, options, ..Header::default() };
-        Plan { header, text_len: 0, ecn: 0, text_at: 0, what: What::Reset }
+    fn plan_reset(&self, env: &Env, plan: &mut Plan) -> bool {
+        self.begin(What::Reset, env, plan);
+        plan.header.flags = Flags::RST | Flags::ACK;
+        plan.header.wnd = 0;
+        true
     }
 
-    fn plan_syn(&self, our_mss: u16, env: &Env) -> Plan {
+    fn plan_syn(&self, our_mss: u16, env: &Env, plan: &mut Plan) -> bool {
         let mut options = syn_options(our_mss, self.tsval(env), env.window_shift);
         let mut flags = Flags::SYN;
         if self.state == State::SynSent && self.asks_for_ecn(env) {
@@ -124,7 +131,8 @@ impl Tcb {
         }
         // The SYN's number, whether it is sent for the first time or again.
         let header = Header { seq: self.snd_una, ack, flags, wnd: env.syn_window, urgent: 0, options };
-        Plan { header, text_len: 0, ecn: 0, text_at: 0, what: What::Syn }
+        *plan = Plan { header, what: What::Syn, ..Plan::none() };
+        true
     }
 
     /// ECN is asked for once: a SYN that was lost may have been dropped for it (RFC 3168 §6.1.1.1).
@@ -135,32 +143,39 @@ impl Tcb {
     /// What was lost goes first. The segment at SND.UNA always may (RFC 5681 §3.2, RFC 6582 §3.2, RFC 6675 §5: nothing
     /// else brings the acknowledgement forward); others as the congestion window allows, and none into a window that was
     /// shut on them: there the first is the probe (RFC 9293 §3.8.6).
-    fn plan_again(&mut self, env: &Env) -> Option<Plan> {
+    fn plan_again(&mut self, env: &Env, plan: &mut Plan) -> bool {
         let most = self.most_text();
-        let transfer = self.transfer.as_ref()?;
-        let (place, lost) = transfer.scoreboard.next_lost()?;
+        let Some(transfer) = &self.transfer else { return false };
+        let Some((place, lost)) = transfer.scoreboard.next_lost() else { return false };
         let lost = *lost;
         let cwnd = transfer.congestion.cwnd();
         let pipe = transfer.scoreboard.pipe();
         let open = self.snd_wnd > 0 && (pipe == 0 || self.adjusted_pipe(pipe) + lost.len <= cwnd);
         let fits = lost.seq == self.snd_una || open;
         if !fits {
-            return None;
+            return false;
         }
-        let transfer = self.transfer.as_mut()?;
         let fin = u32::from(lost.fin);
-        if lost.len - fin > most as u32 {
+        if lost.len - fin > most as u32
+            && let Some(transfer) = &mut self.transfer
+        {
             transfer.scoreboard.split(place, most as u32);
-            return self.plan_again(env);
+            return self.plan_again(env, plan);
         }
-        let text_len = (lost.len - fin) as usize;
-        let text_at = lost.seq.distance_from(self.snd_una) as usize;
-        let mut header = self.header(env);
-        header.options.sack = self.sack_blocks_beside(text_len);
-        header.seq = lost.seq;
-        header.flags |= if text_len > 0 { Flags::PSH } else { Flags(0) };
-        header.flags |= if lost.fin { Flags::FIN } else { Flags(0) };
-        Some(Plan { header, text_len, ecn: 0, text_at, what: What::Again { place } })
+        self.begin(What::Again { place }, env, plan);
+        self.plan_once_more(&lost, plan);
+        true
+    }
+
+    /// The text and the FIN of a segment in flight.
+    fn plan_once_more(&self, sent: &Sent, plan: &mut Plan) {
+        plan.text_len = (sent.len - u32::from(sent.fin)) as usize;
+        plan.text_at = sent.seq.distance_from(self.snd_una) as usize;
+        let header = &mut plan.header;
+        header.options.sack = self.sack_blocks_beside(plan.text_len);
+        header.seq = sent.seq;
+        header.flags |= if plan.text_len > 0 { Flags::PSH } else { Flags(0) };
+        header.flags |= if sent.fin { Flags::FIN } else { Flags(0) };
     }
 
     /// What was learnt of the path is old when nothing was sent for longer than an RTO (RFC 5681 §4.1).
@@ -176,11 +191,11 @@ impl Tcb {
     }
 
     /// New text, as far as the peer's window and the congestion window go.
-    fn plan_new(&self, env: &Env) -> Option<Plan> {
-        let transfer = self.transfer.as_ref()?;
+    fn plan_new(&self, env: &Env, plan: &mut Plan) -> bool {
+        let Some(transfer) = &self.transfer else { return false };
         let unsent = self.unsent();
         if unsent == 0 || self.facts.has(Facts::FIN_SENT) || transfer.scoreboard.len() >= env.config.most_segments() {
-            return None;
+            return false;
         }
         let probe = self.facts.has(Facts::PROBE_DUE);
         let tail = self.facts.has(Facts::TAIL_DUE);
@@ -188,13 +203,14 @@ impl Tcb {
         let window = self.snd_wnd.saturating_sub(in_flight);
         let pipe = transfer.scoreboard.pipe();
         let congestion = transfer.congestion.cwnd().saturating_sub(self.adjusted_pipe(pipe));
-        let mut header = self.header(env);
+        self.begin(if probe { What::Probe } else { What::New }, env, plan);
+        let header = &mut plan.header;
         header.options.sack = self.sack_blocks();
         let most = u32::from(self.smss).saturating_sub(header.options.encoded_len() as u32).max(1);
         let mut len = unsent.min(most).min(window);
         // A probe for tail loss may exceed the congestion window by one segment (RFC 8985 §7.3).
         if len > congestion && pipe > 0 && !tail {
-            return None;
+            return false;
         }
         if probe && len == 0 {
             len = 1;
@@ -207,43 +223,36 @@ impl Tcb {
             || probe
             || tail;
         if len == 0 || !worth {
-            return None;
+            return false;
         }
         header.flags |= if last { Flags::PSH } else { Flags(0) };
-        let what = if probe { What::Probe } else { What::New };
         // The FIN travels on the last text, unless the window leaves no octet for it.
         if last && self.facts.has(Facts::FIN_QUEUED) && window > len {
             header.flags |= Flags::FIN;
         }
         let ecn = if self.facts.has(Facts::ECN) && !probe { ECN_CAPABLE } else { 0 };
         header.flags |= if ecn > 0 && self.facts.has(Facts::REDUCED) { Flags::CWR } else { Flags(0) };
-        Some(Plan { header, text_len: len as usize, ecn, text_at: in_flight as usize, what })
+        (plan.text_len, plan.text_at, plan.ecn) = (len as usize, in_flight as usize, ecn);
+        true
     }
 
     /// The tail of what is in flight once more, because nothing was heard of it and there is nothing new (RFC 8985 §7.3).
-    fn plan_tail(&self, env: &Env) -> Option<Plan> {
-        if !self.facts.has(Facts::TAIL_DUE) {
-            return None;
+    fn plan_tail(&self, env: &Env, plan: &mut Plan) -> bool {
+        let tail = self.transfer.as_ref().filter(|_| self.facts.has(Facts::TAIL_DUE)).and_then(|t| t.scoreboard.tail());
+        let Some((place, tail)) = tail else { return false };
+        if (tail.len - u32::from(tail.fin)) as usize > self.most_text() {
+            return false;
         }
-        let (place, tail) = self.transfer.as_ref()?.scoreboard.tail()?;
-        let text_len = (tail.len - u32::from(tail.fin)) as usize;
-        if text_len > self.most_text() {
-            return None;
-        }
-        let text_at = tail.seq.distance_from(self.snd_una) as usize;
-        let mut header = self.header(env);
-        header.options.sack = self.sack_blocks_beside(text_len);
-        header.seq = tail.seq;
-        header.flags |= if text_len > 0 { Flags::PSH } else { Flags(0) };
-        header.flags |= if tail.fin { Flags::FIN } else { Flags(0) };
-        Some(Plan { header, text_len, ecn: 0, text_at, what: What::Tail { place } })
+        self.begin(What::Tail { place }, env, plan);
+        self.plan_once_more(tail, plan);
+        true
     }
 
     /// A keep-alive probe: an old number, no text, so that the peer must answer (RFC 9293 §3.8.4).
-    fn plan_alive(&self, env: &Env) -> Plan {
-        let mut header = self.bare_header(env);
-        header.seq = self.snd_nxt - 1;
-        Plan { header, text_len: 0, ecn: 0, text_at: 0, what: What::Alive }
+    fn plan_alive(&self, env: &Env, plan: &mut Plan) -> bool {
+        self.begin_bare(What::Alive, env, plan);
+        plan.header.seq = self.snd_nxt - 1;
+        true
     }
 
     /// Without SACK each duplicate acknowledgement says that a segment has left the network (RFC 5681 §3.2); before the
@@ -268,38 +277,38 @@ impl Tcb {
         !self.facts.has(Facts::FIN_SENT) && fits() && self.unsent() == 0
     }
 
-    fn plan_fin(&self, env: &Env) -> Plan {
-        let mut header = self.bare_header(env);
-        header.flags |= Flags::FIN;
+    fn plan_fin(&self, env: &Env, plan: &mut Plan) -> bool {
+        self.begin_bare(What::Fin, env, plan);
+        plan.header.flags |= Flags::FIN;
         if self.facts.has(Facts::FIN_LOST) {
-            header.seq = self.snd_nxt - 1;
+            plan.header.seq = self.snd_nxt - 1;
         }
-        Plan { header, text_len: 0, ecn: 0, text_at: 0, what: What::Fin }
+        true
     }
 
-    fn plan_ack(&self, env: &Env) -> Plan {
-        Plan { header: self.bare_header(env), text_len: 0, ecn: 0, text_at: 0, what: What::Ack }
+    fn plan_ack(&self, env: &Env, plan: &mut Plan) -> bool {
+        self.begin_bare(What::Ack, env, plan);
+        true
     }
 
-    /// The header of a segment without text, with what is to be told of holes.
-    fn bare_header(&self, env: &Env) -> Header {
-        let mut header = self.header(env);
+    /// The plan of a segment without text, with what is to be told of holes.
+    fn begin_bare(&self, what: What, env: &Env, plan: &mut Plan) {
+        self.begin(what, env, plan);
         if self.transfer.is_some() {
-            header.options.sack = self.sack_blocks();
+            plan.header.options.sack = self.sack_blocks();
         }
-        header
     }
 
     /// `<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>` with the window and the timestamps of now.
-    fn header(&self, env: &Env) -> Header {
-        Header {
-            seq: self.snd_nxt,
-            ack: self.rcv_nxt,
-            flags: Flags::ACK | if self.facts.has(Facts::MARKED) { Flags::ECE } else { Flags(0) },
-            wnd: self.wire_window(env),
-            urgent: 0,
-            options: Options { timestamps: self.timestamps(env), ..Options::default() },
-        }
+    #[inline]
+    fn begin(&self, what: What, env: &Env, plan: &mut Plan) {
+        *plan = Plan::none();
+        plan.what = what;
+        let header = &mut plan.header;
+        (header.seq, header.ack) = (self.snd_nxt, self.rcv_nxt);
+        header.flags = Flags::ACK | if self.facts.has(Facts::MARKED) { Flags::ECE } else { Flags(0) };
+        header.wnd = self.wire_window(env);
+        header.options.timestamps = self.timestamps(env);
     }
 
     fn timestamps(&self, env: &Env) -> Option<Timestamps> {
