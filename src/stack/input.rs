@@ -348,7 +348,9 @@ impl Shard {
     pub(super) fn learn_from(&mut self, arrival: &Arrival<'_>) {
         if let Some(next_hop) = self.routes.next_hop(&arrival.tuple.remote_addr) {
             let station = Station { mac: arrival.link.src, vlan: arrival.link.vlan };
-            self.learn(next_hop, station, Learn::IfUnknown);
+            if !self.neighbours.has_just_learnt(&next_hop, &station, self.env.tick()) {
+                self.learn(next_hop, station, Learn::IfUnknown);
+            }
         }
     }
 

@@ -210,21 +210,19 @@ impl Neighbours {
         self.get_mut(addr)?.station
     }
 
-    /// `addr` is at `station`. Gives the flows that were waiting for it.
-    #[inline]
-    pub fn learn(&mut self, addr: Addr, station: Station, how: Learn, tick: u32) -> Vec<Flow> {
-        let told = (addr, station, tick);
-        if self.last == Some(told) { Vec::new() } else { self.learn_anew(told, how) }
+    /// Whether that `addr` is at `station` is what was learnt last, in this tick.
+    #[inline(always)]
+    pub fn has_just_learnt(&self, addr: &Addr, station: &Station, tick: u32) -> bool {
+        self.last.as_ref().is_some_and(|(last, at, learnt)| last == addr && at == station && *learnt == tick)
     }
 
-    #[inline(never)]
-    fn learn_anew(&mut self, told: (Addr, Station, u32), how: Learn) -> Vec<Flow> {
-        let (addr, station, tick) = told;
+    /// `addr` is at `station`. Gives the flows that were waiting for it.
+    pub fn learn(&mut self, addr: Addr, station: Station, how: Learn, tick: u32) -> Vec<Flow> {
         if station.mac.is_group() {
             return Vec::new();
         }
         if self.confirms(&addr, station, tick) {
-            self.last = Some(told);
+            self.last = Some((addr, station, tick));
             return Vec::new();
         }
         self.last = None;

@@ -83,12 +83,12 @@ impl<T, const SEGMENT: usize> Slab<T, SEGMENT> {
         self.segments.len() * SEGMENT * entry + self.segments.capacity() * size_of::<Segment<T, SEGMENT>>()
     }
 
-    /// Adds an entry; gives it back when the table is full.
-    // By force, so that an entry is made where it is to stand.
+    /// Adds an entry; `None` when the table is full.
+    // By force, so that an entry that is the same each time is made where it is to stand.
     #[inline(always)]
-    pub fn insert(&mut self, value: T) -> Result<u32, T> {
+    pub fn insert(&mut self, value: T) -> Option<u32> {
         if self.is_full() {
-            return Err(value);
+            return None;
         }
         self.len += 1;
         let index = self.vacant;
@@ -97,9 +97,9 @@ impl<T, const SEGMENT: usize> Slab<T, SEGMENT> {
                 let Slot::Vacant(next) = *slot else { unreachable!("the list holds empty places alone") };
                 *slot = Slot::Occupied(value);
                 self.vacant = next;
-                Ok(index)
+                Some(index)
             }
-            None => Ok(self.append(value)),
+            None => Some(self.append(value)),
         }
     }
 
@@ -199,7 +199,7 @@ mod tests {
         let mut slab: Slab<&str> = Slab::with_generations(2);
         let a = slab.insert("a").unwrap();
         let b = slab.insert("b").unwrap();
-        assert_eq!(slab.insert("c"), Err("c"), "the limit holds");
+        assert_eq!(slab.insert("c"), None, "the limit holds");
         let before = slab.generation(a);
         assert_eq!(slab.get(a), Some(&"a"));
         slab.remove(a);
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn places_are_used_again_before_new_ones_whatever_the_order() {
         let mut slab: Slab<u32> = Slab::new(2_000);
-        (0..1_500).for_each(|i| assert_eq!(slab.insert(i), Ok(i)));
+        (0..1_500).for_each(|i| assert_eq!(slab.insert(i), Some(i)));
         let memory = slab.bytes();
         for round in 0..3 {
             for i in (round..1_500).step_by(7).chain((round..1_500).rev().step_by(5)) {

@@ -252,7 +252,7 @@ impl<E: Packed> TimeWaitTable<E> {
             popped: 0,
             entries: [E::EMPTY; SEGMENT],
         };
-        let Ok(number) = self.segments.insert(segment) else { unreachable!("the table was not full") };
+        let Some(number) = self.segments.insert(segment) else { unreachable!("the table was not full") };
         match self.segments.get_mut(older) {
             Some(older) => older.newer = number,
             None => self.oldest = number,

@@ -66,6 +66,17 @@ pub(crate) fn asked(tuple: &FourTuple, syn: &Segment<'_>, our_mss: u16, config: 
 }
 
 impl HalfOpen {
+    /// Nothing yet.
+    pub(crate) const UNUSED: HalfOpen = HalfOpen {
+        irs: SeqNum(0),
+        iss: SeqNum(0),
+        link: Link::UNARMED,
+        ts_recent: 0,
+        smss: 0,
+        offered: NEVER_ZERO,
+        resent: 0,
+    };
+
     /// The entry for a SYN that a listener accepts (RFC 9293 §3.10.7.2, third).
     ///
     /// Deviation: RFC 9293 §3.10.7.2, text on a SYN. It is not kept, so that entries stay small; the peer sends it again.

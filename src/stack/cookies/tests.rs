@@ -231,7 +231,8 @@ fn the_outpost_knows_the_flows_of_every_table_whenever_they_came() {
     };
     open(&mut shard, 1);
     let half_open = HalfOpen::of(SeqNum(1), SeqNum(2), &Negotiated::from_syn(&Options::default(), 1460, true));
-    shard.half_open.insert(HalfOpenSlot::new(&tuple(2), half_open, 0, 0, &shard.locals)).unwrap();
+    let place = shard.half_open.insert(HalfOpenSlot::UNUSED).unwrap();
+    shard.half_open.get_mut(place).unwrap().fill(&tuple(2), half_open, 0, 0, &shard.locals);
     for n in 3..300 {
         let entry = TimeWait { tuple: tuple(n), snd_nxt: SeqNum(1), rcv_nxt: SeqNum(2), ts_recent: None };
         shard.time_wait_v4.insert(&entry, 0);

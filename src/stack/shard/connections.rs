@@ -38,7 +38,7 @@ impl Shard {
     /// A place in the table for a connection that is to be opened. The caller has looked for room.
     #[inline]
     pub fn place_connection(&mut self, tuple: &FourTuple) -> u32 {
-        let Ok(index) = self.connections.insert(Tcb::UNOPENED) else { unreachable!("the caller has looked") };
+        let Some(index) = self.connections.insert(Tcb::UNOPENED) else { unreachable!("the caller has looked") };
         self.connections.get_mut(index).expect(INDEXED).tuple = *tuple;
         index
     }

@@ -17,8 +17,9 @@ impl Shard {
     pub fn add_half_open(&mut self, arrival: &Arrival<'_>, entry: HalfOpen, ts_offset: u32, from: State) {
         let tuple = arrival.tuple;
         let sender = self.senders.number(Station { mac: arrival.link.src, vlan: arrival.link.vlan });
-        let slot = HalfOpenSlot::new(tuple, entry, ts_offset, sender, &self.locals);
-        let Ok(place) = self.half_open.insert(slot) else { unreachable!("the caller has looked") };
+        let Some(place) = self.half_open.insert(HalfOpenSlot::UNUSED) else { unreachable!("the caller has looked") };
+        let slot = self.half_open.get_mut(place).expect(INDEXED);
+        slot.fill(tuple, entry, ts_offset, sender, &self.locals);
         self.budgets.hold(&tuple.remote_addr);
         self.env.ledger.half_open_created += 1;
         self.env.gauges.transition(&mut { from }, Event::RecvSyn, tuple, self.env.now());
