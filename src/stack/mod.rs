@@ -132,7 +132,7 @@ impl<A: App> Stack<A> {
     /// The frames of a burst before the first is processed: what they will need of large tables is asked of memory for
     /// all at a time, rather than waited for one by one. Up to 64 of them.
     #[inline]
-    pub fn expect<'a>(&self, frames: impl Iterator<Item = &'a [u8]>) {
+    pub fn expect<'a>(&self, frames: impl Iterator<Item = &'a [u8]> + Clone) {
         self.shard.expect(frames);
     }
 

@@ -47,6 +47,8 @@ impl Timed for Tcb {
 
 /// Flows from which on a processor's caches do not hold the index.
 pub(super) const CROWD: usize = 1 << 15;
+/// Octets of a cache line, of most processors.
+const CACHE_LINE: usize = 64;
 /// Frames of a burst that are expected.
 pub const EXPECTED: usize = super::flow_index::TOGETHER;
 
@@ -212,10 +214,14 @@ impl Shard {
         self.index.find(hash, |flow| self.tuple_is(*flow, tuple))
     }
 
-    /// Loads what the flows of a burst will be looked for in, and their entries. Loads that nothing waits for go on side by
-    /// side, so each step is made for all before the next.
+    /// Loads the headers of a burst, and where there are many flows what these will be looked for in, and their entries. Loads
+    /// that nothing waits for go on side by side, so each step is made for all before the next.
     #[inline]
-    pub fn expect<'a>(&self, frames: impl Iterator<Item = &'a [u8]>) {
+    pub fn expect<'a>(&self, frames: impl Iterator<Item = &'a [u8]> + Clone) {
+        // Both of their cache lines: another core, or the NIC, has written them.
+        for frame in frames.clone() {
+            std::hint::black_box((frame.first().copied(), frame.get(CACHE_LINE).copied()));
+        }
         if self.index.len() < CROWD {
             return;
         }
