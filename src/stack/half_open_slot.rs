@@ -1,6 +1,6 @@
 //! A half-open entry in its table: the entry itself, and its tuple in 22 octets, our address by its number; and
-//! whence its SYN came, by a number as well. What an IPv4 address leaves of its 16 octets holds the offset of our timestamps, which
-//! is the same SipHash again where it must be made anew.
+//! whence its SYN came, by a number as well. Where it is an IPv4 address, the peer's leaves room for the offset of our
+//! timestamps; for IPv6 that is hashed anew.
 
 use super::locals::Locals;
 use super::senders::Number;
@@ -25,8 +25,8 @@ pub struct HalfOpenSlot {
     sender: Number,
 }
 
-/// The peer's address, of the family of ours: an IPv6 address in words of network order, or an IPv4 address as its number, the offset of
-/// our timestamps, and zeros.
+/// The peer's address, of the family of ours: an IPv6 address in words of network order; or an IPv4 address as its
+/// number, the offset of our timestamps, and zeros.
 type Remote = [u32; 4];
 
 /// Also in a place that may be empty.
@@ -48,7 +48,7 @@ impl HalfOpenSlot {
     pub fn fill(&mut self, tuple: &FourTuple, entry: HalfOpen, ts_offset: u32, sender: Number, locals: &Locals) {
         let &FourTuple { local_addr, remote_addr, local_port, remote_port } = tuple;
         self.entry = entry;
-        self.remote = match remote_addr.is_v4() {
+        self.remote = match local_addr.is_v4() {
             true => [remote_addr.last_word(), ts_offset, 0, 0],
             false => zerocopy::transmute!(*remote_addr.octets()),
         };

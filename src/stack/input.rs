@@ -239,7 +239,7 @@ impl Shard {
                 self.answer_once(arrival, word).map_err(|_| reason)?;
                 limited(self.replies.acknowledgement.allows(self.env.now_ms()))?;
                 let entry = self.half_open.get(place).expect(INDEXED);
-                let header = entry.acknowledgement(entry.ts_offset(arrival.tuple, &self.isns), &self.env);
+                let header = entry.acknowledgement(timestamp_offset(word), &self.env);
                 *reply = Some(self.segment(arrival, header));
                 Err(reason)
             }

@@ -129,8 +129,8 @@ impl<A: App> Stack<A> {
         (self.app, self.shard.env.gauges.trace().to_vec())
     }
 
-    /// The frames of a burst before the first is processed: what they will need of large tables is asked of memory for
-    /// all at a time, rather than waited for one by one. Up to 64 of them.
+    /// The frames of a burst before the first is processed: their headers, and what up to 64 of them will need of large
+    /// tables, are asked of memory for all at a time, rather than waited for one by one.
     #[inline]
     pub fn expect<'a>(&self, frames: impl Iterator<Item = &'a [u8]> + Clone) {
         self.shard.expect(frames);

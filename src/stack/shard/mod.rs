@@ -13,6 +13,7 @@ use super::filter_walk::Walk;
 use super::flow_index::{Flow, FlowIndex, Phase};
 use super::half_open_slot::HalfOpenSlot;
 use super::idle::IdleWatch;
+use super::input::INDEXED;
 use super::locals::Locals;
 use super::neighbours::{Neighbours, Station};
 use super::path_mtu::PathMtus;
@@ -279,7 +280,7 @@ impl Shard {
                 Phase::TimeWaitV4 => Some(time_wait_v4.get(place).tuple),
                 Phase::TimeWaitV6 => Some(time_wait_v6.get(place).tuple),
             };
-            tuple.map_or(0, |tuple| keyed.hash(&tuple))
+            keyed.hash(&tuple.expect(INDEXED))
         });
     }
 
