@@ -20,7 +20,7 @@ pub(super) fn watch<M: Send + 'static>(
     workers: Handle<M>,
 ) -> io::Result<Watch<SetupError>> {
     let mut state = LinkState::new(start.clone(), program, announces);
-    host::link_watch(start.index, move |now| match state.look(now) {
+    host::link_watch(start, move |now| match state.look(now) {
         Ok(Seen { lines, link }) => {
             lines.iter().for_each(|line| tracing::warn!("{line}"));
             if let Some(Err(e)) = link.map(|(link, announces)| workers.follow_link(link, announces)) {

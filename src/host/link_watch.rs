@@ -3,7 +3,7 @@
 
 use super::netlink::{Netlink, readable};
 use super::watch::Watch;
-use super::{InterfaceFacts, link_facts};
+use super::{InterfaceFacts, ask_driver, link_facts};
 use netlink_packet_route::link::LinkMessage;
 use std::io;
 use std::ops::ControlFlow;
@@ -16,25 +16,30 @@ const RTNLGRP_LINK: u32 = 1;
 /// How often the interface is looked at when the kernel tells nothing.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// Calls `on_look` with what the interface of this index in the caller's namespace is like (without its addresses), or
-/// `None` when there is no such interface any more; now, after each change, and every two seconds, on a thread of its own.
-/// The watch ends when `on_look` breaks off; when it is stopped it looks for a last time.
+/// Calls `on_look` with what the interface that was like `start` in the caller's namespace is like (without its addresses),
+/// or `None` when there is no such interface any more; now, after each change, and every two seconds, on a thread of its
+/// own. What its driver says is told as it was last while there is no descriptor to ask it with. The watch ends when
+/// `on_look` breaks off; when it is stopped it looks for a last time.
 ///
 /// # Errors
 /// When the kernel does not answer, or the thread cannot start.
 pub fn link_watch<T: Send + 'static>(
-    if_index: u32,
+    start: &InterfaceFacts,
     mut on_look: impl FnMut(Option<InterfaceFacts>) -> ControlFlow<T> + Send + 'static,
 ) -> io::Result<Watch<T>> {
     // Opened here: a new thread shares our namespace, but who knows for how long.
     let changes = Netlink::listen(RTNLGRP_LINK)?;
     let mut table = Netlink::open()?;
+    let mut seen = start.clone();
     Watch::start("hf-link", move |stop| {
         loop {
             // Before the look, so that what comes before the end is seen.
             let last = stop.is_told();
-            match look(&mut table, if_index) {
+            match look_again(&mut table, &seen) {
                 Ok(facts) => {
+                    if let Some(facts) = &facts {
+                        seen.clone_from(facts);
+                    }
                     if let ControlFlow::Break(verdict) = on_look(facts) {
                         return Some(verdict);
                     }
@@ -54,7 +59,17 @@ pub fn link_watch<T: Send + 'static>(
     })
 }
 
-/// The interface of this index, as it is now.
+/// The interface that was like this, as it is now.
+fn look_again(netlink: &mut Netlink, before: &InterfaceFacts) -> io::Result<Option<InterfaceFacts>> {
+    let Some(mut facts) = look(netlink, before.index)? else { return Ok(None) };
+    if ask_driver(&mut facts).is_err() {
+        facts.driver.clone_from(&before.driver);
+        (facts.rx_queues, facts.tx_queues) = (before.rx_queues, before.tx_queues);
+    }
+    Ok(Some(facts))
+}
+
+/// The interface of this index, as it is now by netlink alone.
 pub(super) fn look(netlink: &mut Netlink, if_index: u32) -> io::Result<Option<InterfaceFacts>> {
     let mut request = LinkMessage::default();
     request.header.index = if_index;

@@ -121,6 +121,7 @@ fn read_interface(name: &str) -> io::Result<Option<InterfaceFacts>> {
     let mut request = LinkMessage::default();
     request.attributes.push(LinkAttribute::IfName(name.to_string()));
     let Some(mut facts) = link_facts(&mut netlink, request)? else { return Ok(None) };
+    ask_driver(&mut facts)?;
     for message in netlink.dump(Message::GetAddress(AddressMessage::default()))? {
         if let Message::NewAddress(address) = message
             && address.header.index == facts.index
@@ -131,20 +132,26 @@ fn read_interface(name: &str) -> io::Result<Option<InterfaceFacts>> {
     Ok(Some(facts))
 }
 
-/// All but the addresses of the interface that `request` names by name or index; `None` when there is none.
+/// What netlink tells, all but the addresses, of the interface that `request` names by name or index; `None` when there is none.
 fn link_facts(netlink: &mut Netlink, request: LinkMessage) -> io::Result<Option<InterfaceFacts>> {
-    let answer = match netlink.ask(Message::GetLink(request)) {
-        Ok(answer) => answer,
-        Err(e) if e.raw_os_error() == Some(libc::ENODEV) => return Ok(None),
-        Err(e) => return Err(e),
-    };
-    let Some(mut facts) = answer.iter().find_map(link_of) else { return Ok(None) };
+    match netlink.ask(Message::GetLink(request)) {
+        Ok(answer) => Ok(answer.iter().find_map(link_of)),
+        Err(e) if e.raw_os_error() == Some(libc::ENODEV) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Adds what the interface's driver says.
+///
+/// # Errors
+/// There is no descriptor to ask it with (EMFILE, ENFILE); the facts are not to be relied on then.
+fn ask_driver(facts: &mut InterfaceFacts) -> io::Result<()> {
     facts.driver = asked(ethtool::driver_name(&facts.name))?.unwrap_or_default();
     // Netlink tells how many there could be, ethtool how many are in use.
     if let Some((rx, tx)) = asked(ethtool::queues(&facts.name))?.filter(|(rx, _)| *rx > 0) {
         (facts.rx_queues, facts.tx_queues) = (rx, tx);
     }
-    Ok(Some(facts))
+    Ok(())
 }
 
 /// What a driver says, as far as it does.
