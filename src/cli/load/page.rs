@@ -3,7 +3,7 @@
 use crate::SetupError;
 use crate::load::{Latencies, Report, Timeline};
 use std::fs::{self, File, Metadata};
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -40,10 +40,22 @@ impl PageFile {
         let page = report
             .page(latencies, timeline)
             .map_err(|e| SetupError::new("drawing the plots", e.to_string(), "please report this as a bug"))?;
+        self.put(&page).map_err(|e| error(&self.path, &e))
+    }
+
+    fn put(&mut self, page: &str) -> io::Result<()> {
         self.is_new = false;
+        let mut meta = self.file.metadata()?;
+        // Another run had made it, never began, and took it away.
+        if meta.nlink() == 0 {
+            self.file = File::options().write(true).create(true).truncate(false).open(&self.path)?;
+            meta = self.file.metadata()?;
+        }
         // A pipe has no length that could be set.
-        let emptied = self.file.metadata().and_then(|m| if m.is_file() { self.file.set_len(0) } else { Ok(()) });
-        emptied.and_then(|()| self.file.write_all(page.as_bytes())).map_err(|e| error(&self.path, &e))
+        if meta.is_file() {
+            self.file.set_len(0)?;
+        }
+        self.file.write_all(page.as_bytes())
     }
 }
 
@@ -58,10 +70,27 @@ impl Drop for PageFile {
     }
 }
 
-fn error(path: &Path, e: &std::io::Error) -> SetupError {
+fn error(path: &Path, e: &io::Error) -> SetupError {
     let cure = match e.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room, or name another place with `--report`",
         _ => "check the path given to `--report`",
     };
     SetupError::of_system(format!("writing {}", path.display()), e, cure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_outlives_the_file_of_another_run_that_never_began() {
+        let path = std::env::temp_dir().join(format!("hf-page-{}.html", std::process::id()));
+        let [first, mut second] = [(); 2].map(|()| PageFile::create(&path).unwrap());
+        drop(first);
+        assert!(!path.exists(), "what it made stays, with nothing in it");
+        second.put("a page").unwrap();
+        drop(second);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "a page");
+        fs::remove_file(&path).unwrap();
+    }
 }
