@@ -1,6 +1,6 @@
 //! What clap refuses, in our words: what, the cause, the cure, on one line.
 
-use super::one_line;
+use super::{command_of, one_line};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use std::ffi::OsString;
 
@@ -81,12 +81,14 @@ pub(super) fn is_near(typed: &str, name: &str) -> bool {
     cut_off || wrong <= 1 || 4 * wrong <= name.chars().count()
 }
 
-/// What is said of a dash before a digit: `-4` and `-6` are what ping(8) and curl(1) take, anything else is meant as a value.
+/// What is said of a dash before a digit: `-4` and `-6` are what ping(8) and curl(1) take, so where addresses are given they
+/// are meant as there; anything else is meant as a value.
 fn of_number(flag: &str, typed: &[OsString]) -> Option<String> {
     // clap tells the first digit alone.
     let flag = typed.iter().filter_map(|arg| arg.to_str()).find(|arg| arg.starts_with(flag)).unwrap_or(flag);
+    let has_addresses = matches!(command_of(typed).as_deref(), Some("serve" | "load"));
     match flag.strip_prefix('-')? {
-        "4" | "6" => {
+        "4" | "6" if has_addresses => {
             Some(format!("`{flag}` is no flag: IPv4 or IPv6 follows from the addresses given, and no value is below 0"))
         }
         digits if digits.starts_with(|c: char| c.is_ascii_digit()) => {
@@ -163,6 +165,14 @@ mod tests {
                 "h load -6",
                 "`-6` is no flag: IPv4 or IPv6 follows from the addresses given, and no value is below 0; HELP",
             ),
+            (
+                "h serve -4",
+                "`-4` is no flag: IPv4 or IPv6 follows from the addresses given, and no value is below 0; HELP",
+            ),
+            // They are given no addresses.
+            ("h stats -4", "`-4` is no flag, and no value is below 0; HELP"),
+            ("h sim -6", "`-6` is no flag, and no value is below 0; HELP"),
+            ("h -4", "`-4` is no flag, and no value is below 0; HELP"),
             ("h load --rate -400", "`-400` is no flag, and no value is below 0; HELP"),
             ("h stats foo", "`foo` stands where no word is awaited; HELP"),
             ("h walk", "there is no such command as `walk`; HELP"),
