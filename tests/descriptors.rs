@@ -36,6 +36,7 @@ fn whatever_meets_the_limit_tells_its_cure() {
             let line = String::from_utf8(output.stderr).unwrap();
             assert_eq!(output.status.code(), Some(2), "{flags} with {limit}: {line}");
             assert!(line.contains("raise `ulimit -n`") || line.contains(else_said), "{flags} with {limit}: {line}");
+            assert!(!line.contains("does not answer"), "nobody was asked: {flags} with {limit}: {line}");
             line
         });
         met.extend(said.filter(|line| !line.contains(else_said)));

@@ -75,12 +75,17 @@ pub struct InterfaceFacts {
 /// What the kernel knows of the interface called `name`: netlink, and ioctl(SIOCETHTOOL). Needs no privilege.
 ///
 /// # Errors
-/// When there is none of that name in the caller's namespace.
+/// When there is none of that name in the caller's namespace, the kernel does not answer, or no descriptor is left to ask it
+/// or the driver with (EMFILE, ENFILE).
 pub fn interface(name: &str) -> Result<InterfaceFacts, SetupError> {
     let what = || format!("looking up interface {name}");
     let facts = read_interface(name).map_err(|e| {
-        let cause = format!("the kernel does not answer ({e})");
-        SetupError { cause, ..SetupError::of_system(what(), &e, "is netlink allowed in this container?") }
+        let error = SetupError::of_system(what(), &e, "is netlink allowed in this container?");
+        match descriptors_for(&e) {
+            // It was not asked.
+            Some(_) => error,
+            None => SetupError { cause: format!("the kernel does not answer ({e})"), ..error },
+        }
     })?;
     facts.ok_or_else(|| {
         let cure = "`ip -br link` shows what there is in this network namespace";
@@ -133,6 +138,9 @@ fn read_interface(name: &str) -> io::Result<Option<InterfaceFacts>> {
 }
 
 /// What netlink tells, all but the addresses, of the interface that `request` names by name or index; `None` when there is none.
+///
+/// # Errors
+/// When the kernel does not answer.
 fn link_facts(netlink: &mut Netlink, request: LinkMessage) -> io::Result<Option<InterfaceFacts>> {
     match netlink.ask(Message::GetLink(request)) {
         Ok(answer) => Ok(answer.iter().find_map(link_of)),
