@@ -8,7 +8,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// An open file, made before the run, so that a run is not lost to a wrong path. What an earlier run left there stays until
-/// this one has something to say; where there was nothing and this one never has, nothing is left.
+/// this one has something to say; where there was nothing and this one never has, nothing is left, unless the process is
+/// killed or cut short: then the empty file stays.
 pub struct PageFile {
     file: File,
     path: PathBuf,
