@@ -35,7 +35,8 @@ pub fn root(test: &str) -> bool {
     root
 }
 
-/// A copy of the program. Not by ourselves: a child that another test starts meanwhile would hold the open copy, which then cannot be run (ETXTBSY).
+/// A copy of the program. Not by ourselves: a child that another test starts meanwhile would hold the open copy, which
+/// then cannot be run (ETXTBSY).
 pub fn copy_program_to(path: &Path) {
     let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_handfast")).arg(path).status().unwrap();
     assert!(copied.success(), "{}", path.display());
